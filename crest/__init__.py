@@ -1,0 +1,1 @@
+"""CREST: mini-batch coresets for stochastic gradient descent (Yang et al., ICML 2023)."""

@@ -1,0 +1,279 @@
+"""Parameters: one frozen, strict model for each section of params.yaml.
+
+An unknown key, a wrong type or a value out of range is a :class:`ParameterError` that names the
+key. Values that depend on the data (a subset larger than the training set, say) are checked where
+the data is known.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from crest.errors import ParameterError
+
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=1)]
+Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
+ArtifactName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+# YAML has lists where frozen values have tuples.
+Names = Annotated[
+    tuple[ArtifactName, ...],
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+]
+
+
+def _share_or_count(value: Any) -> Any:
+    """Accept a share in (0, 1) or a whole number of examples; reject anything between."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be a share of the data, such as 0.01, or a count, such as 500")
+    if isinstance(value, float) and not 0.0 < value < 1.0:
+        raise ValueError("a share lies between 0 and 1; write a count as a whole number")
+    if isinstance(value, int) and value < 1:
+        raise ValueError("a count is at least 1")
+    return value
+
+
+ShareOrCount = Annotated[float | int, BeforeValidator(_share_or_count)]
+
+
+class Section(BaseModel):
+    """Base of every section: immutable, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+class PrepareParameters(Section):
+    """prepare: which data set, from where, and how it becomes arrays."""
+
+    dataset: str = "digits"
+    source: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    train_split: str | None = None
+    test_split: str | None = None
+    classes: Annotated[int, Field(ge=2)] | None = None
+    image_size: Count | None = None
+    validation: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    seed: Annotated[int, Field(ge=0)] = 0
+    workers: Count | None = None
+
+
+class TrainParameters(Section):
+    """train: model, budget, optimiser and schedule, the same for every method."""
+
+    methods: Names = ("crest", "random", "full")
+    model: str = "convnet"
+    stem: Literal["cifar", "imagenet"] = "cifar"
+    epochs: Positive = 60.0
+    budget: Share = 0.1
+    batch_size: Count = 32
+    optimizer: Literal["sgd", "adamw"] = "sgd"
+    lr: Positive = 0.1
+    momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    nesterov: bool = False
+    weight_decay: NonNegative = 5e-4
+    schedule: Literal["steps", "cosine"] = "steps"
+    warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    augment_crop: Annotated[int, Field(ge=0)] = 0
+    augment_flip: bool = False
+    seed: Annotated[int, Field(ge=0)] = 0
+    precision: Literal["auto", "float32", "bf16"] = "auto"
+    device: Device = "auto"
+    validations: Annotated[int, Field(ge=0)] = 20
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> "TrainParameters":
+        if self.nesterov and self.momentum == 0.0:
+            raise ValueError("nesterov needs a momentum above 0")
+        return self
+
+
+class FullParameters(Section):
+    """full: training on everything for all steps; nothing to set."""
+
+
+class RandomParameters(Section):
+    """random: fresh random mini-batches under the compressed schedule; nothing to set."""
+
+
+class CrestParameters(Section):
+    """crest: the paper's symbols are in brackets in params.yaml; the defaults are its values."""
+
+    proxy: str = "logits"
+    subset_size: ShareOrCount = 0.01
+    threshold: Positive = 0.05
+    interval_factor: Positive = 1.0
+    minibatch_factor: Positive = 5.0
+    gradient_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
+    curvature_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
+    hutchinson_draws: Count = 1
+    learned_loss: NonNegative = 0.1
+    learned_window: Annotated[int, Field(ge=0)] = 20
+    learned_floor: ShareOrCount = 0.1
+
+
+class ReplayParameters(Section):
+    """replay: train on saved coresets."""
+
+    coresets: str = "artifacts/train/crest"
+
+
+class EvaluateParameters(Section):
+    """evaluate: a trained model on the test split."""
+
+    batch_size: Count = 1024
+
+
+class AnalyzeParameters(Section):
+    """analyze: which examples were chosen, when, and how hard they were."""
+
+    scores_from: ArtifactName = "full"
+
+
+class ReuseParameters(Section):
+    """reuse: other models trained on saved coresets."""
+
+    coresets: str = "artifacts/train/crest"
+    models: Names = ()
+
+
+class ReportParameters(Section):
+    """report: the comparison table and the pictures."""
+
+    title: str = "CREST report"
+
+
+class Parameters(Section):
+    """Everything params.yaml holds, one field a section."""
+
+    prepare: PrepareParameters = PrepareParameters()
+    train: TrainParameters = TrainParameters()
+    full: FullParameters = FullParameters()
+    random: RandomParameters = RandomParameters()
+    crest: CrestParameters = CrestParameters()
+    replay: ReplayParameters = ReplayParameters()
+    evaluate: EvaluateParameters = EvaluateParameters()
+    analyze: AnalyzeParameters = AnalyzeParameters()
+    reuse: ReuseParameters = ReuseParameters()
+    report: ReportParameters = ReportParameters()
+
+
+def count_of(share_or_count: float | int, examples: int) -> int:
+    """Return a share of the examples, or a count, as a count of at least 1."""
+    if isinstance(share_or_count, float):
+        return max(1, round(share_or_count * examples))
+    return share_or_count
+
+
+def subset_size(parameters: CrestParameters, examples: int, batch_size: int) -> int:
+    """Return r in examples; it must hold a mini-batch and fit into the training set."""
+    size = count_of(parameters.subset_size, examples)
+    given = f"crest.subset_size: {parameters.subset_size} is {size} of {examples} examples"
+    if size < batch_size:
+        raise ParameterError(f"{given}, less than train.batch_size ({batch_size}); make it larger")
+    if size > examples:
+        raise ParameterError(f"{given}; make it smaller")
+    return size
+
+
+def load(path: Path, overrides: Sequence[str] = ()) -> Parameters:
+    """Read and check a parameter file.
+
+    Parameters
+    ----------
+    path
+        A YAML file with the sections of :class:`Parameters`; absent keys take their defaults.
+    overrides
+        ``section.key=value`` strings, the value in YAML, applied after the file.
+
+    Raises
+    ------
+    ParameterError
+        If the file cannot be read, or a key is unknown, of the wrong type or out of range.
+    """
+    values = _read(path)
+    for override in overrides:
+        _apply(values, override)
+    return parse(values, str(path))
+
+
+def parse(values: Mapping[str, Any], where: str) -> Parameters:
+    """Check a mapping of sections; ``where`` names it in errors."""
+    sections = {name: {} if section is None else section for name, section in values.items()}
+    try:
+        return Parameters.model_validate(sections)
+    except ValidationError as error:
+        raise ParameterError(_explain(error, where)) from None
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ParameterError(
+            f"{path}: no such parameter file; run in the project folder or name one with --params"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path}: cannot be read: {error}") from None
+    except yaml.YAMLError as error:
+        raise ParameterError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
+        raise ParameterError(f"{path}: must hold sections such as 'train:', not {values!r:.60}")
+    return values
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    """Set one ``section.key=value`` in place."""
+    key, equals, text = override.partition("=")
+    section, dot, name = key.strip().partition(".")
+    if not (equals and dot and section and name):
+        raise ParameterError(f"-S {override}: write it as section.key=value, e.g. train.budget=0.2")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ParameterError(f"-S {override}: the value {text!r} is not valid YAML") from None
+    if values.get(section) is None:
+        values[section] = {}
+    if not isinstance(values[section], dict):
+        raise ParameterError(f"-S {override}: '{section}' is not a section of keys")
+    values[section][name] = value
+
+
+def _explain(error: ValidationError, where: str) -> str:
+    """Say every fault of a parameter file, a line each, with the key it lies in."""
+    lines = []
+    for fault in error.errors():
+        key = ".".join(str(part) for part in fault["loc"] if not _is_internal(part))
+        if fault["type"] == "extra_forbidden":
+            lines.append(f"{where}: {key}: unknown key{_suggestion(key)}")
+            continue
+        message = fault["msg"].removeprefix("Value error, ")
+        lines.append(
+            f"{where}: {key}: {message[0].lower()}{message[1:]}, got {fault['input']!r:.60}"
+        )
+    return "\n".join(dict.fromkeys(lines))
+
+
+def _is_internal(part: Any) -> bool:
+    """Whether a location is pydantic's own, such as the branch of a union."""
+    return isinstance(part, str) and part in {"float", "int", "str"}
+
+
+def _suggestion(key: str) -> str:
+    """Name the nearest known key."""
+    from difflib import get_close_matches
+
+    known = [
+        f"{section}.{name}"
+        for section, field in Parameters.model_fields.items()
+        for name in type(field.default).model_fields
+    ]
+    close = get_close_matches(key, [*known, *Parameters.model_fields], n=1)
+    return f"; did you mean '{close[0]}'?" if close else ""
