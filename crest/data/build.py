@@ -1,0 +1,174 @@
+"""From a source to a folder of prepared arrays, a batch at a time; see :mod:`crest.data.prepared`.
+
+Arrays are appended to their files rather than mapped into memory: a full disk is then an error
+with a message, where a mapped page that cannot be written ends the process.
+"""
+
+import hashlib
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+
+import numpy as np
+from numpy.typing import NDArray
+
+from crest.config import PrepareParameters
+from crest.data.images import ImageDecoder
+from crest.data.labels import Encoded, encode_labels, hold_out
+from crest.data.prepared import SCHEMA_VERSION, Meta, open_array, write_meta
+from crest.data.sources import Pixels, Reader, Source
+
+BLOCK_BYTES = 2**24
+
+Rows = NDArray[np.bool_]
+Advance = Callable[[int], None]
+
+
+def build(source: Source, params: PrepareParameters, folder: Path, advance: Advance) -> Meta:
+    """Write everything of ``data/prepared`` into an empty folder.
+
+    The result depends on the source and the parameters, not on the number of workers.
+
+    Parameters
+    ----------
+    advance
+        Told how many examples of both splits are done.
+
+    Raises
+    ------
+    DataError
+        If a label or an image cannot be used; the message names its file and row.
+    ParameterError
+        If the classes or the validation share do not fit the data.
+    """
+    labels = encode_labels(source, params.classes)
+    held = hold_out(labels.train, params.validation, params.seed)
+    train = {"train": ~held, "validation": held} if held.any() else {"train": ~held}
+    test = {"test": np.ones(len(labels.test), dtype=bool)}
+    with ImageDecoder(source.train, params.image_size, params.workers) as decoder:
+        _write_images(source.train, decoder, train, folder, advance)
+        done = len(source.train)
+        _write_images(source.test, decoder, test, folder, lambda count: advance(done + count))
+    sizes = _write_labels(labels, train | test, folder)
+    meta = _describe(params, labels, sizes, decoder.shape, folder)
+    write_meta(folder, meta)
+    return meta
+
+
+def channel_statistics(images: Pixels) -> tuple[list[float], list[float]]:
+    """Mean and standard deviation of each channel, exactly, from a histogram of its 256 values.
+
+    Parameters
+    ----------
+    images
+        uint8, N×H×W×C, mapped or in memory.
+
+    Returns
+    -------
+    tuple
+        Means and deviations on the scale 0 to 1. The deviation of a constant channel is given as
+        1, so that normalising divides by it safely.
+    """
+    channels = images.shape[-1]
+    histogram = np.zeros((channels, 256), dtype=np.int64)
+    step = max(1, BLOCK_BYTES // images[0].nbytes)
+    for start in range(0, len(images), step):
+        block = images[start : start + step]
+        for channel in range(channels):
+            histogram[channel] += np.bincount(block[..., channel].ravel(), minlength=256)
+    values = np.arange(256) / 255
+    share = histogram / histogram.sum(axis=1, keepdims=True)
+    mean = share @ values
+    std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
+    return mean.tolist(), np.where(std > 0, std, 1.0).tolist()
+
+
+def content_hash(folder: Path) -> str:
+    """SHA-256 over the names and contents of all arrays of a folder, in the order of the names."""
+    digest = hashlib.sha256()
+    for path in sorted(folder.glob("*.npy")):
+        digest.update(path.name.encode())
+        with path.open("rb") as file:
+            while block := file.read(BLOCK_BYTES):
+                digest.update(block)
+    return digest.hexdigest()
+
+
+class ArrayFile:
+    """A .npy file of uint8, written from its first row to its last; a context manager."""
+
+    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
+        self._file = path.open("wb")
+        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(self._file, header)
+
+    def __enter__(self) -> "ArrayFile":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._file.close()
+
+    def append(self, rows: Pixels) -> None:
+        """Add rows at the end."""
+        self._file.write(np.ascontiguousarray(rows).data)
+
+
+def _write_images(
+    reader: Reader,
+    decoder: ImageDecoder,
+    parts: Mapping[str, Rows],
+    folder: Path,
+    advance: Advance,
+) -> None:
+    """Decode a split into SPLIT_images.npy for each part, which holds the rows its mask names."""
+    with ExitStack() as stack:
+        files = {
+            name: stack.enter_context(
+                ArrayFile(folder / f"{name}_images.npy", (int(rows.sum()), *decoder.shape))
+            )
+            for name, rows in parts.items()
+        }
+        start = 0
+        for examples in reader.examples():
+            block = decoder.decode(examples, reader, start)
+            end = start + len(block)
+            for name, rows in parts.items():
+                files[name].append(block[rows[start:end]])
+            advance(end)
+            start = end
+
+
+def _write_labels(labels: Encoded, parts: Mapping[str, Rows], folder: Path) -> dict[str, int]:
+    """Write SPLIT_labels.npy for each part; returns their sizes."""
+    for name, rows in parts.items():
+        split = labels.test if name == "test" else labels.train
+        np.save(folder / f"{name}_labels.npy", split[rows])
+    return {name: int(rows.sum()) for name, rows in parts.items()}
+
+
+def _describe(
+    params: PrepareParameters,
+    labels: Encoded,
+    sizes: dict[str, int],
+    shape: tuple[int, ...],
+    folder: Path,
+) -> Meta:
+    mean, std = channel_statistics(open_array(folder, "train", "images"))
+    return Meta(
+        schema_version=SCHEMA_VERSION,
+        kind="image",
+        dataset=params.dataset,
+        source=params.source or "bundled",
+        sizes=sizes,
+        classes=labels.classes,
+        image_shape=list(shape),
+        mean=mean,
+        std=std,
+        content_hash=content_hash(folder),
+    )

@@ -1,0 +1,114 @@
+"""What a source of data is: readers of its splits, and the description of a data set."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from crest.config import PrepareParameters
+from crest.errors import DataError, ParameterError
+
+Pixels = NDArray[np.uint8]
+Labels = NDArray[np.int64]
+
+# An example as its source holds it: a compressed image, or H×W×C pixels; None where it has none.
+Example = bytes | Pixels | None
+
+
+class Reader(Protocol):
+    """One split of a source: all labels at once, the examples in batches of consecutive rows."""
+
+    def __len__(self) -> int: ...
+
+    def labels(self) -> pl.Series:
+        """Return the label of every row as the source has it: integers or strings."""
+        ...
+
+    def examples(self) -> Iterator[Sequence[Example]]:
+        """Yield all rows in order, a batch at a time; never holds more than one batch."""
+        ...
+
+    def label_at(self, row: int) -> str:
+        """Name the place of a label, for messages."""
+        ...
+
+    def example_at(self, row: int) -> str:
+        """Name the place of an example, for messages."""
+        ...
+
+
+@dataclass(frozen=True)
+class Source:
+    """The opened splits of a data set.
+
+    Parameters
+    ----------
+    class_names
+        What the source itself calls the classes, in the order of their numbers, if it does.
+    expected
+        What the data set's :class:`DatasetSpec` says of its classes.
+    """
+
+    train: Reader
+    test: Reader
+    class_names: tuple[str, ...] | None = None
+    expected: tuple[str, ...] | int | None = None
+
+
+@dataclass(frozen=True)
+class DatasetSpec:
+    """A data set that `prepare` knows.
+
+    Parameters
+    ----------
+    open
+        Opens the splits that the parameters name.
+    sources
+        What prepare.source may be, for messages; None if the data is bundled.
+    classes
+        The classes' names in the order of their numbers, or just how many; None if unknown.
+    kind
+        What an example is. Only images so far; text would be another kind, with its own writer.
+    """
+
+    open: Callable[[PrepareParameters], Source]
+    sources: str | None = None
+    classes: tuple[str, ...] | int | None = None
+    kind: str = "image"
+
+
+def refuse(params: PrepareParameters, reason: str, *keys: str) -> None:
+    """Raise :class:`ParameterError` if one of ``keys`` is set: it would be ignored."""
+    for key in keys:
+        if getattr(params, key) is not None:
+            raise ParameterError(f"prepare.{key}: {reason}; leave it null")
+
+
+def local_folder(source: str | None) -> Path:
+    """Path of a source on this machine.
+
+    Raises
+    ------
+    ParameterError
+        If the source is an address.
+    DataError
+        If there is no such folder.
+    """
+    text = str(source)
+    if "://" in text or text.partition(":")[0] == "torchvision":
+        raise ParameterError(f"prepare.source: {text}: this data set cannot be read from there")
+    folder = Path(text).expanduser()
+    if folder.is_dir():
+        return folder
+    wrong = "is a file, not a folder" if folder.exists() else "no such folder"
+    raise DataError(f"{folder}: {wrong}; set prepare.source to the folder of the data")
+
+
+def some(names: Sequence[Any], most: int = 10) -> str:
+    """List names in a message without flooding it."""
+    shown = ", ".join(str(name) for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown or "none"

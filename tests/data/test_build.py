@@ -1,0 +1,187 @@
+import hashlib
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+
+from crest.config import PrepareParameters
+from crest.data import open_source
+from crest.data.build import ArrayFile, build, channel_statistics, content_hash
+from crest.data.prepared import load, read_meta
+from crest.data.sources import Source
+from crest.errors import DataError, ParameterError
+
+
+def prepare(opened, folder, **params):
+    folder.mkdir()
+    return build(opened, PrepareParameters(**params), folder, lambda done: None)
+
+
+def prepare_parquet(files, folder, **params):
+    params = {"dataset": "parquet", "source": str(files), "validation": 0.0} | params
+    return prepare(open_source(PrepareParameters(**params)), folder, **params)
+
+
+@pytest.fixture
+def random_source(reader):
+    """Forty grey images of four classes, ten of them for testing."""
+    images = np.random.default_rng(1).integers(0, 256, (40, 5, 4, 1), dtype=np.uint8)
+    labels = np.arange(40) % 4
+    return Source(
+        reader(labels[:30], images[:30], batch=7), reader(labels[30:], images[30:], batch=7)
+    )
+
+
+def test_arrays_come_back_as_they_were(random_source, tmp_path):
+    meta = prepare(random_source, tmp_path / "out", validation=0.0)
+    data = load(tmp_path / "out", torch.device("cpu"))
+    assert meta == data.meta == read_meta(tmp_path / "out")
+    assert meta.sizes == {"train": 30, "test": 10}
+    assert (meta.kind, meta.image_shape, meta.source) == ("image", [5, 4, 1], "bundled")
+    assert meta.classes == ["0", "1", "2", "3"]
+    assert data.validation is None
+    for name in ("train", "test"):
+        reader = getattr(random_source, name)
+        images = np.load(tmp_path / "out" / f"{name}_images.npy")
+        labels = np.load(tmp_path / "out" / f"{name}_labels.npy")
+        assert images.dtype == np.uint8
+        assert labels.dtype == np.int64
+        assert np.array_equal(images, reader.images)
+        assert np.array_equal(labels, reader.targets)
+
+
+def test_validation_is_taken_out_of_train_and_both_keep_their_order(random_source, tmp_path):
+    meta = prepare(random_source, tmp_path / "out", validation=0.25, seed=3)
+    assert meta.sizes == {"train": 22, "validation": 8, "test": 10}
+    rows = {image.tobytes(): row for row, image in enumerate(random_source.train.images)}
+    places = {}
+    for name in ("train", "validation"):
+        images = np.load(tmp_path / "out" / f"{name}_images.npy")
+        labels = np.load(tmp_path / "out" / f"{name}_labels.npy")
+        places[name] = [rows[image.tobytes()] for image in images]
+        assert places[name] == sorted(places[name])
+        assert np.array_equal(labels, random_source.train.targets[places[name]])
+    assert sorted(places["train"] + places["validation"]) == list(range(30))
+    assert np.bincount(labels).tolist() == [2, 2, 2, 2]
+
+
+def test_statistics_are_of_the_training_split_alone(random_source, tmp_path):
+    meta = prepare(random_source, tmp_path / "out", validation=0.25)
+    scaled = np.load(tmp_path / "out" / "train_images.npy") / 255
+    assert meta.mean == pytest.approx(scaled.mean((0, 1, 2)).tolist())
+    assert meta.std == pytest.approx(scaled.std((0, 1, 2)).tolist())
+
+
+@pytest.mark.parametrize("workers", [1, 2, 5])
+def test_the_bytes_do_not_depend_on_the_workers(write_source, tmp_path, workers):
+    folder = write_source()
+    prepare_parquet(folder, tmp_path / "default", validation=0.25)
+    prepare_parquet(folder, tmp_path / "out", validation=0.25, workers=workers)
+    names = sorted(path.name for path in (tmp_path / "default").iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "out").iterdir())
+    for name in names:
+        assert (tmp_path / "default" / name).read_bytes() == (tmp_path / "out" / name).read_bytes()
+
+
+def test_progress_counts_the_examples_of_both_splits(random_source, tmp_path):
+    told = []
+    build(random_source, PrepareParameters(), tmp_path, told.append)
+    assert told == [7, 14, 21, 28, 30, 37, 40]
+
+
+def test_the_hash_is_of_names_and_contents(random_source, tmp_path):
+    meta = prepare(random_source, tmp_path / "out")
+    digest = hashlib.sha256()
+    for split in ("test", "train", "validation"):
+        for name in (f"{split}_images.npy", f"{split}_labels.npy"):
+            digest.update(name.encode() + (tmp_path / "out" / name).read_bytes())
+    assert meta.content_hash == digest.hexdigest() == content_hash(tmp_path / "out")
+
+
+@settings(max_examples=40, deadline=None)
+@given(arrays.arrays(np.uint8, st.tuples(*(st.integers(1, 5) for _ in range(3)), st.just(3))))
+def test_channel_statistics_equal_plain_ones(images):
+    mean, std = channel_statistics(images)
+    assert np.allclose(mean, (images / 255).mean((0, 1, 2)))
+    plain = (images / 255).std((0, 1, 2))
+    constant = (images == images[:1, :1, :1]).all((0, 1, 2))
+    assert np.allclose(std, np.where(constant, 1.0, plain))
+
+
+def test_statistics_do_not_depend_on_the_blocks(monkeypatch, pixels):
+    whole = channel_statistics(pixels)
+    monkeypatch.setattr("crest.data.build.BLOCK_BYTES", 300)
+    assert channel_statistics(pixels) == whole
+
+
+def test_rows_appended_are_an_array(tmp_path, pixels):
+    with ArrayFile(tmp_path / "array.npy", pixels.shape) as file:
+        file.append(pixels[:5])
+        file.append(pixels[5:])
+    assert np.array_equal(np.load(tmp_path / "array.npy"), pixels)
+
+
+def bad_image(position, value):
+    def change(images):
+        return {"image": [*images[:position], value, *images[position + 1 :]]}
+
+    return change
+
+
+@pytest.mark.parametrize("value", [None, b"", b"not an image"])
+def test_a_bad_image_is_named_by_file_column_and_row(write_source, pixels, encode, tmp_path, value):
+    images = [encode(image) for image in pixels]
+    folder = write_source(train=bad_image(17, value)(images))
+    message = r"train-00000-of-00001.parquet, column 'image', row 17 \(counted from 0\): "
+    with pytest.raises(DataError, match=message):
+        prepare_parquet(folder, tmp_path / "out")
+
+
+def test_a_test_image_of_another_size_is_refused_or_resized(write_source, pixels, encode, tmp_path):
+    images = [encode(image) for image in pixels[:6]]
+    folder = write_source(test=bad_image(2, encode(pixels[0, :5]))(images))
+    message = (
+        r"test-.*, row 2 \(counted from 0\): 6×5 pixels .*, but .*train-.*, row 0 .*: 6×8 pixels"
+    )
+    with pytest.raises(DataError, match=message):
+        prepare_parquet(folder, tmp_path / "out")
+    assert prepare_parquet(folder, tmp_path / "sized", image_size=4).image_shape == [4, 4, 3]
+
+
+def test_string_labels_become_classes(write_source, tmp_path):
+    names = ["dog", "ape", "cat"]
+    meta = prepare_parquet(
+        write_source(train={"label": names * 8}, test={"label": names * 2}), tmp_path / "out"
+    )
+    assert meta.classes == ["ape", "cat", "dog"]
+    assert np.load(tmp_path / "out" / "test_labels.npy").tolist() == [2, 0, 1] * 2
+
+
+def test_labels_are_checked_before_any_image_is_decoded(write_source, tmp_path):
+    folder = write_source(train={"image": [b"bad"] * 24}, test={"label": [0, 1, 2, None, 1, 2]})
+    with pytest.raises(DataError, match=r"test-.*, column 'label', row 3 .*: the label is null"):
+        prepare_parquet(folder, tmp_path / "out")
+
+
+def test_an_empty_split_is_refused(write_source, tmp_path):
+    empty = {"image": pl.Series([], dtype=pl.Binary), "label": pl.Series([], dtype=pl.Int64)}
+    with pytest.raises(
+        DataError, match=r"test-00000-of-00001.parquet: no rows; .*; set prepare.test_split"
+    ):
+        prepare_parquet(write_source(test=empty), tmp_path / "out")
+
+
+def test_a_share_that_takes_whole_classes_is_refused(write_source, tmp_path):
+    with pytest.raises(ParameterError, match=r"^prepare.validation: 0.99 holds out every example"):
+        prepare_parquet(write_source(), tmp_path / "out", validation=0.99)
+
+
+def test_grey_real_images_become_rgb(samples, tmp_path):
+    meta = prepare_parquet(samples / "tinyimagenet", tmp_path / "out", dataset="tinyimagenet")
+    assert meta.image_shape == [64, 64, 3]
+    assert meta.sizes == {"train": 10_000, "test": 1_000}
+    assert len(meta.classes) == 20

@@ -1,0 +1,153 @@
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+import torch
+
+from crest.data.augment import Augmentation, normalise
+from crest.data.prepared import SCHEMA_VERSION, Meta, load, read_meta, write_meta
+from crest.errors import ArtifactError
+
+CPU = torch.device("cpu")
+
+META = Meta(
+    schema_version=SCHEMA_VERSION,
+    kind="image",
+    dataset="made",
+    source="up – für Prüfungen",
+    sizes={"train": 6, "validation": 2, "test": 3},
+    classes=["a", "b"],
+    image_shape=[4, 5, 3],
+    mean=[0.4, 0.5, 0.6],
+    std=[0.2, 0.3, 0.4],
+    content_hash="0" * 64,
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    generator = np.random.default_rng(0)
+    for name, size in META.sizes.items():
+        images = generator.integers(0, 256, (size, 4, 5, 3), dtype=np.uint8)
+        np.save(tmp_path / f"{name}_images.npy", images)
+        np.save(tmp_path / f"{name}_labels.npy", np.arange(size) % 2)
+    write_meta(tmp_path, META)
+    return tmp_path
+
+
+def test_meta_comes_back(folder):
+    assert read_meta(folder) == META
+
+
+def test_all_splits_are_opened(folder):
+    data = load(folder, CPU)
+    assert [len(data.train), len(data.validation), len(data.test)] == [6, 2, 3]
+    assert data.train.labels.tolist() == [0, 1] * 3
+    assert data.train.labels.dtype == torch.int64
+
+
+def test_validation_may_be_absent(folder):
+    write_meta(folder, replace(META, sizes={"train": 6, "test": 3}))
+    assert load(folder, CPU).validation is None
+
+
+def test_inputs_are_gathered_and_normalised(folder):
+    indices = torch.tensor([5, 0, 5])
+    images = torch.from_numpy(np.load(folder / "train_images.npy"))[indices]
+    expected = normalise(images, torch.tensor(META.mean), torch.tensor(META.std))
+    assert torch.equal(load(folder, CPU).train.inputs(indices), expected)
+
+
+def test_augmented_inputs_are_cropped_and_flipped_as_asked(folder):
+    indices, plain = torch.arange(6), load(folder, CPU).train
+    assert torch.equal(plain.augmented(indices, torch.Generator()), plain.inputs(indices))
+    flipping = load(folder, CPU, Augmentation(flip=True)).train
+    augmented = flipping.augmented(indices, torch.Generator().manual_seed(0))
+    inputs = plain.inputs(indices)
+    same = [torch.equal(*pair) for pair in zip(augmented, inputs, strict=True)]
+    mirrored = [torch.equal(*pair) for pair in zip(augmented, inputs.flip(3), strict=True)]
+    assert all(one or other for one, other in zip(same, mirrored, strict=True))
+    assert any(mirrored)
+
+
+def test_nothing_written_to_inputs_reaches_the_files(folder):
+    before = (folder / "train_images.npy").read_bytes()
+    load(folder, CPU).train.inputs(torch.arange(6)).zero_()
+    assert (folder / "train_images.npy").read_bytes() == before
+
+
+def test_an_empty_folder_says_what_to_run(tmp_path):
+    with pytest.raises(ArtifactError, match=r"no prepared data here; run `python cli.py prepare`"):
+        load(tmp_path, CPU)
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", "3", '{"schema_version": 1}', "\x00"])
+def test_damaged_meta_is_refused(folder, text):
+    (folder / "meta.json").write_text(text)
+    with pytest.raises(ArtifactError, match=r"meta.json: damaged \(.*run `python cli.py prepare`"):
+        read_meta(folder)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sizes": {"train": 6}},
+        {"sizes": {"train": 6, "test": 3, "dev": 1}},
+        {"sizes": [6, 3]},
+        {"sizes": {"train": "6", "test": 3}},
+        {"image_shape": [4, 5]},
+        {"image_shape": None},
+        {"mean": [0.5]},
+        {"std": ["x", "y", "z"]},
+    ],
+)
+def test_contradictory_meta_is_refused(folder, change):
+    (folder / "meta.json").write_text(json.dumps(asdict(META) | change))
+    with pytest.raises(ArtifactError, match=r"its fields contradict each other"):
+        read_meta(folder)
+
+
+def test_another_version_is_refused_even_with_other_fields(folder):
+    (folder / "meta.json").write_text('{"schema_version": 2, "news": true}')
+    with pytest.raises(ArtifactError, match=r"schema version 2, this code reads 1"):
+        read_meta(folder)
+
+
+@pytest.mark.parametrize("name", ["train_images", "test_labels", "validation_images"])
+@pytest.mark.parametrize("damage", ["absent", "empty", "short", "text"])
+def test_damaged_arrays_are_refused(folder, name, damage):
+    path = folder / f"{name}.npy"
+    content = {"empty": b"", "short": path.read_bytes()[:-1], "text": b"text"}
+    path.unlink() if damage == "absent" else path.write_bytes(content[damage])
+    with pytest.raises(ArtifactError, match=rf"{name}.npy: damaged .*run `python cli.py prepare`"):
+        load(folder, CPU)
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "message"),
+    [
+        ("train_images", np.zeros((5, 4, 5, 3), np.uint8), r"\[5, 4, 5, 3\], meta.json says \[6"),
+        ("train_images", np.zeros((6, 4, 5, 3), np.float32), "float32"),
+        ("test_labels", np.zeros(4, np.int64), r"\[4\], meta.json says \[3\]"),
+        ("test_labels", np.zeros(3, np.int32), "int32"),
+        ("test_labels", np.array([0, 1, 2]), "labels outside 2 classes"),
+        ("test_labels", np.array([0, 1, -1]), "labels outside 2 classes"),
+    ],
+)
+def test_arrays_that_disagree_with_meta_are_refused(folder, name, array, message):
+    np.save(folder / f"{name}.npy", array)
+    with pytest.raises(ArtifactError, match=f"{name}.npy: .*{message}"):
+        load(folder, CPU)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_gives_the_same_inputs(folder):
+    indices = torch.tensor([3, 1])
+    augmentation = Augmentation(1, True)
+    here = load(folder, CPU, augmentation).train
+    there = load(folder, torch.device("cuda"), augmentation).train
+    torch.testing.assert_close(there.inputs(indices).cpu(), here.inputs(indices))
+    draws = [torch.Generator().manual_seed(0) for _ in range(2)]
+    found = there.augmented(indices, draws[0]).cpu()
+    torch.testing.assert_close(found, here.augmented(indices, draws[1]))
