@@ -1,0 +1,236 @@
+"""A model's weights on disk: one safetensors file that also says which model they are for."""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from crest.errors import ArtifactError, ParameterError
+from crest.models import ModelSpec, build
+
+SCHEMA_VERSION = 1
+
+
+def save(model: nn.Module, spec: ModelSpec, path: Path) -> None:
+    """Write the weights and buffers, floating ones as float32, and the spec.
+
+    The file appears whole or not at all: it is written beside ``path`` and moved there.
+
+    Raises
+    ------
+    ArtifactError
+        If the file cannot be written.
+    """
+    tensors = {name: _to_store(tensor) for name, tensor in model.state_dict().items()}
+    content = safetensors.torch.save(tensors, metadata=_metadata(spec))
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(content, path)
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def read_spec(path: Path) -> ModelSpec:
+    """Return which model a file of :func:`save` holds, without reading its weights.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing, damaged, or does not say which model it holds.
+    """
+    return _spec(path, _read_metadata(path))
+
+
+def load_model(path: Path, spec: ModelSpec | None = None) -> tuple[nn.Module, ModelSpec]:
+    """Return the model that a file holds, on the CPU and in train mode, and its spec.
+
+    Parameters
+    ----------
+    path
+        A file of :func:`save`, or with ``spec`` any safetensors file with such a model's weights.
+    spec
+        Which model it is, where the file does not say; where it does, the two must agree.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing, damaged, or holds another model.
+    """
+    metadata = _read_metadata(path)
+    if spec is None or "schema_version" in metadata:
+        spec = _agreed(path, _spec(path, metadata), spec)
+    try:
+        model = build(
+            spec.name,
+            classes=spec.classes,
+            image_shape=spec.image_shape,
+            stem=spec.stem,
+            seed=0,
+        )
+    except ParameterError as error:
+        raise ArtifactError(f"{path}: holds a model that cannot be built: {error}") from None
+    _copy(path, _read_tensors(path), model)
+    return model, spec
+
+
+def load_into(model: nn.Module, path: Path, spec: ModelSpec | None = None) -> None:
+    """Copy the weights of a file into a model, which keeps its device, layout and types.
+
+    Parameters
+    ----------
+    model
+        Changed in place, and only if the whole file fits.
+    path
+        A safetensors file with one tensor for each of the model's weights and buffers.
+    spec
+        What ``model`` was built from; a file that says it holds another model is refused.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing, damaged, or holds another model.
+    """
+    metadata = _read_metadata(path)
+    if spec is not None and "schema_version" in metadata:
+        _agreed(path, _spec(path, metadata), spec)
+    _copy(path, _read_tensors(path), model)
+
+
+def _to_store(tensor: Tensor) -> Tensor:
+    """Return a copy for the file: on the CPU, in the standard layout, float32 if floating."""
+    dtype = torch.float32 if tensor.is_floating_point() else tensor.dtype
+    # Always a copy, for safetensors takes no two tensors that share memory.
+    return tensor.detach().to("cpu", dtype).clone(memory_format=torch.contiguous_format)
+
+
+def _write(content: bytes, path: Path) -> None:
+    """Write a file beside ``path``, down to the disk, then move it there."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _metadata(spec: ModelSpec) -> dict[str, str]:
+    """Return the spec as safetensors stores it: text to text."""
+    return {
+        "schema_version": str(SCHEMA_VERSION),
+        "model": spec.name,
+        "classes": str(spec.classes),
+        "image_shape": json.dumps(spec.image_shape),
+        "stem": spec.stem,
+    }
+
+
+def _spec(path: Path, metadata: Mapping[str, str]) -> ModelSpec:
+    """Return the spec that :func:`_metadata` stored."""
+    if "schema_version" not in metadata:
+        raise ArtifactError(
+            f"{path}: a safetensors file that does not say which model it holds; pass the model's "
+            "name, classes, image shape and stem with it, or use a file that train wrote"
+        )
+    version = metadata["schema_version"]
+    if version != str(SCHEMA_VERSION):
+        raise ArtifactError(
+            f"{path}: written in version {version} of this format; this program reads "
+            f"version {SCHEMA_VERSION}"
+        )
+    try:
+        height, width, channels = (int(size) for size in json.loads(metadata["image_shape"]))
+        classes = int(metadata["classes"])
+        return ModelSpec(metadata["model"], classes, (height, width, channels), metadata["stem"])
+    except (KeyError, TypeError, ValueError):
+        raise ArtifactError(
+            f"{path}: damaged: its description of the model makes no sense"
+        ) from None
+
+
+def _agreed(path: Path, found: ModelSpec, expected: ModelSpec | None) -> ModelSpec:
+    """Return what the file holds, if that is what is expected."""
+    if expected is None or found == expected:
+        return found
+    raise ArtifactError(f"{path}: holds {_describe(found)}, not {_describe(expected)}")
+
+
+def _describe(spec: ModelSpec) -> str:
+    """Return a spec in words."""
+    height, width, channels = spec.image_shape
+    return (
+        f"{spec.name} for {spec.classes} classes and {height} x {width} x {channels} images "
+        f"({spec.stem} stem)"
+    )
+
+
+def _read_metadata(path: Path) -> dict[str, str]:
+    """Return the text pairs in a safetensors file's head, none if it has none."""
+    _check_file(path)
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            return file.metadata() or {}
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _read_tensors(path: Path) -> dict[str, Tensor]:
+    """Return all tensors of a safetensors file, on the CPU."""
+    try:
+        return safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise _unreadable(path, error) from None
+
+
+def _check_file(path: Path) -> None:
+    """Refuse a path with no file behind it."""
+    if path.is_dir():
+        raise ArtifactError(f"{path}: is a folder; name the model.safetensors in it")
+    if not path.exists():
+        raise ArtifactError(f"{path}: no such file; train writes it as model.safetensors")
+
+
+def _unreadable(path: Path, error: Exception) -> ArtifactError:
+    """Return the error for a file that is no safetensors file."""
+    return ArtifactError(f"{path}: not a safetensors file, or cut short or damaged ({error})")
+
+
+def _copy(path: Path, tensors: Mapping[str, Tensor], model: nn.Module) -> None:
+    """Copy tensors into the model's of the same names, after all of them were found to fit."""
+    targets = model.state_dict()
+    misfits = _misfits(tensors, targets)
+    if misfits:
+        more = f" and {len(misfits) - 3} more" if len(misfits) > 3 else ""
+        raise ArtifactError(
+            f"{path}: holds another model than this {type(model).__name__}: "
+            f"{'; '.join(misfits[:3])}{more}"
+        )
+    with torch.no_grad():
+        for name, target in targets.items():
+            target.copy_(tensors[name])
+
+
+def _misfits(tensors: Mapping[str, Tensor], targets: Mapping[str, Tensor]) -> list[str]:
+    """Say how a file's tensors differ from a model's, one text a tensor."""
+    shared = [name for name in targets if name in tensors]
+    return [
+        *(
+            f"{name} is {_shape(tensors[name])} in the file, {_shape(targets[name])} in the model"
+            for name in shared
+            if tensors[name].shape != targets[name].shape
+        ),
+        *(f"{name} is not in the file" for name in targets if name not in tensors),
+        *(f"{name} is not in the model" for name in tensors if name not in targets),
+    ]
+
+
+def _shape(tensor: Tensor) -> str:
+    """Return a tensor's shape in words."""
+    return " x ".join(str(size) for size in tensor.shape) or "a single number"
