@@ -1,0 +1,77 @@
+"""Looking at examples: eval mode, no augmentation, nothing of the model moved."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from crest.data.prepared import Split
+from crest.models.head import features_and_logits
+from crest.training.precision import Precision
+
+# Examples per forward pass: large enough to keep two cores or a GPU busy, small enough for memory.
+BATCH_SIZE = 1024
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode, so that BatchNorm statistics and dropout rest, and back."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one forward pass showed of k examples.
+
+    ``indices`` int64 k, ``labels`` int64 k, ``logits`` float32 k×C and ``features`` (the last
+    layer's input) float32 k×d, all on the model's device but ``indices``.
+    """
+
+    indices: Tensor
+    labels: Tensor
+    logits: Tensor
+    features: Tensor
+
+    @property
+    def losses(self) -> Tensor:
+        """Cross-entropy of each example, float32 k."""
+        return F.cross_entropy(self.logits, self.labels, reduction="none")
+
+    @property
+    def correct(self) -> Tensor:
+        """Whether each example is classified right, bool k."""
+        return self.logits.argmax(1) == self.labels
+
+
+def look(
+    model: nn.Module,
+    split: Split,
+    indices: Tensor,
+    precision: Precision,
+    batch_size: int = BATCH_SIZE,
+) -> Look:
+    """Look at examples: one forward pass in eval mode without augmentation.
+
+    Parameters
+    ----------
+    indices
+        int64, k, at least one, on the CPU.
+    """
+    features, logits = [], []
+    with torch.inference_mode(), evaluating(model), precision.autocast():
+        for batch in indices.split(batch_size):
+            batch_features, batch_logits = features_and_logits(model, split.inputs(batch))
+            features.append(batch_features.float())
+            logits.append(batch_logits.float())
+    all_logits = torch.cat(logits)
+    labels = split.labels[indices].to(all_logits.device)
+    return Look(indices, labels, all_logits, torch.cat(features))

@@ -1,0 +1,1 @@
+"""Selection: last-layer gradients, facility location, mini-batch coresets with weights."""

@@ -1,0 +1,39 @@
+"""Last-layer gradients: what is compared when a mini-batch coreset is chosen.
+
+For softmax cross-entropy the gradient with respect to the logits is p − y, where
+p = softmax(logits) and y is the one-hot label, so that a forward pass is enough (paper, section 3).
+"""
+
+from collections.abc import Callable, Mapping
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from crest.errors import ParameterError
+from crest.inference import Look
+
+GradientProxy = Callable[[Look, nn.Linear], Tensor]
+
+
+def logit_gradients(look: Look, last_layer: nn.Linear) -> Tensor:
+    """Gradient of each loss with respect to the logits, p − y; float32 k×C."""
+    probabilities = look.logits.softmax(1)
+    return probabilities - F.one_hot(look.labels, probabilities.shape[1])
+
+
+def last_input_gradients(look: Look, last_layer: nn.Linear) -> Tensor:
+    """Gradient of each loss with respect to the last layer's input, Wᵀ(p − y); float32 k×d."""
+    return logit_gradients(look, last_layer) @ last_layer.weight.detach().float()
+
+
+PROXIES: Mapping[str, GradientProxy] = {
+    "logits": logit_gradients,
+    "last_input": last_input_gradients,
+}
+
+
+def find_proxy(name: str) -> GradientProxy:
+    """Look up a proxy; an unknown one is a :class:`ParameterError`."""
+    if name not in PROXIES:
+        raise ParameterError(f"crest.proxy: '{name}' is not one of {', '.join(PROXIES)}")
+    return PROXIES[name]

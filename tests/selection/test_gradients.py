@@ -1,0 +1,35 @@
+"""Gradient proxies against automatic differentiation."""
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from crest.errors import ParameterError
+from crest.inference import look
+from crest.models.head import last_layer
+from crest.selection.gradients import find_proxy
+from tests.tiny import FLOAT32, convnet, image_split
+
+
+def test_logit_gradients_equal_autograd() -> None:
+    model = convnet()
+    shown = look(model, image_split(), torch.arange(10), FLOAT32)
+    logits = shown.logits.clone().requires_grad_()
+    F.cross_entropy(logits, shown.labels, reduction="sum").backward()
+    found = find_proxy("logits")(shown, last_layer(model))
+    torch.testing.assert_close(found, logits.grad)
+
+
+def test_last_input_gradients_equal_autograd() -> None:
+    model = convnet()
+    head = last_layer(model)
+    shown = look(model, image_split(), torch.arange(10), FLOAT32)
+    features = shown.features.clone().requires_grad_()
+    F.cross_entropy(head(features), shown.labels, reduction="sum").backward()
+    found = find_proxy("last_input")(shown, head)
+    torch.testing.assert_close(found, features.grad, rtol=1e-4, atol=1e-6)
+
+
+def test_unknown_proxy_names_the_key() -> None:
+    with pytest.raises(ParameterError, match=r"crest\.proxy: 'logit' is not one of logits"):
+        find_proxy("logit")

@@ -1,0 +1,91 @@
+"""Tiny cases that many tests share: separable images, a small model, a context."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from crest.config import Parameters, parse
+from crest.data.augment import Augmentation
+from crest.data.prepared import ImageSplit
+from crest.methods.base import Context
+from crest.models import build
+from crest.training.generators import generator_for
+from crest.training.precision import Precision
+
+CPU = torch.device("cpu")
+FLOAT32 = Precision("float32", CPU)
+CLASSES = 3
+
+
+def image_split(
+    examples: int = 240, seed: int = 0, augmentation: Augmentation | None = None
+) -> ImageSplit:
+    """8x8 grey images whose brightness tells the class, with noise."""
+    generator = torch.Generator().manual_seed(seed)
+    labels = torch.arange(examples) % CLASSES
+    noise = torch.randint(0, 120, (examples, 8, 8, 1), generator=generator)
+    images = (noise + 60 * labels[:, None, None, None]).to(torch.uint8)
+    mean, std = torch.tensor([0.45]), torch.tensor([0.25])
+    return ImageSplit(images, labels, mean, std, CPU, augmentation or Augmentation())
+
+
+def convnet(seed: int = 0) -> nn.Module:
+    return build("convnet", classes=CLASSES, image_shape=(8, 8, 1), stem="cifar", seed=seed)
+
+
+def parameters(**sections: dict[str, object]) -> Parameters:
+    defaults: dict[str, dict[str, object]] = {
+        "train": {"batch_size": 8, "precision": "float32", "device": "cpu", "epochs": 10},
+        "crest": {"subset_size": 32},
+    }
+    names = defaults.keys() | sections.keys()
+    merged = {name: {**defaults.get(name, {}), **sections.get(name, {})} for name in names}
+    return parse(merged, "test")
+
+
+def context(
+    model: nn.Module | None = None,
+    split: ImageSplit | None = None,
+    steps: int = 30,
+    **sections: dict[str, object],
+) -> Context:
+    settings = parameters(**sections)
+    return Context(
+        model=model or convnet(),
+        train=split or image_split(),
+        steps=steps,
+        batch_size=settings.train.batch_size,
+        precision=FLOAT32,
+        generator=generator_for(settings.train.seed, "method"),
+        parameters=settings,
+    )
+
+
+@dataclass
+class LinearSplit:
+    """Plain feature vectors as a split, for closed forms."""
+
+    features: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def inputs(self, indices: Tensor) -> Tensor:
+        return self.features[indices]
+
+    def augmented(self, indices: Tensor, generator: torch.Generator) -> Tensor:
+        return self.features[indices]
+
+
+def linear_split(examples: int = 60, features: int = 4, seed: int = 0) -> LinearSplit:
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randn(examples, features, generator=generator)
+    return LinearSplit(values, torch.arange(examples) % CLASSES)
+
+
+def linear_model(features: int = 4, seed: int = 0) -> nn.Module:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        return nn.Linear(features, CLASSES)
