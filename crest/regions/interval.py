@@ -1,0 +1,25 @@
+"""How long to wait before a check, and how many coresets to select, from the fall of ‖H‖."""
+
+
+def check_interval(factor: float, first_norm: float, norm: float, longest: int) -> int:
+    """Steps between checks, T1 = h · ‖H_0‖ / ‖H_l‖, in whole steps from 1 to ``longest``.
+
+    Without curvature (‖H_l‖ = 0) nothing bounds the region, and T1 is ``longest``.
+
+    Parameters
+    ----------
+    factor
+        h.
+    first_norm, norm
+        ‖H_0‖ and ‖H_l‖, norms of the smoothed Hessian diagonal.
+    longest
+        Steps that are left of training.
+    """
+    if norm == 0.0:
+        return longest
+    return max(1, min(longest, round(factor * first_norm / norm)))
+
+
+def minibatch_count(factor: float, interval: int) -> int:
+    """Mini-batch coresets to select for a region, P = b · T1, at least 1."""
+    return max(1, round(factor * interval))
