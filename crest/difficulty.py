@@ -1,0 +1,355 @@
+"""How hard each training example is: forgetting scores, and what a method did with hard examples.
+
+An example is forgotten when it is classified wrongly although it was classified rightly the last
+time it was seen (Toneva et al., *An Empirical Study of Example Forgetting during Deep Neural
+Network Learning*, ICLR 2019, arXiv 1812.05159). Its forgetting score is how often that happened.
+"""
+
+from collections.abc import Mapping
+
+import polars as pl
+import torch
+from torch import Tensor
+
+NEVER = -1
+_UNLEARNED = torch.iinfo(torch.int32).max
+
+
+class ExampleTracker:
+    """Per-example counts of one pass over the data, kept up to date batch by batch.
+
+    Parameters
+    ----------
+    count
+        Number of examples, n.
+    device
+        Where the counts live; batches are moved there. Nothing is synchronised with the host.
+
+    Notes
+    -----
+    A batch of k examples costs O(k log k), whatever n is. An index may repeat within a batch: each
+    repetition is a sighting of its own, in the order of the batch, exactly as if every entry had
+    been recorded alone. The result is deterministic on every device.
+    """
+
+    def __init__(self, count: int, device: torch.device | str = "cpu") -> None:
+        def zeros(kind: torch.dtype) -> Tensor:
+            return torch.zeros(count, dtype=kind, device=device)
+
+        self._counts = {
+            "seen": zeros(torch.int32),
+            "correct": zeros(torch.int32),
+            "forgotten": zeros(torch.int32),
+            "first_learned": torch.full_like(zeros(torch.int32), _UNLEARNED),
+            "loss_sum": zeros(torch.float64),
+            "was_right": zeros(torch.bool),
+        }
+
+    def record(self, indices: Tensor, correct: Tensor, losses: Tensor, step: int) -> None:
+        """Count one sighting for each entry of a batch.
+
+        Parameters
+        ----------
+        indices
+            int64, shape k; rows of the training set.
+        correct
+            bool, shape k; whether each was classified rightly.
+        losses
+            floating, shape k.
+        step
+            Training step of the sighting; steps never decrease from call to call.
+        """
+        if indices.numel() == 0:
+            return
+        counts = self._counts
+        indices, order = indices.detach().to(counts["seen"].device).sort(stable=True)
+        right = correct.detach().to(order.device)[order]
+        loss = losses.detach().to(order.device, torch.float64)[order]
+
+        previous = torch.where(_repeats(indices), right.roll(1), counts["was_right"][indices])
+        counts["seen"].index_add_(0, indices, torch.ones_like(indices, dtype=torch.int32))
+        counts["correct"].index_add_(0, indices, right.int())
+        counts["forgotten"].index_add_(0, indices, (previous & ~right).int())
+        learned = torch.where(right, step, _UNLEARNED).int()
+        counts["first_learned"].scatter_reduce_(0, indices, learned, "amin")
+        _add(counts["loss_sum"], indices, loss)
+        # Every repetition writes the same value, the last one's, so the order of writing is moot.
+        last = torch.searchsorted(indices, indices, right=True) - 1
+        counts["was_right"][indices] = right[last]
+
+    def frame(
+        self, labels: Tensor, pass_name: str, excluded_at: Tensor | None = None
+    ) -> pl.DataFrame:
+        """Return the counts as rows of the 'examples' table, one for each example in order.
+
+        Parameters
+        ----------
+        labels
+            int64, shape n.
+        pass_name
+            ``"training"`` or ``"selection"``.
+        excluded_at
+            Integer, shape n; step at which an example left V, -1 for never. None: none did.
+        """
+        counts = self.state()
+        first = counts["first_learned"]
+        if excluded_at is None:
+            excluded_at = torch.full_like(first, NEVER)
+        return pl.DataFrame(
+            {
+                "pass": pl.repeat(pass_name, len(first), eager=True),
+                "index": torch.arange(len(first)).numpy(),
+                "label": labels.cpu().numpy(),
+                "seen": counts["seen"].numpy(),
+                "correct": counts["correct"].numpy(),
+                "forgotten": counts["forgotten"].numpy(),
+                "first_learned": torch.where(first == _UNLEARNED, NEVER, first).numpy(),
+                "loss_sum": counts["loss_sum"].numpy(),
+                "excluded_at": excluded_at.cpu().to(torch.int32).numpy(),
+            }
+        )
+
+    def state(self) -> dict[str, Tensor]:
+        """Return a copy of everything the tracker knows, on the CPU."""
+        return {name: values.cpu().clone() for name, values in self._counts.items()}
+
+    def load_state(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what :meth:`state` returned.
+
+        Raises
+        ------
+        ValueError
+            If it lacks a count, or is of another number of examples.
+        """
+        for name, values in self._counts.items():
+            if name not in state or state[name].shape != values.shape:
+                raise ValueError(f"tracker state: '{name}' must have shape {tuple(values.shape)}")
+        for name, values in self._counts.items():
+            values.copy_(state[name])
+
+
+def _repeats(ordered: Tensor) -> Tensor:
+    """Whether each entry of a sorted tensor equals the one before it."""
+    return torch.cat([torch.zeros_like(ordered[:1], dtype=torch.bool), ordered[1:] == ordered[:-1]])
+
+
+def _add(target: Tensor, indices: Tensor, values: Tensor) -> None:
+    """Add in place in a fixed order; which operation has one depends on the device."""
+    if target.is_cuda:
+        target.index_put_((indices,), values, accumulate=True)
+    else:
+        target.index_add_(0, indices, values)
+
+
+def difficulty_table(
+    scoring: pl.DataFrame,
+    coresets: pl.DataFrame | None = None,
+    examples: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """Return one row for each training example: how hard it was and what the method did with it.
+
+    Parameters
+    ----------
+    scoring
+        'examples' table of the run whose training pass gives the scores.
+    coresets
+        'coresets' table of the selecting run. None: nothing was selected, all counts are 0.
+    examples
+        'examples' table of the selecting run; an example may be marked as excluded in either
+        pass. None: nothing was trained on or excluded.
+
+    Returns
+    -------
+    pl.DataFrame
+        The 'difficulty' table, in the order of ``scoring``. An example that never was right has
+        been forgotten 0 times by the definition; ``first_learned`` of -1 tells it apart.
+    """
+    table = training_pass(scoring).select(
+        "index",
+        "label",
+        "forgotten",
+        "seen",
+        mean_loss=pl.when(pl.col("seen") > 0).then(pl.col("loss_sum") / pl.col("seen")),
+        first_learned="first_learned",
+    )
+    return (
+        table.join(_selected(coresets), on="index", how="left", maintain_order="left")
+        .join(_trained(examples), on="index", how="left", maintain_order="left")
+        .with_columns(
+            pl.col("selected", "trained").fill_null(0), pl.col("excluded_at").fill_null(NEVER)
+        )
+        .select(*table.columns, "selected", "trained", "excluded_at")
+    )
+
+
+def training_pass(examples: pl.DataFrame) -> pl.DataFrame:
+    """Return the rows of an 'examples' table that count examples as they were trained on."""
+    return examples.filter(pl.col("pass") == "training")
+
+
+def scores(difficulty: pl.DataFrame) -> pl.DataFrame:
+    """Return ``index`` and ``score``, the times forgotten; null where the run never saw it."""
+    return difficulty.select(
+        "index", score=pl.when(pl.col("seen") > 0).then(pl.col("forgotten").cast(pl.Float64))
+    )
+
+
+def score_by_window(
+    difficulty: pl.DataFrame, steps: pl.DataFrame, coresets: pl.DataFrame, windows: int = 50
+) -> pl.DataFrame:
+    """Mean forgetting score of the examples that a selecting method trained on, over training.
+
+    Parameters
+    ----------
+    difficulty
+        'difficulty' table.
+    steps, coresets
+        Tables of the selecting run; a step trains on one mini-batch of ``coresets``.
+    windows
+        Most windows of steps to average over.
+
+    Returns
+    -------
+    pl.DataFrame
+        ``step`` (steps taken at the end of the window) and ``score``, in order.
+    """
+    minibatch = ["region", "minibatch"]
+    means = (
+        coresets.join(scores(difficulty), on="index", how="left")
+        .group_by(minibatch)
+        .agg(pl.col("score").mean())
+    )
+    return (
+        steps.join(means, on=minibatch, how="left")
+        .group_by(window=window_of(pl.int_range(pl.len()), pl.len(), windows))
+        .agg(step=pl.col("step").max() + 1, score=pl.col("score").mean())
+        .sort("step")
+        .select("step", "score")
+    )
+
+
+def overall_score(difficulty: pl.DataFrame, examples: pl.DataFrame) -> float | None:
+    """Mean forgetting score over all sightings of a run: each example as often as trained on.
+
+    ``examples`` is the run's 'examples' table. None if nothing it trained on has a score.
+    """
+    sightings = (
+        training_pass(examples)
+        .select("index", times="seen")
+        .join(scores(difficulty), on="index", how="left")
+        .filter(pl.col("score").is_not_null(), pl.col("times") > 0)
+    )
+    if sightings.is_empty():
+        return None
+    times = pl.col("times").cast(pl.Float64)
+    return float(sightings.select((times * pl.col("score")).sum() / times.sum()).item())
+
+
+def selected_by_score(difficulty: pl.DataFrame, groups: int = 20) -> pl.DataFrame:
+    """How often examples were selected, by how often they were forgotten.
+
+    Parameters
+    ----------
+    difficulty
+        'difficulty' table.
+    groups
+        Most groups of scores; beyond, neighbouring scores share a group of equal width.
+
+    Returns
+    -------
+    pl.DataFrame
+        ``score`` (lowest of the group), ``group`` (its name), ``examples``, and the means of
+        ``selected`` and ``trained`` and the share ``excluded``, by rising score. Examples that
+        never were right, whose score says nothing, come last as ``never learned`` with a null
+        score; examples that the scoring run never saw are left out.
+    """
+    seen = difficulty.filter(pl.col("seen") > 0)
+    learned = pl.col("first_learned") != NEVER
+    highest = seen.filter(learned).select(pl.col("forgotten").max().fill_null(0)).item()
+    width = -(-(highest + 1) // groups)
+    return (
+        seen.group_by(score=pl.when(learned).then(pl.col("forgotten") // width * width))
+        .agg(
+            examples=pl.len(),
+            selected=pl.col("selected").mean(),
+            trained=pl.col("trained").mean(),
+            excluded=(pl.col("excluded_at") != NEVER).mean(),
+        )
+        .sort("score", nulls_last=True)
+        .select("score", _group_name(width), "examples", "selected", "trained", "excluded")
+    )
+
+
+def class_balance(
+    coresets: pl.DataFrame, regions: pl.DataFrame, labels: pl.DataFrame, windows: int = 50
+) -> pl.DataFrame:
+    """Share of each class among the selected examples, against its share of the data.
+
+    Parameters
+    ----------
+    coresets, regions
+        Tables of the selecting run.
+    labels
+        A column ``label``, one row for each training example.
+    windows
+        Most windows of consecutive regions.
+
+    Returns
+    -------
+    pl.DataFrame
+        One row for each window and class: ``region`` and ``step`` (where the window starts),
+        ``label``, ``share`` of the picks, ``weighted_share`` of their weights, ``data_share``.
+    """
+    window = window_of(pl.int_range(pl.len()), pl.len(), windows)
+    windowed = regions.sort("region").select("region", step="start_step", window=window)
+    starts = windowed.group_by("window").agg(pl.col("region", "step").min())
+    shares = labels.group_by("label").agg(data_share=pl.len() / len(labels))
+    picks = (
+        coresets.join(windowed.select("region", "window"), on="region")
+        .group_by("window", "label")
+        .agg(share=pl.len().cast(pl.Float64), weighted_share=pl.col("weight").sum())
+    )
+    per_window = pl.col("share", "weighted_share")
+    return (
+        starts.join(shares, how="cross")
+        .join(picks, on=["window", "label"], how="left")
+        .with_columns(per_window.cast(pl.Float64).fill_null(0.0))
+        .with_columns(per_window / per_window.sum().over("window"))
+        .sort("region", "label")
+        .select("region", "step", "label", "share", "weighted_share", "data_share")
+    )
+
+
+def window_of(position: pl.Expr, count: pl.Expr, windows: int) -> pl.Expr:
+    """Return the window that each of ``count`` positions falls in, all of nearly one size."""
+    return position.cast(pl.Int64) * pl.min_horizontal(count, windows) // count
+
+
+def hardest(difficulty: pl.DataFrame) -> pl.DataFrame:
+    """Sort seen examples, hardest first: never learned, then most forgotten, then highest loss."""
+    learned = pl.col("first_learned") != NEVER
+    return difficulty.filter(pl.col("seen") > 0).sort(
+        learned, -pl.col("forgotten"), -pl.col("mean_loss"), "index"
+    )
+
+
+def _selected(coresets: pl.DataFrame | None) -> pl.DataFrame:
+    if coresets is None:
+        return pl.DataFrame(schema={"index": pl.Int64, "selected": pl.Int32})
+    return coresets.group_by("index").agg(selected=pl.len().cast(pl.Int32))
+
+
+def _trained(examples: pl.DataFrame | None) -> pl.DataFrame:
+    if examples is None:
+        kinds = {"index": pl.Int64, "trained": pl.Int32, "excluded_at": pl.Int32}
+        return pl.DataFrame(schema=kinds)
+    trained = pl.col("seen").filter(pl.col("pass") == "training").sum()
+    return examples.group_by("index").agg(pl.col("excluded_at").max(), trained=trained)
+
+
+def _group_name(width: int) -> pl.Expr:
+    low = pl.col("score")
+    name = low.cast(pl.String)
+    if width > 1:
+        name = name + "–" + (low + width - 1).cast(pl.String)
+    return name.fill_null("never learned").alias("group")

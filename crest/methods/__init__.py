@@ -1,0 +1,17 @@
+"""Methods: what to train on. A new one is a file here and a line in METHODS."""
+
+from collections.abc import Mapping
+
+from crest.methods.base import Context, MethodSpec
+from crest.methods.crest import Crest
+from crest.methods.random import Random
+from crest.methods.replay import Replay
+
+METHODS: Mapping[str, MethodSpec] = {
+    "full": MethodSpec(Random, takes_all_steps=True),
+    "random": MethodSpec(Random),
+    "crest": MethodSpec(Crest),
+    "replay": MethodSpec(Replay),
+}
+
+__all__ = ["METHODS", "Context", "MethodSpec"]

@@ -1,0 +1,77 @@
+"""What a method is: it says, for each step, which examples to train on and with which weights.
+
+The loop knows no method by name, and a method does not know how the model is trained. It is given
+a :class:`Context` to look at, asked for a mini-batch before each step and told after it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import polars as pl
+import torch
+from torch import nn
+
+from crest.config import Parameters
+from crest.data.prepared import Split
+from crest.selection.coresets import MiniBatchCoreset
+from crest.selection.saved import SavedCoresets
+from crest.training.precision import Precision
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method may look at and draw from.
+
+    ``steps`` is the budget in optimiser steps and ``batch_size`` is m; ``generator`` (on the CPU)
+    is the method's own, so that no other draw depends on the method. ``saved`` holds coresets of
+    an earlier run, for methods that train on them.
+    """
+
+    model: nn.Module
+    train: Split
+    steps: int
+    batch_size: int
+    precision: Precision
+    generator: torch.Generator
+    parameters: Parameters
+    saved: SavedCoresets | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a method keeps of a run; None for what it does not have.
+
+    ``coresets``, ``regions`` and ``looks`` are tables as in :mod:`crest.artifacts`
+    (``looks``: the 'examples' table of the selection pass); ``seconds`` adds up the time of each
+    part of choosing.
+    """
+
+    coresets: pl.DataFrame | None = None
+    regions: pl.DataFrame | None = None
+    looks: pl.DataFrame | None = None
+    seconds: dict[str, float] | None = None
+
+
+class Method(Protocol):
+    """Chooses what to train on."""
+
+    def minibatch(self, step: int) -> MiniBatchCoreset:
+        """Return the mini-batch of step ``step``; called once for each step, in order."""
+        ...
+
+    def update(self, step: int, seconds: float) -> None:
+        """Be told that step ``step`` was taken and how long it took."""
+        ...
+
+    def finish(self) -> Record:
+        """Return what is kept of the run, after its last step."""
+        ...
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """An entry of METHODS: how to build a method, and whether it takes all steps of training."""
+
+    build: Callable[[Context], Method]
+    takes_all_steps: bool = False

@@ -1,0 +1,46 @@
+"""A model's predictions on a whole split."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from crest.data.prepared import Split
+from crest.inference import BATCH_SIZE, look
+from crest.training.precision import Precision
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Predictions of n examples, on the CPU.
+
+    ``predictions`` int64, ``confidences`` (probability of the prediction) and ``losses`` float32.
+    """
+
+    labels: Tensor
+    predictions: Tensor
+    confidences: Tensor
+    losses: Tensor
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the examples classified right."""
+        return float((self.predictions == self.labels).double().mean())
+
+    @property
+    def loss(self) -> float:
+        """Mean cross-entropy."""
+        return float(self.losses.double().mean())
+
+
+def evaluate(
+    model: nn.Module, split: Split, precision: Precision, batch_size: int = BATCH_SIZE
+) -> Evaluation:
+    """Predict every example of a split, in eval mode."""
+    parts = []
+    for indices in torch.arange(len(split)).split(batch_size):
+        shown = look(model, split, indices, precision, batch_size)
+        confidences, predictions = shown.logits.softmax(1).max(1)
+        parts.append((shown.labels, predictions, confidences, shown.losses))
+    columns = [torch.cat(column).cpu() for column in zip(*parts, strict=True)]
+    return Evaluation(*columns)

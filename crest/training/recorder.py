@@ -1,0 +1,95 @@
+"""What a run leaves behind step by step: rows of the tables, and each example's history."""
+
+import math
+
+import polars as pl
+from torch import Tensor
+
+from crest.artifacts import TABLES
+from crest.difficulty import ExampleTracker
+from crest.errors import TrainingError
+from crest.selection.coresets import MiniBatchCoreset
+
+# Steps whose results wait on the device, so that the host does not stop for each of them.
+FLUSH_EVERY = 64
+
+
+class Recorder:
+    """Collects the results of training steps."""
+
+    def __init__(self, examples: int) -> None:
+        self.tracker = ExampleTracker(examples)
+        self._rows: dict[str, list[float | int]] = {column: [] for column in TABLES["steps"]}
+        self._waiting: list[tuple[int, MiniBatchCoreset, Tensor, Tensor, Tensor]] = []
+        self._examples = 0
+
+    @property
+    def examples(self) -> int:
+        """Examples trained on so far, repeats counted."""
+        return self._examples
+
+    def step(
+        self,
+        step: int,
+        minibatch: MiniBatchCoreset,
+        learning_rate: float,
+        loss: Tensor,
+        losses: Tensor,
+        correct: Tensor,
+        seconds: float,
+    ) -> None:
+        """Take note of a step.
+
+        Parameters
+        ----------
+        loss
+            What the step descended, a scalar.
+        losses, correct
+            Of each example of the mini-batch, before the step.
+        seconds
+            Since the start of training.
+        """
+        self._examples += len(minibatch.indices)
+        row = {
+            "step": step,
+            "region": minibatch.region,
+            "minibatch": minibatch.number,
+            "lr": learning_rate,
+            "examples": self._examples,
+            "seconds": seconds,
+        }
+        for column, value in row.items():
+            self._rows[column].append(value)
+        self._waiting.append((step, minibatch, loss, losses, correct))
+        if len(self._waiting) >= FLUSH_EVERY:
+            self.flush()
+
+    def flush(self) -> None:
+        """Fetch the waiting results.
+
+        Raises
+        ------
+        TrainingError
+            If a loss is not a finite number.
+        """
+        for step, minibatch, loss, losses, correct in self._waiting:
+            value = float(loss)
+            if not math.isfinite(value):
+                raise TrainingError(
+                    f"the training loss became {value} at step {step} (region "
+                    f"{minibatch.region}); lower train.lr or set train.precision to float32"
+                )
+            self._rows["loss"].append(value)
+            self._rows["accuracy"].append(float(correct.double().mean()))
+            self.tracker.record(minibatch.indices, correct, losses, step)
+        self._waiting = []
+
+    def steps(self) -> pl.DataFrame:
+        """Return the 'steps' table."""
+        self.flush()
+        return pl.DataFrame(self._rows, schema=dict(TABLES["steps"]))
+
+
+def validation_steps(steps: int, count: int) -> frozenset[int]:
+    """Return ``count`` evenly spaced numbers of steps taken, the last of them all steps."""
+    return frozenset(round(steps * (place + 1) / count) for place in range(count)) - {0}

@@ -1,0 +1,174 @@
+"""Algorithm 1, part by part, on a tiny case."""
+
+import polars as pl
+import pytest
+import torch
+
+from crest.errors import ParameterError
+from crest.inference import look
+from crest.methods.crest import Crest
+from crest.regions.curvature import flatten, trained_parameters
+from tests.tiny import FLOAT32, context, convnet, image_split
+
+
+def drive(method: Crest, steps: int, move: float = 0.0) -> list:
+    """Take steps that move the weights by ``move`` instead of training."""
+    taken = []
+    for step in range(steps):
+        taken.append(method.minibatch(step))
+        with torch.no_grad():
+            for parameter in trained_parameters(method._context.model):
+                parameter += move
+        method.update(step, 0.5)
+    return taken
+
+
+def regions(method: Crest) -> pl.DataFrame:
+    table = method.finish().regions
+    assert table is not None
+    return table
+
+
+def test_the_first_region_checks_after_one_step_and_selects_b() -> None:
+    method = Crest(context())
+    drive(method, 1)
+    row = regions(method).row(0, named=True)
+    assert (row["check_interval"], row["minibatches"], row["start_step"]) == (1, 5, 0)
+
+
+def test_an_exact_model_never_ends_its_region() -> None:
+    """Without movement F stays L(w_l), and only sampling parts it from L_r."""
+    method = Crest(context(crest={"threshold": 10.0}))
+    drive(method, 12)
+    table = regions(method)
+    assert len(table) == 1
+    # The check after the last step would come before a 13th.
+    assert table["checks"].to_list() == [11]
+
+
+def test_a_wrong_model_ends_its_region_at_every_check() -> None:
+    method = Crest(context(crest={"threshold": 1e-9}))
+    drive(method, 6, move=0.01)
+    table = regions(method)
+    lengths = (table["end_step"] - table["start_step"]).to_list()
+    intervals = table["check_interval"].to_list()
+    assert lengths[:-1] == intervals[:-1]
+    assert table["end_step"][-1] == 6
+    assert table["rho"][:-1].min() > 1e-9
+
+
+def test_regions_cover_all_steps() -> None:
+    method = Crest(context(crest={"threshold": 0.02, "interval_factor": 2.0}))
+    taken = drive(method, 20, move=0.003)
+    table = regions(method)
+    assert table["start_step"].to_list() == [0, *table["end_step"].to_list()[:-1]]
+    for step, coreset in enumerate(taken):
+        row = table.row(coreset.region, named=True)
+        assert row["start_step"] <= step < row["end_step"]
+        assert coreset.number < row["minibatches"]
+
+
+def test_interval_and_count_follow_the_curvature() -> None:
+    method = Crest(context(crest={"threshold": 1e-9, "interval_factor": 3.0}, steps=40))
+    drive(method, 40, move=0.01)
+    table = regions(method)
+    norms = table["curvature_norm"].to_list()
+    for number in range(1, len(table)):
+        expected = round(3.0 * norms[0] / norms[number - 1])
+        left = 40 - table["start_step"][number]
+        assert table["check_interval"][number] == max(1, min(left, expected))
+    assert (table["minibatches"] == 5 * table["check_interval"]).all()
+
+
+def test_loss_at_the_anchor_is_the_mean_loss_of_the_data() -> None:
+    """F_l(0) = L(w_l): all of V is looked at here, so there is no sampling error."""
+    split = image_split(60)
+    model = convnet()
+    method = Crest(context(model, split, crest={"subset_size": 60}))
+    drive(method, 1)
+    expected = look(model, split, torch.arange(60), FLOAT32).losses.double().mean()
+    assert regions(method)["loss_start"][0] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_the_displacement_is_that_of_the_weights() -> None:
+    method = Crest(context(crest={"threshold": 1e9}))
+    drive(method, 3, move=0.01)
+    region = method._region
+    assert region is not None
+    weights = flatten(trained_parameters(method._context.model))
+    torch.testing.assert_close(weights - region.model.anchor, torch.full_like(weights, 0.03))
+
+
+def test_every_selected_coreset_is_saved_and_every_step_trains_on_one() -> None:
+    method = Crest(context(crest={"threshold": 0.02}))
+    taken = drive(method, 15, move=0.004)
+    record = method.finish()
+    assert record.coresets is not None
+    assert record.regions is not None
+    counts = record.coresets.group_by("region").len().sort("region")["len"]
+    assert counts.to_list() == [8 * minibatches for minibatches in record.regions["minibatches"]]
+    for coreset in taken:
+        rows = record.coresets.filter(region=coreset.region, minibatch=coreset.number)
+        assert rows["index"].to_list() == coreset.indices.tolist()
+        assert rows["weight"].to_list() == coreset.weights.tolist()
+        assert rows["weight"].mean() == pytest.approx(1.0)
+
+
+def test_learned_examples_are_no_longer_looked_at() -> None:
+    model, split = convnet(), image_split()
+    train_until_learned(model, split)
+    method = Crest(
+        context(model, split, crest={"threshold": 1e-9, "learned_window": 4, "learned_floor": 60})
+    )
+    drive(method, 12)
+    record = method.finish()
+    assert record.regions is not None
+    assert record.looks is not None
+    assert record.regions["active"][0] == 240
+    assert record.regions["excluded"][-1] > 0
+    dropped = record.looks.filter(pl.col("excluded_at") >= 0)
+    assert len(dropped) == record.regions["excluded"][-1]
+    late = record.coresets.join(record.regions, on="region")  # type: ignore[union-attr]
+    after = late.join(dropped, on="index").filter(pl.col("start_step") >= pl.col("excluded_at"))
+    assert after.is_empty()
+
+
+def test_excluding_can_be_switched_off() -> None:
+    model, split = convnet(), image_split()
+    train_until_learned(model, split)
+    method = Crest(context(model, split, crest={"threshold": 1e-9, "learned_window": 0}))
+    drive(method, 12)
+    assert regions(method)["excluded"].max() == 0
+
+
+def train_until_learned(model: torch.nn.Module, split) -> None:
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+    indices = torch.arange(len(split))
+    for _ in range(40):
+        loss = torch.nn.functional.cross_entropy(model(split.inputs(indices)), split.labels)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def test_seconds_are_kept_by_part() -> None:
+    method = Crest(context())
+    drive(method, 4)
+    table = regions(method)
+    assert table["seconds_train"].sum() == pytest.approx(2.0)
+    assert table["seconds_select"].min() > 0
+    assert table["seconds_model"].min() > 0
+    assert method.finish().seconds is not None
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (7, r"crest\.subset_size: 7 is 7 of 240 examples, less than train\.batch_size \(8\)"),
+        (0.01, r"crest\.subset_size: 0\.01 is 2 of 240 examples, less than"),
+        (241, r"crest\.subset_size: 241 is 241 of 240 examples; make it smaller"),
+    ],
+)
+def test_a_subset_that_does_not_fit_is_refused(value: float, message: str) -> None:
+    with pytest.raises(ParameterError, match=message):
+        Crest(context(crest={"subset_size": value}))

@@ -1,0 +1,217 @@
+"""The tracker against a plain loop, the tables against cases counted by hand."""
+
+import polars as pl
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crest.artifacts import TABLES, read_table, write_table
+from crest.difficulty import (
+    ExampleTracker,
+    class_balance,
+    difficulty_table,
+    hardest,
+    overall_score,
+    score_by_window,
+    selected_by_score,
+)
+
+COUNT = 6
+sighting = st.tuples(st.integers(0, COUNT - 1), st.booleans(), st.integers(0, 64))
+batches = st.lists(st.lists(sighting, max_size=8), max_size=6)
+
+
+def track(tracker, history, first_step=0):
+    for step, batch in enumerate(history, start=first_step):
+        indices, correct, losses = (
+            (list(column) for column in zip(*batch, strict=True)) if batch else ([],) * 3
+        )
+        tracker.record(
+            torch.tensor(indices, dtype=torch.int64),
+            torch.tensor(correct, dtype=torch.bool),
+            torch.tensor(losses, dtype=torch.float32) / 64,
+            step,
+        )
+    return tracker
+
+
+def counted_one_by_one(history):
+    rows = [[0, 0, 0, -1, 0.0] for _ in range(COUNT)]
+    was_right = [False] * COUNT
+    for step, batch in enumerate(history):
+        for index, right, loss in batch:
+            row = rows[index]
+            row[0] += 1
+            row[1] += right
+            row[2] += was_right[index] and not right
+            if right and row[3] == -1:
+                row[3] = step
+            row[4] += loss / 64
+            was_right[index] = right
+    return rows
+
+
+@settings(deadline=None)
+@given(batches)
+def test_tracker_counts_as_a_plain_loop_does(history):
+    frame = track(ExampleTracker(COUNT), history).frame(torch.arange(COUNT), "training")
+    columns = ["seen", "correct", "forgotten", "first_learned", "loss_sum"]
+    assert [list(row) for row in frame.select(columns).rows()] == counted_one_by_one(history)
+
+
+@settings(deadline=None, max_examples=25)
+@given(batches, st.integers(0, 6))
+def test_tracker_goes_on_from_its_state_as_if_never_stopped(history, stop):
+    whole = track(ExampleTracker(COUNT), history).state()
+    resumed = ExampleTracker(COUNT)
+    resumed.load_state(track(ExampleTracker(COUNT), history[:stop]).state())
+    track(resumed, history[stop:], first_step=min(stop, len(history)))
+    state = resumed.state()
+    assert state.keys() == whole.keys()
+    assert all(torch.equal(state[name], whole[name]) for name in whole)
+
+
+def test_state_is_a_copy():
+    tracker = ExampleTracker(2)
+    before = tracker.state()
+    track(tracker, [[(0, True, 1)]])
+    assert before["seen"].tolist() == [0, 0]
+
+
+def test_frame_is_a_copy():
+    tracker = ExampleTracker(2)
+    frame = tracker.frame(torch.zeros(2, dtype=torch.int64), "training")
+    track(tracker, [[(0, True, 1)]])
+    assert frame["seen"].to_list() == [0, 0]
+
+
+@pytest.mark.parametrize("state", [{}, ExampleTracker(3).state()])
+def test_state_of_something_else_is_refused_whole(state):
+    tracker = track(ExampleTracker(2), [[(0, True, 1)]])
+    with pytest.raises(ValueError, match="seen"):
+        tracker.load_state(state)
+    assert tracker.state()["seen"].tolist() == [1, 0]
+
+
+def test_tracker_refuses_an_index_out_of_range():
+    with pytest.raises(IndexError):
+        track(ExampleTracker(2), [[(2, True, 1)]])
+
+
+def test_frame_is_an_examples_table(tmp_path):
+    tracker = track(ExampleTracker(3), [[(1, True, 64), (1, False, 32)]])
+    frame = tracker.frame(torch.tensor([7, 8, 9]), "selection", torch.tensor([-1, 4, -1]))
+    write_table(tmp_path / "examples.parquet", frame)
+    read = read_table(tmp_path / "examples.parquet")
+    assert read.row(1, named=True) == {
+        "pass": "selection", "index": 1, "label": 8, "seen": 2, "correct": 1, "forgotten": 1,
+        "first_learned": 0, "loss_sum": 1.5, "excluded_at": 4,
+    }  # fmt: skip
+
+
+def examples(seen, forgotten, first_learned, excluded_at=None, labels=None, kind="training"):
+    count = len(seen)
+    values = {
+        "pass": [kind] * count,
+        "index": list(range(count)),
+        "label": labels or [0] * count,
+        "seen": seen,
+        "correct": [0] * count,
+        "forgotten": forgotten,
+        "first_learned": first_learned,
+        "loss_sum": [0.5 * times for times in seen],
+        "excluded_at": excluded_at or [-1] * count,
+    }
+    return pl.DataFrame(values, schema=dict(TABLES["examples"]))
+
+
+def picks(minibatches):
+    """Coresets from {(region, minibatch): [(index, label, weight), ...]}."""
+    rows = [
+        (region, minibatch, position, index, label, weight, 0.0)
+        for (region, minibatch), chosen in minibatches.items()
+        for position, (index, label, weight) in enumerate(chosen)
+    ]
+    return pl.DataFrame(rows, schema=dict(TABLES["coresets"]), orient="row")
+
+
+SCORING = examples(seen=[9, 9, 9, 0], forgotten=[0, 4, 0, 0], first_learned=[3, 5, -1, -1])
+CORESETS = picks({(0, 0): [(0, 0, 1.0), (1, 0, 1.0)], (0, 1): [(1, 0, 1.0), (1, 0, 1.0)]})
+
+
+def test_difficulty_table_joins_the_scores_with_what_was_done():
+    mine = examples([1, 5, 0, 2], [0] * 4, [0] * 4)
+    left = [8, -1, -1, -1]
+    looked = examples([99] * 4, [9] * 4, [0] * 4, excluded_at=left, kind="selection")
+    table = difficulty_table(pl.concat([looked, SCORING]), CORESETS, pl.concat([mine, looked]))
+    assert table.schema == TABLES["difficulty"]
+    assert table["forgotten"].to_list() == [0, 4, 0, 0]
+    assert table["mean_loss"].to_list() == [0.5, 0.5, 0.5, None]
+    assert table["selected"].to_list() == [1, 3, 0, 0]
+    assert table["trained"].to_list() == [1, 5, 0, 2]
+    assert table["excluded_at"].to_list() == [8, -1, -1, -1]
+
+
+def test_difficulty_table_without_a_selecting_run_counts_nothing():
+    table = difficulty_table(SCORING)
+    assert table.schema == TABLES["difficulty"]
+    assert table.select("selected", "trained").sum().row(0) == (0, 0)
+    assert table["excluded_at"].to_list() == [-1] * 4
+
+
+def test_score_by_window_follows_the_mini_batches_of_the_steps():
+    schema = dict(TABLES["steps"])
+    values = [[0, 1, 2, 3], [0] * 4, [0, 0, 1, 0], *[[0] * 4] * 5]
+    steps = pl.DataFrame(dict(zip(schema, values, strict=True)), schema=schema)
+    windows = score_by_window(difficulty_table(SCORING), steps, CORESETS, windows=2)
+    # Mini-batch 0 has the scores 0 and 4, mini-batch 1 has 4 and 4.
+    assert windows.rows() == [(2, 2.0), (4, 3.0)]
+    every_step = score_by_window(difficulty_table(SCORING), steps, CORESETS, windows=50)
+    assert every_step["score"].to_list() == [2.0, 2.0, 4.0, 2.0]
+
+
+def test_overall_score_weighs_examples_by_how_often_they_were_trained_on():
+    table = difficulty_table(SCORING)
+    assert overall_score(table, examples([1, 3, 0, 5], [0] * 4, [0] * 4)) == 3.0
+    assert overall_score(table, examples([0, 0, 0, 5], [0] * 4, [0] * 4)) is None
+
+
+def test_selected_by_score_keeps_the_never_learned_apart():
+    table = selected_by_score(difficulty_table(SCORING, CORESETS))
+    assert table.select("score", "group", "examples", "selected").rows() == [
+        (0, "0", 1, 1.0),
+        (4, "4", 1, 3.0),
+        (None, "never learned", 1, 0.0),
+    ]
+
+
+def test_selected_by_score_groups_wide_ranges():
+    scoring = examples([9] * 40, list(range(40)), [0] * 40)
+    table = selected_by_score(difficulty_table(scoring), groups=20)
+    assert table["group"].to_list()[:2] == ["0–1", "2–3"]
+    assert table["examples"].to_list() == [2] * 20
+
+
+def test_class_balance_compares_picks_and_weights_with_the_data():
+    regions = pl.DataFrame(
+        {"region": [0, 1], "start_step": [0, 5]},
+        schema={"region": pl.Int32, "start_step": pl.Int32},
+    )
+    coresets = picks(
+        {(0, 0): [(0, 0, 0.5), (1, 1, 1.5)], (1, 0): [(0, 0, 1.0)], (1, 1): [(0, 0, 1.0)]}
+    )
+    labels = pl.DataFrame({"label": [0, 0, 0, 1]})
+    balance = class_balance(coresets, regions, labels)
+    assert balance.rows() == [
+        (0, 0, 0, 0.5, 0.25, 0.75),
+        (0, 0, 1, 0.5, 0.75, 0.25),
+        (1, 5, 0, 1.0, 1.0, 0.75),
+        (1, 5, 1, 0.0, 0.0, 0.25),
+    ]
+    together = class_balance(coresets, regions, labels, windows=1)
+    assert together["share"].to_list() == [0.75, 0.25]
+
+
+def test_hardest_puts_the_never_learned_first_and_leaves_out_the_unseen():
+    assert hardest(difficulty_table(SCORING))["index"].to_list() == [2, 1, 0]

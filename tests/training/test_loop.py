@@ -1,0 +1,192 @@
+"""The loop against plain SGD, and the same run twice."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from crest.data.augment import Augmentation
+from crest.errors import TrainingError
+from crest.methods import METHODS
+from crest.methods.base import Context, Record
+from crest.methods.replay import Replay
+from crest.selection.coresets import MiniBatchCoreset, uniform
+from crest.selection.saved import from_tables
+from crest.training.loop import Run, train
+from crest.training.schedules import learning_rate
+from tests.tiny import FLOAT32, context, convnet, image_split, linear_model, linear_split
+
+AUGMENTED = Augmentation(crop=1, flip=True)
+
+
+class Fixed:
+    """A method that always yields the same mini-batch."""
+
+    def __init__(self, minibatch: MiniBatchCoreset) -> None:
+        self._minibatch = minibatch
+        self.updates: list[int] = []
+
+    def minibatch(self, step: int) -> MiniBatchCoreset:
+        return self._minibatch
+
+    def update(self, step: int, seconds: float) -> None:
+        self.updates.append(step)
+
+    def finish(self) -> Record:
+        return Record()
+
+
+def run(name: str, base: Context, validation=None) -> Run:
+    settings = base.parameters.train
+    method = METHODS[name].build(base)
+    return train(base.model, method, base.train, validation, base.steps, settings, FLOAT32)
+
+
+def train_fresh(name: str, seed: int = 0, **sections: dict[str, object]) -> tuple[Run, nn.Module]:
+    model = convnet(seed)
+    train_section = {"seed": seed, **sections.pop("train", {})}
+    base = context(model, image_split(augmentation=AUGMENTED), train=train_section, **sections)
+    return run(name, base), model
+
+
+def weights(model: nn.Module) -> torch.Tensor:
+    return torch.cat([value.flatten().double() for value in model.state_dict().values()])
+
+
+def test_one_step_with_unit_weights_is_one_plain_sgd_step() -> None:
+    model, plain, split = linear_model(), linear_model(), linear_split()
+    base = context(model, split, steps=1, train={"weight_decay": 0.01, "warmup": 0.0})
+    settings = base.parameters.train
+    indices = torch.arange(8)
+    train(model, Fixed(uniform(indices)), split, None, 1, settings, FLOAT32)
+
+    F.cross_entropy(plain(split.features[indices]), split.labels[indices]).backward()
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter -= settings.lr * (parameter.grad + settings.weight_decay * parameter)
+    for found, expected in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_weights_multiply_the_losses() -> None:
+    model, plain, split = linear_model(), linear_model(), linear_split()
+    importance = torch.tensor([2.0, 0.0, 1.0, 1.0])
+    indices = torch.arange(4)
+    base = context(model, split, steps=1, train={"weight_decay": 0.0, "warmup": 0.0})
+    method = Fixed(MiniBatchCoreset(indices, importance))
+    done = train(model, method, split, None, 1, base.parameters.train, FLOAT32)
+
+    losses = F.cross_entropy(
+        plain(split.features[indices]), split.labels[indices], reduction="none"
+    )
+    loss = (importance * losses).sum() / 4
+    loss.backward()
+    assert done.steps["loss"][0] == pytest.approx(loss.item(), rel=1e-6)
+    with torch.no_grad():
+        for parameter in plain.parameters():
+            parameter -= base.parameters.train.lr * parameter.grad
+    for found, expected in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(found, expected)
+
+
+def test_a_crest_step_with_unit_weights_is_a_random_step() -> None:
+    """The loop cannot tell methods apart: the same examples and weights move the model alike."""
+    split = image_split()
+    moved = []
+    for minibatch in (
+        uniform(torch.arange(8)),
+        MiniBatchCoreset(torch.arange(8), torch.ones(8), torch.rand(8), region=4, number=2),
+    ):
+        model = convnet()
+        base = context(model, split, steps=3)
+        train(model, Fixed(minibatch), split, None, 3, base.parameters.train, FLOAT32)
+        moved.append(weights(model))
+    assert torch.equal(*moved)
+
+
+@pytest.mark.parametrize("name", ["random", "crest"])
+def test_one_seed_one_result_two_seeds_two(name: str) -> None:
+    first, model = train_fresh(name)
+    second, same = train_fresh(name)
+    other, different = train_fresh(name, seed=1)
+    timeless = [column for column in first.steps.columns if column != "seconds"]
+    assert torch.equal(weights(model), weights(same))
+    assert first.steps.select(timeless).equals(second.steps.select(timeless))
+    assert not torch.equal(weights(model), weights(different))
+    assert not first.steps["loss"].equals(other.steps["loss"])
+    if name == "crest":
+        assert first.record.coresets is not None
+        assert first.record.coresets.equals(second.record.coresets)
+
+
+def test_replaying_a_run_gives_its_weights_bit_for_bit() -> None:
+    original, model = train_fresh("crest")
+    again, split = convnet(), image_split(augmentation=AUGMENTED)
+    saved = from_tables(original.record.coresets, original.steps, split.labels, "memory")
+    base = context(again, split, train={"seed": 0})
+    method = Replay(Context(**{**vars(base), "saved": saved}))
+    done = train(again, method, split, None, base.steps, base.parameters.train, FLOAT32)
+    assert torch.equal(weights(model), weights(again))
+    assert done.steps["loss"].equals(original.steps["loss"])
+
+
+def test_every_method_takes_exactly_the_same_steps() -> None:
+    for name in ("random", "crest"):
+        done, _ = train_fresh(name)
+        assert done.steps["step"].to_list() == list(range(30))
+        assert done.examples == 30 * 8
+        assert done.steps["examples"][-1] == 240
+
+
+def test_the_schedule_is_followed_and_never_zero() -> None:
+    done, _ = train_fresh("random")
+    settings = context().parameters.train
+    expected = [learning_rate(step, 30, settings) for step in range(30)]
+    assert done.steps["lr"].to_list() == expected
+    assert min(expected) > 0
+
+
+def test_training_learns() -> None:
+    model, split = convnet(), image_split()
+    held_out = image_split(60, seed=9)
+    base = context(model, split, steps=80, train={"validations": 4})
+    done = run("random", base, held_out)
+    assert done.validation["step"].to_list() == [20, 40, 60, 80]
+    assert done.validation["accuracy"][-1] > 0.9
+    assert done.steps["loss"].tail(10).median() < 0.1 * done.steps["loss"].head(10).median()
+
+
+def test_validation_changes_nothing() -> None:
+    models = []
+    for validation in (None, image_split(60, seed=9)):
+        model = convnet()
+        run("crest", context(model, image_split(augmentation=AUGMENTED)), validation)
+        models.append(weights(model))
+    assert torch.equal(*models)
+
+
+def test_the_method_is_told_of_every_step() -> None:
+    method = Fixed(uniform(torch.arange(8)))
+    base = context(steps=5)
+    train(base.model, method, base.train, None, 5, base.parameters.train, FLOAT32)
+    assert method.updates == [0, 1, 2, 3, 4]
+
+
+def test_a_loss_that_is_not_a_number_stops_the_run() -> None:
+    model, split = convnet(), image_split()
+    base = context(model, split, steps=5)
+    broken = Fixed(MiniBatchCoreset(torch.arange(8), torch.full((8,), float("nan"))))
+    with pytest.raises(TrainingError, match="became nan at step 0"):
+        train(model, broken, split, None, 5, base.parameters.train, FLOAT32)
+
+
+def test_the_examples_table_counts_what_was_trained_on() -> None:
+    done, _ = train_fresh("random")
+    assert done.examples_table["seen"].to_list() == [1] * 240
+    assert set(done.examples_table["pass"]) == {"training"}
+
+
+def test_the_global_generator_is_left_alone() -> None:
+    before = torch.get_rng_state()
+    train_fresh("crest")
+    assert torch.equal(before, torch.get_rng_state())
