@@ -126,7 +126,7 @@ class ReplayParameters(Section):
 class EvaluateParameters(Section):
     """evaluate: a trained model on the test split."""
 
-    batch_size: Count = 1024
+    batch_size: Count | None = None
 
 
 class AnalyzeParameters(Section):

@@ -12,8 +12,10 @@ from crest.data.prepared import Split
 from crest.models.head import features_and_logits
 from crest.training.precision import Precision
 
-# Examples per forward pass: large enough to keep two cores or a GPU busy, small enough for memory.
-BATCH_SIZE = 1024
+# Examples per forward pass: a GPU wants many, a CPU as many as stay in its caches. On two cores
+# resnet20 looks at 4,400 examples a second in batches of 250 and at 1,600 in batches of 2,500.
+BATCH_SIZES = {"cpu": 250}
+BATCH_SIZE = 2000
 
 
 @contextmanager
@@ -57,7 +59,7 @@ def look(
     split: Split,
     indices: Tensor,
     precision: Precision,
-    batch_size: int = BATCH_SIZE,
+    batch_size: int | None = None,
 ) -> Look:
     """Look at examples: one forward pass in eval mode without augmentation.
 
@@ -65,10 +67,13 @@ def look(
     ----------
     indices
         int64, k, at least one, on the CPU.
+    batch_size
+        Examples per forward pass; None for what suits the device.
     """
     features, logits = [], []
+    size = batch_size or BATCH_SIZES.get(precision.device.type, BATCH_SIZE)
     with torch.inference_mode(), evaluating(model), precision.autocast():
-        for batch in indices.split(batch_size):
+        for batch in indices.split(size):
             batch_features, batch_logits = features_and_logits(model, split.inputs(batch))
             features.append(batch_features.float())
             logits.append(batch_logits.float())

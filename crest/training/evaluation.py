@@ -6,8 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from crest.data.prepared import Split
-from crest.inference import BATCH_SIZE, look
+from crest.inference import look
 from crest.training.precision import Precision
+
+# Examples whose activations are held at once.
+BLOCK = 4000
 
 
 @dataclass(frozen=True)
@@ -34,11 +37,11 @@ class Evaluation:
 
 
 def evaluate(
-    model: nn.Module, split: Split, precision: Precision, batch_size: int = BATCH_SIZE
+    model: nn.Module, split: Split, precision: Precision, batch_size: int | None = None
 ) -> Evaluation:
     """Predict every example of a split, in eval mode."""
     parts = []
-    for indices in torch.arange(len(split)).split(batch_size):
+    for indices in torch.arange(len(split)).split(BLOCK):
         shown = look(model, split, indices, precision, batch_size)
         confidences, predictions = shown.logits.softmax(1).max(1)
         parts.append((shown.labels, predictions, confidences, shown.losses))
