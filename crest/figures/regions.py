@@ -1,0 +1,38 @@
+"""How the regions of a selecting run went."""
+
+import polars as pl
+from matplotlib.figure import Figure
+
+from crest.figures.theme import INK, blank, legend, logarithmic, styles
+
+TITLES = {
+    "check_interval": ("Steps between checks, T1", "T1"),
+    "minibatches": ("Mini-batch coresets per region, P", "P"),
+    "rho": ("Error of the quadratic model, ρ", "ρ at the last check"),
+    "updates": ("Coreset updates", "regions opened"),
+    "active": ("Examples not yet learned", "examples in V"),
+}
+
+
+def draw_regions(regions: pl.DataFrame, column: str, threshold: float | None = None) -> Figure:
+    """Draw one column of the table 'regions'; each point is a region.
+
+    ``threshold`` draws a line at that height, named τ.
+    """
+    title, y_label = TITLES[column]
+    when = "end_step" if column == "rho" else "start_step"
+    figure, axes = blank(title, "training steps", y_label)
+    methods = regions["method"].unique(maintain_order=True).to_list()
+    for method, style in styles(methods).items():
+        rows = regions.filter(pl.col("method") == method, pl.col(column).is_not_null())
+        size = 4 if len(rows) <= 60 else 2
+        axes.plot(rows[when], rows[column], label=method, markersize=size, linewidth=1, **style)
+    if threshold is not None:
+        axes.axhline(threshold, color=INK, linewidth=1, linestyle=(0, (4, 2)), label="τ")
+    if column == "rho" and regions["rho"].drop_nulls().gt(0).any():
+        logarithmic(axes, "y")
+    else:
+        axes.set_ylim(bottom=0)
+    if len(methods) > 1 or threshold is not None:
+        legend(axes)
+    return figure

@@ -1,0 +1,159 @@
+"""analyze: which examples were chosen, when, and how hard they were."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from crest import artifacts
+from crest.analysis import ANALYSIS_TABLES, Analysis, Run, analyse
+from crest.config import Parameters
+from crest.data.prepared import read_meta
+from crest.difficulty import training_pass
+from crest.errors import ArtifactError, ParameterError
+from crest.figures import gallery, png
+from stages.paths import Paths
+
+logger = logging.getLogger(__name__)
+
+
+def run(parameters: Parameters, paths: Paths) -> None:
+    """Write artifacts/analyze: difficulty.parquet, a CSV a table, a PNG a picture.
+
+    Without a selecting method the selection tables have no rows, difficulty.parquet counts no
+    selections, and a message says so.
+
+    Raises
+    ------
+    ParameterError
+        If ``analyze.scores_from`` is not one of the methods that were run.
+    ArtifactError
+        If a run is missing or damaged, or runs are not of the same data.
+    """
+    methods = parameters.train.methods
+    scores_from = parameters.analyze.scores_from
+    if scores_from not in methods:
+        raise ParameterError(
+            f"analyze.scores_from: '{scores_from}' was not run; name one of train.methods: "
+            f"{', '.join(methods)}"
+        )
+    classes = read_meta(paths.prepared).classes
+    runs = [read_run(paths.train(method), method) for method in methods]
+    _check_same_data(runs, paths)
+    if all(one.coresets is None for one in runs):
+        logger.warning(
+            "analyze: none of %s selects coresets; curves and difficulty only", ", ".join(methods)
+        )
+    analysis = analyse(runs, scores_from, classes)
+    with artifacts.replacing_folder(paths.analyze) as folder:
+        write_analysis(folder, analysis)
+        for picture in gallery(analysis, parameters.crest.threshold):
+            (folder / f"{picture.name}.png").write_bytes(png(picture.figure))
+
+
+def read_run(folder: Path, method: str) -> Run:
+    """Read the tables of a training run and check that they belong together.
+
+    Raises
+    ------
+    ArtifactError
+        If the folder or a file is missing or damaged, naming the command that makes it.
+    """
+    if not folder.is_dir():
+        raise ArtifactError(
+            f"{folder}: no such run; make it with `python cli.py train --method {method}`, "
+            "or take it out of train.methods"
+        )
+    selects = bool(artifacts.read_json(folder / artifacts.METRICS).get("regions"))
+    found = Run(
+        method=method,
+        steps=artifacts.read_table(folder / artifacts.STEPS),
+        examples=artifacts.read_table(folder / artifacts.EXAMPLES),
+        validation=artifacts.read_table(folder / artifacts.VALIDATION),
+        regions=artifacts.read_table(folder / artifacts.REGIONS) if selects else None,
+        coresets=artifacts.read_table(folder / artifacts.CORESETS) if selects else None,
+    )
+    _check_run(found, folder)
+    return found
+
+
+def _check_run(found: Run, folder: Path) -> None:
+    again = f"make it again with `python cli.py train --method {found.method}`"
+    if found.steps.is_empty():
+        raise ArtifactError(f"{folder / artifacts.STEPS}: holds no steps; {again}")
+    examples = training_pass(found.examples)
+    if examples["index"].to_list() != list(range(len(examples))):
+        raise ArtifactError(
+            f"{folder / artifacts.EXAMPLES}: its training pass must list every example once, in "
+            f"order; {again}"
+        )
+    if found.coresets is None:
+        return
+    path = folder / artifacts.CORESETS
+    outside = found.coresets.filter(~pl.col("index").is_between(0, len(examples) - 1))
+    if not outside.is_empty():
+        raise ArtifactError(
+            f"{path}: index {outside['index'][0]} is not one of {len(examples)} examples; {again}"
+        )
+    unknown = found.steps.join(found.coresets, on=["region", "minibatch"], how="anti")
+    if not unknown.is_empty():
+        step, region, minibatch = unknown.select("step", "region", "minibatch").row(0)
+        raise ArtifactError(
+            f"{path}: lacks mini-batch {minibatch} of region {region}, which step {step} trained "
+            f"on; {again}"
+        )
+
+
+def _check_same_data(runs: Sequence[Run], paths: Paths) -> None:
+    first = training_pass(runs[0].examples)["label"]
+    for other in runs[1:]:
+        if not training_pass(other.examples)["label"].equals(first):
+            raise ArtifactError(
+                f"{paths.train(other.method)}: trained on other data than "
+                f"{paths.train(runs[0].method)}; train both again"
+            )
+
+
+def write_analysis(folder: Path, analysis: Analysis) -> None:
+    """Write the tables of an analysis."""
+    artifacts.write_table(folder / artifacts.DIFFICULTY, analysis.difficulty)
+    for name in ANALYSIS_TABLES:
+        getattr(analysis, name).write_csv(folder / f"{name}.csv")
+
+
+def read_analysis(folder: Path) -> Analysis:
+    """Read what :func:`write_analysis` wrote.
+
+    Raises
+    ------
+    ArtifactError
+        If a file is missing or damaged.
+    """
+    difficulty = artifacts.read_table(folder / artifacts.DIFFICULTY)
+    names = [field.name for field in fields(Analysis) if field.name in ANALYSIS_TABLES]
+    again = "make it again with `python cli.py analyze`"
+    tables = {
+        name: read_csv(folder / f"{name}.csv", ANALYSIS_TABLES[name], again) for name in names
+    }
+    return Analysis(difficulty, **tables)
+
+
+def read_csv(path: Path, kinds: Mapping[str, Any], again: str) -> pl.DataFrame:
+    """Read a CSV with exactly the columns ``kinds``.
+
+    ``again`` says how to make the file, in the :class:`ArtifactError` of one that is missing or
+    damaged.
+    """
+    try:
+        table = pl.read_csv(path, schema_overrides=dict(kinds))
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file; {again}") from None
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).partition("\n")[0]
+        raise ArtifactError(f"{path}: damaged ({reason}); {again}") from None
+    if table.columns != list(kinds):
+        raise ArtifactError(f"{path}: columns {table.columns}, expected {list(kinds)}; {again}")
+    return table

@@ -1,0 +1,214 @@
+"""Small made-up artifacts, as the stages before analyze and report leave them."""
+
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from crest import artifacts
+from crest.data.prepared import SCHEMA_VERSION, Meta, write_meta
+from stages.paths import Paths
+
+EXAMPLES = 40
+CLASSES = ["zero", "<b>one</b>", "$two$", "three"]
+BATCH = 4
+STEPS = {"full": 60, "random": 12, "crest": 12}
+COMPONENTS = {"select": 0.5, "model": 0.25, "check": 0.125, "train": 2.125}
+
+
+ACCURACY = {"full": 0.9, "random": 0.8, "crest": 0.72}
+
+
+def write_project(root: Path) -> Paths:
+    """Everything before analyze: prepared data, three runs and their evaluations."""
+    paths = Paths(root)
+    write_prepared(paths.prepared)
+    for method, accuracy in ACCURACY.items():
+        write_run(paths.train(method), method)
+        shown = metrics(method, accuracy=accuracy, loss=0.5)
+        artifacts.write_json(paths.evaluate(method) / artifacts.METRICS, shown)
+    return paths
+
+
+def write_reuse(paths: Paths, model: str) -> None:
+    """A model trained on saved coresets, in half the time of random."""
+    cost = {"seconds_train": 0.6, "seconds": {"train": 0.6}, "accuracy": 0.6, "loss": 1.0}
+    write_metrics(paths.reuse(model), "random", method="replay", model=model, **cost)
+
+
+def labels() -> np.ndarray:
+    return np.arange(EXAMPLES, dtype=np.int64) % len(CLASSES)
+
+
+def write_prepared(folder: Path, channels: int = 1) -> None:
+    folder.mkdir(parents=True)
+    generator = np.random.default_rng(0)
+    for split, count in {"train": EXAMPLES, "test": 100}.items():
+        shape = (count, 8, 8, channels)
+        images = generator.integers(0, 256, shape, dtype=np.uint8)
+        np.save(folder / f"{split}_images.npy", images)
+        np.save(folder / f"{split}_labels.npy", np.arange(count, dtype=np.int64) % len(CLASSES))
+    meta = Meta(
+        schema_version=SCHEMA_VERSION,
+        kind="images",
+        dataset="made-up",
+        source="tests",
+        sizes={"train": EXAMPLES, "test": 100},
+        classes=CLASSES,
+        image_shape=[8, 8, channels],
+        mean=[0.5] * channels,
+        std=[0.25] * channels,
+        content_hash="abc",
+    )
+    write_meta(folder, meta)
+
+
+def table(name: str, **columns: object) -> pl.DataFrame:
+    return pl.DataFrame(columns, schema=dict(artifacts.TABLES[name]))
+
+
+def write_run(folder: Path, method: str, validation: bool = True) -> None:
+    steps = STEPS[method]
+    write_steps(folder, method)
+    write_examples(folder, method)
+    points = [steps // 2, steps] if validation else []
+    artifacts.write_table(
+        folder / artifacts.VALIDATION,
+        table(
+            "validation",
+            step=points,
+            seconds=[0.1 * point for point in points],
+            loss=[1.0 / point for point in points],
+            accuracy=[0.5 + 0.4 * point / steps for point in points],
+        ),
+    )
+    if method == "crest":
+        write_selections(folder)
+    write_metrics(folder, method)
+
+
+def write_steps(folder: Path, method: str) -> None:
+    steps = STEPS[method]
+    counted = range(steps)
+    selects = method == "crest"
+    artifacts.write_table(
+        folder / artifacts.STEPS,
+        table(
+            "steps",
+            step=counted,
+            region=[step // 4 if selects else -1 for step in counted],
+            minibatch=[step % 2 if selects else -1 for step in counted],
+            lr=[0.1] * steps,
+            loss=[2.0 - step / steps for step in counted],
+            accuracy=[step / steps for step in counted],
+            examples=[BATCH * (step + 1) for step in counted],
+            seconds=[0.1 * (step + 1) for step in counted],
+        ),
+    )
+
+
+def write_examples(folder: Path, method: str) -> None:
+    """Example i was forgotten i % 7 times; every 20th was never right; 0, 1 and 2 were excluded."""
+    blocks = [example_rows("training", method)]
+    if method == "crest":
+        blocks.append(example_rows("selection", method))
+    artifacts.write_table(folder / artifacts.EXAMPLES, pl.concat(blocks))
+
+
+def example_rows(pass_name: str, method: str) -> pl.DataFrame:
+    everyone = range(EXAMPLES)
+    looked = pass_name == "selection"
+    never = [index % 20 == 19 for index in everyone]
+    return table(
+        "examples",
+        **{
+            "pass": [pass_name] * EXAMPLES,
+            "index": everyone,
+            "label": labels(),
+            "seen": [6 if method == "full" else index % 3 for index in everyone],
+            "correct": [0 if wrong else 3 for wrong in never],
+            "forgotten": [0 if never[index] else index % 7 for index in everyone],
+            "first_learned": [-1 if wrong else 2 for wrong in never],
+            "loss_sum": [float(index) for index in everyone],
+            "excluded_at": [5 if looked and index < 3 else -1 for index in everyone],
+        },
+    )
+
+
+def write_selections(folder: Path) -> None:
+    """Three regions of two mini-batches of four, which pick 3, 10, 17, ... in turn."""
+    rows = [
+        (region, minibatch, position)
+        for region in range(3)
+        for minibatch in range(2)
+        for position in range(BATCH)
+    ]
+    index = [(3 + 7 * place) % EXAMPLES for place in range(len(rows))]
+    artifacts.write_table(
+        folder / artifacts.CORESETS,
+        table(
+            "coresets",
+            region=[row[0] for row in rows],
+            minibatch=[row[1] for row in rows],
+            position=[row[2] for row in rows],
+            index=index,
+            label=labels()[index],
+            weight=[1.0] * len(rows),
+            loss=[0.5] * len(rows),
+        ),
+    )
+    artifacts.write_table(
+        folder / artifacts.REGIONS,
+        table(
+            "regions",
+            region=[0, 1, 2],
+            start_step=[0, 4, 8],
+            end_step=[4, 8, 12],
+            check_interval=[1, 2, 4],
+            minibatches=[2, 2, 2],
+            checks=[4, 2, 1],
+            rho=[0.06, 0.07, None],
+            loss_start=[2.0, 1.5, 1.0],
+            gradient_norm=[1.0, 0.9, 0.8],
+            curvature_norm=[5.0, 4.0, 3.0],
+            active=[40, 40, 37],
+            excluded=[0, 0, 3],
+            seconds_select=[0.1] * 3,
+            seconds_model=[0.1] * 3,
+            seconds_check=[0.1] * 3,
+            seconds_train=[0.1] * 3,
+        ),
+    )
+
+
+def metrics(method: str, /, **changes: object) -> dict[str, object]:
+    steps = STEPS[method]
+    parts = COMPONENTS if method == "crest" else {"train": 0.1 * steps}
+    values = {
+        "method": method,
+        "model": "convnet",
+        "dataset": "made-up",
+        "steps": steps,
+        "full_steps": STEPS["full"],
+        "budget": steps / STEPS["full"],
+        "examples_trained": BATCH * steps,
+        "seconds_train": sum(parts.values()),
+        "seconds": parts,
+        "regions": 3 if method == "crest" else 0,
+    }
+    return values | changes
+
+
+def write_metrics(folder: Path, method: str, /, **changes: object) -> None:
+    artifacts.write_json(folder / artifacts.METRICS, metrics(method, **changes))
+    artifacts.write_json(
+        folder / artifacts.RUN,
+        {
+            "method": method,
+            "parameters": {"train": {"seed": 0, "lr": 0.1}, "prepare": {"source": "<script>"}},
+            "data": {"dataset": "made-up", "content_hash": "abc"},
+            "device": {"device": "cpu", "name": "a machine"},
+            "versions": {"python": "3.11"},
+            "git_commit": None,
+        },
+    )

@@ -1,0 +1,198 @@
+"""analyze on made-up runs whose tables are known."""
+
+import logging
+
+import polars as pl
+import pytest
+import synthetic_artifacts as made_up
+
+from crest import artifacts
+from crest.analysis import ANALYSIS_TABLES, training_curve
+from crest.config import parse
+from crest.errors import ArtifactError, ParameterError
+from crest.figures import gallery
+from stages import analyze
+from stages.paths import Paths
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return made_up.write_project(tmp_path)
+
+
+@pytest.fixture(autouse=True)
+def undrawn(monkeypatch):
+    """Leave out the pictures, which take most of the time."""
+    monkeypatch.setattr(analyze, "gallery", lambda *_: [])
+
+
+def parameters(methods=("crest", "random", "full"), scores_from="full"):
+    return parse(
+        {"train": {"methods": list(methods)}, "analyze": {"scores_from": scores_from}}, "tests"
+    )
+
+
+def test_writes_every_table_and_picture(paths, monkeypatch):
+    monkeypatch.setattr(analyze, "gallery", gallery)
+    analyze.run(parameters(), paths)
+    names = {path.name for path in paths.analyze.iterdir()}
+    assert names == {
+        "difficulty.parquet",
+        *(f"{name}.csv" for name in ANALYSIS_TABLES),
+        "accuracy_by_step.png",
+        "accuracy_by_seconds.png",
+        "loss_by_step.png",
+        "loss_by_seconds.png",
+        "score_by_window.png",
+        "selected_by_score.png",
+        "class_balance.png",
+        "regions_check_interval.png",
+        "regions_minibatches.png",
+        "regions_rho.png",
+        "regions_updates.png",
+        "regions_active.png",
+    }
+    assert list(paths.analyze.parent.glob(".*")) == []
+    assert all(path.read_bytes()[:4] == b"\x89PNG" for path in paths.analyze.glob("*.png"))
+
+
+def test_difficulty_holds_the_scoring_runs_scores_and_crests_selections(paths):
+    analyze.run(parameters(), paths)
+    table = artifacts.read_table(paths.analyze / "difficulty.parquet")
+    picks = artifacts.read_table(paths.train("crest") / "coresets.parquet")["index"].to_list()
+    assert table["forgotten"].to_list() == [0 if i % 20 == 19 else i % 7 for i in range(40)]
+    assert table["seen"].to_list() == [6] * 40
+    assert table["selected"].to_list() == [picks.count(index) for index in range(40)]
+    assert table["trained"].to_list() == [index % 3 for index in range(40)]
+    assert table["excluded_at"].to_list() == [5] * 3 + [-1] * 37
+
+
+def test_tables_read_back_as_they_were_written(paths):
+    analyze.run(parameters(), paths)
+    analysis = analyze.read_analysis(paths.analyze)
+    for name, kinds in ANALYSIS_TABLES.items():
+        assert dict(getattr(analysis, name).schema) == dict(kinds)
+    regions = analysis.regions
+    assert regions["updates"].to_list() == [1, 2, 3]
+    assert regions["check_interval"].to_list() == [1, 2, 4]
+    assert regions["rho"].to_list() == [0.06, 0.07, None]
+
+
+def test_curves_hold_windows_of_training_and_points_of_validation(paths):
+    analyze.run(parameters(), paths)
+    curves = analyze.read_analysis(paths.analyze).curves
+    train = curves.filter(pl.col("method") == "random", pl.col("split") == "train")
+    assert train["step"].to_list() == list(range(1, 13))
+    assert train["examples"].to_list() == [4 * step for step in range(1, 13)]
+    validation = curves.filter(pl.col("method") == "full", pl.col("split") == "validation")
+    assert validation.select("step", "examples", "accuracy").rows() == [
+        (30, 120, 0.7),
+        (60, 240, 0.9),
+    ]
+
+
+def test_training_curve_is_a_mean_over_windows(paths):
+    curve = training_curve(analyze.read_run(paths.train("full"), "full"), windows=2)
+    assert curve["step"].to_list() == [30, 60]
+    assert curve["accuracy"].to_list() == pytest.approx([29 / 2 / 60, 89 / 2 / 60])
+    assert curve["seconds"].to_list() == pytest.approx([3.0, 6.0])
+
+
+def test_scores_are_by_window_for_crest_and_one_mean_for_the_others(paths):
+    analyze.run(parameters(), paths)
+    scores = analyze.read_analysis(paths.analyze).score_by_window
+    crest = scores.filter(pl.col("method") == "crest")
+    # Every pick is 3 + 7k, modulo 40, so that the scores are known.
+    assert crest["mean_over"].unique().to_list() == ["window"]
+    assert crest["score"][0] == 3.0  # 3, 10, 17 and 24: each was forgotten three times
+    random = scores.filter(pl.col("method") == "random")
+    seen = [index % 3 for index in range(40)]
+    score = [0 if index % 20 == 19 else index % 7 for index in range(40)]
+    expected = sum(a * b for a, b in zip(seen, score, strict=True)) / sum(seen)
+    assert random["score"].to_list() == pytest.approx([expected, expected])
+    assert random["mean_over"].to_list() == ["training", "training"]
+    full = scores.filter(pl.col("method") == "full")
+    assert full["step"].to_list() == [0, 12]  # as far as crest's, though full took 60
+
+
+def test_without_crest_it_says_so_and_counts_no_selections(paths, caplog):
+    with caplog.at_level(logging.WARNING):
+        analyze.run(parameters(["random", "full"]), paths)
+    assert "none of random, full selects coresets" in caplog.text
+    analysis = analyze.read_analysis(paths.analyze)
+    assert analysis.difficulty.select("selected", "trained").sum().row(0) == (0, 0)
+    assert analysis.regions.is_empty()
+    assert analysis.selected_by_score.is_empty()
+
+
+def test_without_a_validation_split_the_curves_are_of_training(paths):
+    for method in ("crest", "random", "full"):
+        made_up.write_run(paths.train(method), method, validation=False)
+    analyze.run(parameters(), paths)
+    assert analyze.read_analysis(paths.analyze).curves["split"].unique().to_list() == ["train"]
+
+
+def test_one_run_alone_is_enough(paths):
+    analyze.run(parameters(["crest"], scores_from="crest"), paths)
+    assert (paths.analyze / "difficulty.parquet").exists()
+
+
+def test_scores_from_a_run_that_is_not_there_names_the_key_and_the_runs(paths):
+    with pytest.raises(ParameterError, match=r"analyze\.scores_from: 'full'.*crest, random"):
+        analyze.run(parameters(["crest", "random"]), paths)
+
+
+def test_a_missing_run_names_itself_and_the_command(tmp_path):
+    paths = Paths(tmp_path)
+    made_up.write_prepared(paths.prepared)
+    made_up.write_run(paths.train("full"), "full")
+    with pytest.raises(ArtifactError, match=r"crest: no such run.*cli\.py train --method crest"):
+        analyze.run(parameters(["crest", "full"]), paths)
+    assert not paths.analyze.exists()
+
+
+@pytest.mark.parametrize("name", ["steps", "examples", "validation", "regions", "coresets"])
+def test_a_damaged_table_is_one_message_and_leaves_the_earlier_analysis(paths, name):
+    analyze.run(parameters(), paths)
+    before = (paths.analyze / "curves.csv").read_bytes()
+    path = paths.train("crest") / f"{name}.parquet"
+    path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ArtifactError, match=f"{name}.parquet"):
+        analyze.run(parameters(), paths)
+    assert (paths.analyze / "curves.csv").read_bytes() == before
+    path.unlink()
+    with pytest.raises(ArtifactError, match=f"{name}.parquet: no such file"):
+        analyze.run(parameters(), paths)
+
+
+def test_runs_on_different_data_are_refused(paths):
+    path = paths.train("random") / "examples.parquet"
+    rows = artifacts.read_table(path)
+    artifacts.write_table(path, rows.head(30))
+    with pytest.raises(ArtifactError, match="other data"):
+        analyze.run(parameters(), paths)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (pl.col("index") + 1000, "index 1003 is not one of 40 examples"),
+        (pl.col("region") + 1, "lacks mini-batch 0 of region 0, which step 0 trained on"),
+    ],
+)
+def test_coresets_of_another_run_are_refused(paths, change, message):
+    path = paths.train("crest") / "coresets.parquet"
+    artifacts.write_table(path, artifacts.read_table(path).with_columns(change))
+    with pytest.raises(ArtifactError, match=message):
+        analyze.run(parameters(), paths)
+
+
+def test_a_damaged_analysis_is_one_message(paths):
+    analyze.run(parameters(), paths)
+    path = paths.analyze / "curves.csv"
+    path.write_text("method,step\ncrest,many\n", encoding="utf-8")
+    with pytest.raises(ArtifactError, match=r"curves\.csv.*cli\.py analyze"):
+        analyze.read_analysis(paths.analyze)
+    path.unlink()
+    with pytest.raises(ArtifactError, match=r"curves\.csv: no such file"):
+        analyze.read_analysis(paths.analyze)

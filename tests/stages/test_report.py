@@ -1,0 +1,287 @@
+"""report on made-up runs: the numbers, the page, and what it refuses."""
+
+import json
+import logging
+import re
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+import synthetic_artifacts as made_up
+
+from crest import artifacts
+from crest.config import parse
+from crest.errors import ArtifactError
+from stages import analyze, report
+from stages.paths import Paths
+
+
+def parameters(models=(), **train):
+    values = {
+        "train": train,
+        "reuse": {"models": list(models)},
+        "report": {"title": "A <report> & more"},
+    }
+    return parse(values, "tests")
+
+
+def write_project(root):
+    paths = made_up.write_project(root)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(analyze, "gallery", lambda *_: [])
+        analyze.run(parameters(), paths)
+    return paths
+
+
+@pytest.fixture
+def paths(tmp_path):
+    return write_project(tmp_path)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    monkeypatch.setattr("stages.page.gallery", lambda *_: [])
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory):
+    """A whole report, with a reused model of another kind and one of full's."""
+    paths = write_project(tmp_path_factory.mktemp("project"))
+    for model in ("resnet20", "convnet"):
+        made_up.write_reuse(paths, model)
+    summary = report.run(parameters(["resnet20", "convnet"]), paths)
+    return summary, paths.report
+
+
+class Page(HTMLParser):
+    """Elements, attributes and text of a page."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.elements = []
+        self.text = ""
+        self.feed(html)
+        self.close()
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+
+    def handle_data(self, data):
+        self.text += data
+
+
+@pytest.fixture(scope="module")
+def page(reported):
+    return Page((reported[1] / "report.html").read_text(encoding="utf-8"))
+
+
+def test_summary_measures_every_run_of_fulls_model_against_it(reported):
+    rows = {(row["method"], row["model"], row["reused"]): row for row in reported[0].to_dicts()}
+    crest = rows["crest", "convnet", False]
+    assert crest["relative_error"] == pytest.approx(0.2)  # 72 % against 90 %
+    assert crest["speedup"] == pytest.approx(2.0)  # 6 s against 3 s
+    assert crest["updates"] == 3
+    assert crest["seconds_select"] == 0.5
+    assert rows["random", "convnet", False]["relative_error"] == pytest.approx(1 / 9)
+    assert rows["random", "convnet", False]["seconds_select"] is None
+    assert rows["full", "convnet", False]["relative_error"] == 0.0
+    assert rows["replay", "resnet20", True]["relative_error"] is None
+    assert rows["replay", "resnet20", True]["speedup"] is None
+    assert rows["replay", "convnet", True]["speedup"] == pytest.approx(10.0)
+
+
+def test_files_say_what_the_summary_says(reported):
+    summary, folder = reported
+    assert {path.name for path in folder.iterdir()} == {
+        "summary.json",
+        "summary.csv",
+        "report.html",
+    }
+    document = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+    assert set(document) == {"methods", "reuse"}
+    assert list(document["methods"]) == ["crest", "random", "full"]
+    assert document["methods"]["crest"]["relative_error"] == pytest.approx(0.2)
+    assert document["reuse"]["resnet20"]["accuracy"] == 0.6
+    assert report.read_summary(Paths(folder.parents[1])).equals(summary)
+
+
+def test_a_summary_that_is_not_there_names_the_command(tmp_path):
+    with pytest.raises(ArtifactError, match=r"cli\.py report"):
+        report.read_summary(Paths(tmp_path))
+
+
+def test_page_refers_to_nothing_outside_itself(reported, page):
+    html = (reported[1] / "report.html").read_text(encoding="utf-8")
+    assert "http" not in html
+    assert "@import" not in html
+    assert "script" not in {tag for tag, _ in page.elements}
+    for _, attributes in page.elements:
+        for name in ("src", "href", "xlink:href"):
+            assert attributes.get(name, "#").startswith(("#", "data:"))
+    assert set(re.findall(r"url\((.)", html)) <= {"#"}
+
+
+def test_page_has_unique_ids_and_no_dangling_references(page):
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.elements:
+        reference = attributes.get("href", "")
+        if reference.startswith("#"):
+            assert reference[1:] in ids
+
+
+def test_page_describes_every_picture(page):
+    drawn = [attributes for tag, attributes in page.elements if tag == "svg"]
+    images = [attributes for tag, attributes in page.elements if tag == "img"]
+    assert len(drawn) == 12
+    assert images
+    assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in drawn)
+    assert all(attributes["alt"] for attributes in images)
+
+
+def test_page_escapes_what_came_from_data(page):
+    assert "<b>one</b>" in page.text
+    assert "$two$" in page.text
+    assert "<script>" in page.text
+    assert "A <report> & more" in page.text
+    assert "b" not in {tag for tag, _ in page.elements}
+
+
+def test_page_says_plainly_that_crest_was_worse(page):
+    text = " ".join(page.text.split())
+    assert (
+        "Against random mini-batches for as many steps, crest is 8.0 points less accurate and "
+        "took 2.5 times as long." in text
+    )
+    assert "crest is 18.0 points less accurate and took 0.5 of the time" in text
+    assert "Every method was run once, with seed 0" in text
+
+
+def test_page_shows_examples_by_what_happened_to_them(page):
+    alts = [attributes["alt"] for tag, attributes in page.elements if tag == "img"]
+    assert alts[:3] == [
+        "Example 39, label three, never learned",
+        "Example 19, label three, never learned, selected 1×",
+        "Example 34, label $two$, forgotten 6×",
+    ]
+    assert "Example 0, label zero, forgotten 0×, selected 1×, out at step 5" in alts
+
+
+def test_page_is_for_light_dark_and_telephones(reported):
+    html = (reported[1] / "report.html").read_text(encoding="utf-8")
+    assert 'name="viewport"' in html
+    assert "prefers-color-scheme: dark" in html
+    assert "var(--ink" in html
+    assert "var(--series-1" in html
+
+
+def test_text_table_is_aligned(reported):
+    lines = report.format_table(reported[0]).splitlines()
+    assert lines[0].split() == [
+        *["method", "model", "accuracy", "relative", "error", "steps", "seconds", "speed-up"]
+    ]
+    assert lines[1].split() == ["crest", "convnet", "72.00%", "20.00%", "12", "3.00", "2.00×"]
+    assert lines[4].split() == ["replay", "(reuse)", "resnet20", "60.00%", "–", "12", "0.60", "–"]
+    assert len({len(line) for line in lines}) == 1
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_model_not_reused_yet_is_left_out_and_said(paths, caplog):
+    with caplog.at_level(logging.WARNING):
+        summary = report.run(parameters(["resnet20"]), paths)
+    assert "resnet20" in caplog.text
+    assert summary["reused"].to_list() == [False] * 3
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_without_full_nothing_is_measured_against_it(paths):
+    summary = report.run(parameters(methods=["crest", "random"]), paths)
+    assert summary["relative_error"].to_list() == [None, None]
+    assert summary["speedup"].to_list() == [None, None]
+    text = (paths.report / "report.html").read_text(encoding="utf-8")
+    assert "Full training was not run" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_runs_that_differ_are_told_apart(paths):
+    path = paths.train("random") / "run.json"
+    values = artifacts.read_json(path)
+    values["parameters"]["train"]["seed"] = 7
+    values["device"]["name"] = "another machine"
+    artifacts.write_json(path, values)
+    report.run(parameters(), paths)
+    text = Page((paths.report / "report.html").read_text(encoding="utf-8")).text
+    assert "not all with the same seed" in text
+    assert "their seconds cannot be compared" in text
+    assert "random: another machine" in " ".join(text.split())
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_colour_images_are_shown(tmp_path):
+    paths = write_project(tmp_path)
+    for path in paths.prepared.iterdir():
+        path.unlink()
+    paths.prepared.rmdir()
+    made_up.write_prepared(paths.prepared, channels=3)
+    report.run(parameters(), paths)
+    assert "data:image/png" in (paths.report / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("folder", "message"),
+    [
+        ("train/crest", r"cli\.py train --method crest"),
+        ("evaluate/crest", r"cli\.py evaluate --method crest"),
+        ("analyze", r"cli\.py analyze"),
+    ],
+)
+def test_a_missing_input_names_the_command_and_leaves_the_earlier_report(paths, folder, message):
+    report.run(parameters(), paths)
+    before = (paths.report / "report.html").read_bytes()
+    (paths.root / "artifacts" / folder).rename(paths.root / "moved")
+    with pytest.raises(ArtifactError, match=message):
+        report.run(parameters(), paths)
+    assert (paths.report / "report.html").read_bytes() == before
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"accuracy": None}, "'accuracy' must be a number"),
+        ({"accuracy": True}, "'accuracy' must be a number"),
+        ({"loss": "low"}, "'loss' must be a number, it is 'low'"),
+    ],
+)
+def test_damaged_metrics_are_one_message(paths, changes, message):
+    path = paths.evaluate("crest") / "metrics.json"
+    artifacts.write_json(path, artifacts.read_json(path) | changes)
+    with pytest.raises(ArtifactError, match=message):
+        report.run(parameters(), paths)
+    path.write_text("{", encoding="utf-8")
+    with pytest.raises(ArtifactError, match="damaged JSON"):
+        report.run(parameters(), paths)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_run_or_an_analysis_of_other_data_is_refused(paths):
+    path = paths.train("random") / "run.json"
+    values = artifacts.read_json(path)
+    artifacts.write_json(path, values | {"data": {"content_hash": "other"}})
+    with pytest.raises(ArtifactError, match="trained on other data"):
+        report.run(parameters(), paths)
+    artifacts.write_json(path, values)
+    path = paths.analyze / "difficulty.parquet"
+    artifacts.write_table(path, artifacts.read_table(path).head(5))
+    with pytest.raises(ArtifactError, match="of 5 examples, prepared are 40"):
+        report.run(parameters(), paths)
+
+
+def test_images_that_are_gone_are_one_message(paths, undrawn):
+    (paths.prepared / "train_images.npy").unlink()
+    with pytest.raises(ArtifactError, match="train_images"):
+        report.run(parameters(), paths)
+    np.save(paths.prepared / "train_images.npy", np.zeros((3, 8, 8, 1), np.uint8))
+    with pytest.raises(ArtifactError, match="train_images"):
+        report.run(parameters(), paths)
