@@ -1,0 +1,227 @@
+"""The command line: parses, calls one stage function, prints."""
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+# Threads that spin while they wait stall each other as soon as another process wants a core: on two
+# shared cores training took up to twenty times as long. Set before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+from crest.config import Parameters, load
+from crest.errors import CrestError, ParameterError
+from stages.paths import Paths
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="CREST: small weighted mini-batch coresets, picked while a network trains.\n\n"
+    "Example: python cli.py train --method crest -S train.budget=0.2",
+)
+
+ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("-S", metavar="SECTION.KEY=VALUE", help="Override a parameter; repeatable."),
+]
+MethodName = Annotated[str | None, typer.Option("--method", help="Default: all of train.methods.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+
+PARAMS = Path("params.yaml")
+PATHS = Paths()
+
+
+@contextmanager
+def failing_plainly() -> Iterator[None]:
+    """Turn the errors that are meant for people into a message and an exit code."""
+    try:
+        yield
+    except CrestError as error:
+        typer.echo(f"error: {error}", err=True)
+        raise typer.Exit(error.exit_code) from None
+    except KeyboardInterrupt:
+        typer.echo("interrupted", err=True)
+        raise typer.Exit(130) from None
+
+
+def print_metrics(metrics: dict[str, object], as_json: bool) -> None:
+    """Print a stage's metrics, as JSON or a line each."""
+    if as_json:
+        import json
+
+        typer.echo(json.dumps(metrics))
+        return
+    for key, value in metrics.items():
+        typer.echo(f"{key}: {value}")
+
+
+def each_method(
+    parameters: Parameters,
+    method: str | None,
+    stage: Callable[[str], dict[str, object]],
+    as_json: bool,
+) -> None:
+    """Run a stage for one method, or for all that the parameters name."""
+    for name in [method] if method else parameters.train.methods:
+        print_metrics(stage(name), as_json)
+
+
+@app.command()
+def prepare(params: ParamsFile = PARAMS, overrides: Overrides = None) -> None:
+    """Turn the source into data/prepared.
+
+    Example: python cli.py prepare -S prepare.dataset=cifar10 -S prepare.source=~/cifar10
+    """
+    from stages import prepare as stage
+
+    with failing_plainly():
+        meta = stage.run(load(params, overrides or ()).prepare, PATHS.prepared)
+        sizes = ", ".join(f"{split} {size}" for split, size in meta.sizes.items())
+        typer.echo(f"{PATHS.prepared}: {meta.dataset}, {sizes}, {len(meta.classes)} classes")
+
+
+@app.command()
+def train(
+    method: MethodName = None,
+    params: ParamsFile = PARAMS,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train with a method, select as it goes, and save everything.
+
+    Example: python cli.py train --method crest -S train.budget=0.2
+    """
+    from stages import train as stage
+
+    with failing_plainly():
+        parameters = load(params, overrides or ())
+        each_method(parameters, method, lambda name: stage.run(parameters, PATHS, name), as_json)
+
+
+@app.command()
+def select(
+    checkpoint: Annotated[Path, typer.Option(help="A model.safetensors.")],
+    out: Annotated[Path | None, typer.Option(help="Where to write coresets.parquet.")] = None,
+    minibatches: Annotated[int | None, typer.Option(min=1, help="How many (P).")] = None,
+    params: ParamsFile = PARAMS,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Select one region's coresets for a given model, without training.
+
+    Example: python cli.py select --checkpoint model.safetensors --out coresets.parquet
+    """
+    from stages import select as stage
+
+    with failing_plainly():
+        if out is None and not as_json:
+            raise ParameterError("select: say where the coresets go: --out FILE, or --json")
+        table = stage.run(load(params, overrides or ()), PATHS, checkpoint, out, minibatches)
+        if as_json:
+            typer.echo(table.write_json())
+        else:
+            count = table["minibatch"].n_unique()
+            typer.echo(f"{out}: {count} mini-batch coresets of {len(table) // count} examples")
+
+
+@app.command()
+def evaluate(
+    method: MethodName = None,
+    params: ParamsFile = PARAMS,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Evaluate a trained model on the test split.
+
+    Example: python cli.py evaluate --method crest --json
+    """
+    from stages import evaluate as stage
+
+    with failing_plainly():
+        parameters = load(params, overrides or ())
+        each_method(parameters, method, lambda name: stage.run(parameters, PATHS, name), as_json)
+
+
+@app.command()
+def analyze(params: ParamsFile = PARAMS, overrides: Overrides = None) -> None:
+    """Say which examples were chosen, when, and how hard they were.
+
+    Example: python cli.py analyze -S analyze.scores_from=random
+    """
+    from stages import analyze as stage
+
+    with failing_plainly():
+        stage.run(load(params, overrides or ()), PATHS)
+        typer.echo(str(PATHS.analyze))
+
+
+@app.command()
+def reuse(
+    model: Annotated[str | None, typer.Option(help="Default: all of reuse.models.")] = None,
+    coresets: Annotated[
+        Path | None, typer.Option(help="A training run's folder, or a coresets.parquet.")
+    ] = None,
+    params: ParamsFile = PARAMS,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train another model on saved coresets, region by region.
+
+    Example: python cli.py reuse --coresets artifacts/train/crest --model resnet18
+    """
+    from stages import reuse as stage
+
+    with failing_plainly():
+        parameters = load(params, overrides or ())
+        for name in [model] if model else parameters.reuse.models:
+            print_metrics(stage.run(parameters, PATHS, name, coresets), as_json)
+
+
+@app.command()
+def report(
+    show: Annotated[bool, typer.Option("--show", help="Print the last report's table.")] = False,
+    params: ParamsFile = PARAMS,
+    overrides: Overrides = None,
+) -> None:
+    """Write the comparison table and report.html, and print the table.
+
+    Example: python cli.py report
+    """
+    from stages import report as stage
+
+    with failing_plainly():
+        parameters = load(params, overrides or ())
+        summary = stage.read_summary(PATHS) if show else stage.run(parameters, PATHS)
+        typer.echo(stage.format_table(summary))
+        typer.echo(f"report: {PATHS.report / 'report.html'}")
+
+
+@app.command()
+def preset(
+    name: Annotated[str | None, typer.Argument(help="None: list them.")] = None,
+    params: ParamsFile = PARAMS,
+) -> None:
+    """List ready-made set-ups, or write one into params.yaml.
+
+    Example: python cli.py preset cifar10-resnet20
+    """
+    from stages import preset as stage
+
+    with failing_plainly():
+        if name is None:
+            for known, values in stage.presets().items():
+                typer.echo(f"{known:24} {values['description']}")
+            return
+        stage.run(name, params)
+        typer.echo(f"{params}: now {name}")
+
+
+if __name__ == "__main__":
+    sys.exit(app())

@@ -1,0 +1,1 @@
+"""Ready-made set-ups: each file sets some sections of params.yaml."""

@@ -1,0 +1,50 @@
+"""evaluate: a trained model on the test split, which nothing else touches."""
+
+from typing import Any
+
+import polars as pl
+
+from crest import artifacts
+from crest.config import Parameters
+from crest.training.evaluation import Evaluation, evaluate
+from stages.paths import Paths
+from stages.train import load_trained, prepared_data, run_precision
+
+
+def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
+    """Evaluate a method's model, and write artifacts/evaluate/METHOD; returns its metrics.
+
+    Raises
+    ------
+    ArtifactError
+        If the model or the prepared data are missing, damaged, or do not go together.
+    """
+    precision = run_precision(parameters)
+    data = prepared_data(parameters, paths, precision.device)
+    source = paths.train(method)
+    trained = artifacts.read_json(source / artifacts.METRICS)
+    model = load_trained(source / artifacts.MODEL, data, precision.device)
+    shown = evaluate(model, data.test, precision, parameters.evaluate.batch_size)
+    kept = ("method", "model", "dataset", "steps", "budget", "examples_trained", "seconds_train")
+    metrics = {
+        "accuracy": shown.accuracy,
+        "loss": shown.loss,
+        **{key: trained[key] for key in kept},
+    }
+    with artifacts.replacing_folder(paths.evaluate(method)) as partial:
+        artifacts.write_table(partial / artifacts.PREDICTIONS, predictions(shown))
+        artifacts.write_json(partial / artifacts.METRICS, metrics)
+    return metrics
+
+
+def predictions(shown: Evaluation) -> pl.DataFrame:
+    """Rows of the 'predictions' table."""
+    return pl.DataFrame(
+        {
+            "index": range(len(shown.labels)),
+            "label": shown.labels.numpy(),
+            "prediction": shown.predictions.numpy(),
+            "confidence": shown.confidences.numpy(),
+            "loss": shown.losses.numpy(),
+        }
+    )

@@ -1,0 +1,48 @@
+"""preset: ready-made set-ups, written into params.yaml with its comments kept."""
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ruamel.yaml import YAML
+
+from crest.artifacts import replacing
+from crest.config import load
+from crest.errors import ParameterError
+
+
+def presets() -> dict[str, dict[str, Any]]:
+    """Return every preset by name: a ``description`` and the sections that it sets."""
+    found = (entry for entry in files("crest.presets").iterdir() if entry.name.endswith(".yaml"))
+    return {
+        entry.name.removesuffix(".yaml"): yaml.safe_load(entry.read_text(encoding="utf-8"))
+        for entry in sorted(found, key=lambda entry: entry.name)
+    }
+
+
+def run(name: str, path: Path) -> None:
+    """Write a preset into a parameter file; keys it does not set stay as they are.
+
+    Raises
+    ------
+    ParameterError
+        If the preset is unknown, or the file is not a valid parameter file.
+    """
+    known = presets()
+    if name not in known:
+        raise ParameterError(f"preset: '{name}' is not one of {', '.join(known)}")
+    if set(known[name]) == {"description"}:
+        raise ParameterError(f"preset: {name}: {known[name]['description']}")
+    load(path)
+    round_trip = YAML()
+    round_trip.width = 200
+    document = round_trip.load(path.read_text(encoding="utf-8"))
+    for section, values in known[name].items():
+        if section == "description":
+            continue
+        for key, value in values.items():
+            document.setdefault(section, {})[key] = value
+    with replacing(path) as partial, partial.open("w", encoding="utf-8") as written:
+        round_trip.dump(document, written)
+    load(path)

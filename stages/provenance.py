@@ -1,0 +1,65 @@
+"""What a result depends on, for run.json."""
+
+import os
+import platform
+import subprocess
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from crest.config import Parameters
+from crest.data.prepared import Meta
+from crest.training.precision import Precision
+
+PACKAGES = ("crest-coresets", "torch", "torchvision", "polars", "numpy")
+
+
+def describe(
+    parameters: Parameters, meta: Meta, precision: Precision, method: str, model: str
+) -> dict[str, Any]:
+    """Return the contents of run.json."""
+    return {
+        "method": method,
+        "model": model,
+        "parameters": parameters.model_dump(mode="json"),
+        "data": {
+            "dataset": meta.dataset,
+            "content_hash": meta.content_hash,
+            "sizes": meta.sizes,
+            "classes": len(meta.classes),
+        },
+        "device": _device(precision),
+        "versions": {"python": platform.python_version()}
+        | {package: version(package) for package in PACKAGES},
+        "git_commit": _git_commit(),
+    }
+
+
+def _device(precision: Precision) -> dict[str, Any]:
+    device = precision.device
+    name = platform.processor() or platform.machine()
+    if device.type == "cuda":
+        name = torch.cuda.get_device_name(device)
+    return {
+        "device": str(device),
+        "name": name,
+        "precision": precision.name,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "cuda": torch.version.cuda if device.type == "cuda" else None,
+    }
+
+
+def _git_commit() -> str | None:
+    """Return the commit the code stands at, with -dirty for changed files; None outside git."""
+    command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    try:
+        done = subprocess.run(
+            command, cwd=Path(__file__).parent, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return done.stdout.strip()

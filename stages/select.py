@@ -1,0 +1,63 @@
+"""select: one region's coresets for a given model, without training it."""
+
+from pathlib import Path
+
+import polars as pl
+
+from crest import artifacts
+from crest.config import Parameters, subset_size
+from crest.regions.active import ActiveSet
+from crest.regions.interval import minibatch_count
+from crest.selection.coresets import coreset_rows, select_minibatch_coresets
+from crest.selection.gradients import find_proxy
+from crest.training.generators import generator_for
+from stages.paths import Paths
+from stages.train import load_trained, prepared_data, run_precision
+
+
+def run(
+    parameters: Parameters,
+    paths: Paths,
+    checkpoint: Path,
+    out: Path | None,
+    minibatches: int | None,
+) -> pl.DataFrame:
+    """Select mini-batch coresets for a checkpoint; returns the 'coresets' table, region 0.
+
+    Parameters
+    ----------
+    checkpoint
+        A model.safetensors.
+    out
+        Where to write coresets.parquet, if anywhere.
+    minibatches
+        P; None for what a first region selects, crest.minibatch_factor.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter does not fit the data.
+    ArtifactError
+        If the checkpoint or the prepared data are missing, damaged, or do not go together.
+    """
+    settings = parameters.crest
+    precision = run_precision(parameters)
+    data = prepared_data(parameters, paths, precision.device)
+    model = load_trained(checkpoint, data, precision.device)
+    size = subset_size(settings, len(data.train), parameters.train.batch_size)
+    count = minibatches or minibatch_count(settings.minibatch_factor, 1)
+    generator = generator_for(parameters.train.seed, "select")
+    active = ActiveSet(len(data.train))
+    coresets = select_minibatch_coresets(
+        model,
+        data.train,
+        [active.draw(size, generator) for _ in range(count)],
+        parameters.train.batch_size,
+        find_proxy(settings.proxy),
+        precision,
+        region=0,
+    )
+    table = coreset_rows(coresets, data.train.labels)
+    if out is not None:
+        artifacts.write_table(out, table, "coresets")
+    return table

@@ -1,0 +1,181 @@
+"""train: a model on what a method chooses, everything saved."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+from torch import nn
+
+from crest import artifacts
+from crest.config import Parameters
+from crest.data.augment import Augmentation
+from crest.data.prepared import Prepared, load
+from crest.errors import ArtifactError, ParameterError
+from crest.methods import METHODS, Context
+from crest.models import ModelSpec, build, weights
+from crest.selection.saved import SavedCoresets, from_tables
+from crest.training.generators import generator_for
+from crest.training.loop import Run, train
+from crest.training.precision import Precision, resolve_device, resolve_precision
+from crest.training.schedules import budget_steps, total_steps
+from stages.paths import Paths
+from stages.progress import progress_bar
+from stages.provenance import describe
+
+
+def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
+    """Train with a method, and write everything to artifacts/train/METHOD; returns its metrics.
+
+    Raises
+    ------
+    ParameterError
+        If the method is unknown or a parameter does not fit the data.
+    ArtifactError
+        If prepared data or the coresets to replay are missing or damaged.
+    TrainingError
+        If training fails.
+    """
+    if method not in METHODS:
+        raise ParameterError(f"train.methods: '{method}' is not one of {', '.join(METHODS)}")
+    precision = run_precision(parameters)
+    data = prepared_data(parameters, paths, precision.device)
+    saved = None
+    if method == "replay":
+        saved = read_coresets(paths.root / parameters.replay.coresets, data)
+    trained = train_model(parameters, data, method, precision, saved)
+    with artifacts.replacing_folder(paths.train(method)) as partial:
+        write(trained, partial)
+    return trained.metrics
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and everything that is saved of its run."""
+
+    model: nn.Module
+    spec: ModelSpec
+    run: Run
+    metrics: dict[str, Any]
+    provenance: dict[str, Any]
+
+
+def run_precision(parameters: Parameters) -> Precision:
+    """Return the device and precision that the parameters name."""
+    device = resolve_device(parameters.train.device)
+    return resolve_precision(parameters.train.precision, device)
+
+
+def prepared_data(parameters: Parameters, paths: Paths, device: torch.device) -> Prepared:
+    """Open the prepared data, with the augmentation that the parameters name."""
+    augmentation = Augmentation(parameters.train.augment_crop, parameters.train.augment_flip)
+    return load(paths.prepared, device, augmentation)
+
+
+def read_coresets(source: Path, data: Prepared) -> SavedCoresets:
+    """Read saved coresets: a training run's folder, or a coresets.parquet alone."""
+    folder = source.is_dir()
+    path = source / artifacts.CORESETS if folder else source
+    coresets = artifacts.read_table(path, "coresets")
+    steps = artifacts.read_table(source / artifacts.STEPS) if folder else None
+    return from_tables(coresets, steps, data.train.labels, str(path))
+
+
+def load_trained(path: Path, data: Prepared, device: torch.device) -> nn.Module:
+    """Load a trained model; :class:`ArtifactError` if it is not one for these data."""
+    model, spec = weights.load_model(path)
+    found = (spec.classes, list(spec.image_shape))
+    expected = (len(data.meta.classes), data.meta.image_shape)
+    if found != expected:
+        raise ArtifactError(
+            f"{path}: a model of {found[0]} classes and images {found[1]}; the prepared data have "
+            f"{expected[0]} classes and images {expected[1]}; use a model trained on them"
+        )
+    return model.to(device)
+
+
+def train_model(
+    parameters: Parameters,
+    data: Prepared,
+    method: str,
+    precision: Precision,
+    saved: SavedCoresets | None,
+) -> Trained:
+    """Train a fresh model on what a method chooses."""
+    settings = parameters.train
+    spec = METHODS[method]
+    full_steps = total_steps(settings.epochs, len(data.train), settings.batch_size)
+    steps = full_steps if spec.takes_all_steps else budget_steps(settings.budget, full_steps)
+    height, width, channels = data.meta.image_shape
+    model_spec = ModelSpec(
+        settings.model, len(data.meta.classes), (height, width, channels), settings.stem
+    )
+    model = _fresh_model(model_spec, settings.seed, precision.device)
+    context = Context(
+        model=model,
+        train=data.train,
+        steps=steps,
+        batch_size=settings.batch_size,
+        precision=precision,
+        generator=generator_for(settings.seed, "method"),
+        parameters=parameters,
+        saved=saved,
+    )
+    chooser = spec.build(context)
+    with progress_bar(f"train {method}", steps) as advance:
+        done = train(
+            model, chooser, data.train, data.validation, steps, settings, precision, advance
+        )
+    metrics = _metrics(done, method, settings.model, data, full_steps)
+    provenance = describe(parameters, data.meta, precision, method, settings.model)
+    return Trained(model, model_spec, done, metrics, provenance)
+
+
+def write(trained: Trained, folder: Path) -> None:
+    """Write the artifacts of a run into an empty folder."""
+    weights.save(trained.model, trained.spec, folder / artifacts.MODEL)
+    _write_tables(trained.run, folder)
+    artifacts.write_json(folder / artifacts.METRICS, trained.metrics)
+    artifacts.write_json(folder / artifacts.RUN, trained.provenance)
+
+
+def _fresh_model(spec: ModelSpec, seed: int, device: torch.device) -> nn.Module:
+    """Build a model on its device, weights drawn from the seed, channels last in memory."""
+    model = build(**asdict(spec), seed=seed)
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    return model.to(device)
+
+
+def _write_tables(done: Run, folder: Path) -> None:
+    examples = [done.examples_table]
+    if done.record.looks is not None:
+        examples.append(done.record.looks)
+    artifacts.write_table(folder / artifacts.STEPS, done.steps)
+    artifacts.write_table(folder / artifacts.VALIDATION, done.validation)
+    artifacts.write_table(folder / artifacts.EXAMPLES, pl.concat(examples))
+    if done.record.coresets is not None:
+        artifacts.write_table(folder / artifacts.CORESETS, done.record.coresets)
+    if done.record.regions is not None:
+        artifacts.write_table(folder / artifacts.REGIONS, done.record.regions)
+
+
+def _metrics(done: Run, method: str, model: str, data: Prepared, full_steps: int) -> dict[str, Any]:
+    steps = len(done.steps)
+    choosing = done.record.seconds or {}
+    regions = 0 if done.record.regions is None else len(done.record.regions)
+    return {
+        "method": method,
+        "model": model,
+        "dataset": data.meta.dataset,
+        "steps": steps,
+        "full_steps": full_steps,
+        "budget": steps / full_steps,
+        "examples_trained": done.examples,
+        "seconds_train": done.seconds,
+        "seconds": {**choosing, "train": done.seconds - sum(choosing.values())},
+        "regions": regions,
+        "train_loss": done.steps["loss"].tail(max(1, steps // 20)).mean(),
+    }
