@@ -21,5 +21,14 @@ class ArtifactError(CrestError):
     """A saved file that is missing, damaged or of another kind than expected."""
 
 
+class Interrupted(CrestError):  # noqa: N818 (nothing went wrong)
+    """A run that was told to stop, by the signal with this number, and saved its state."""
+
+    def __init__(self, signal_number: int, message: str = "interrupted") -> None:
+        super().__init__(message)
+        self.signal_number = signal_number
+        self.exit_code = 128 + signal_number
+
+
 class TrainingError(CrestError):
     """A training run that cannot go on, such as one whose loss is no longer a number."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,10 @@ class Look:
     def losses(self) -> Tensor:
         """Cross-entropy of each example, float32 k."""
         return F.cross_entropy(self.logits, self.labels, reduction="none")
+
+    def without_features(self) -> "Look":
+        """Return the look without its features, which are the largest part of it."""
+        return replace(self, features=self.features[:, :0].clone())
 
     @property
     def correct(self) -> Tensor:

@@ -138,9 +138,7 @@ def test_07_an_example_in_two_minibatches_has_a_weight_in_each() -> None:
     weights: dict[int, set[float]] = {}
     for coreset in region.coresets:
         assert float(coreset.weights.mean()) == pytest.approx(1.0)
-        for index, weight in zip(
-            coreset.indices.tolist(), coreset.weights.tolist(), strict=True
-        ):
+        for index, weight in zip(coreset.indices.tolist(), coreset.weights.tolist(), strict=True):
             weights.setdefault(index, set()).add(weight)
     assert max(len(values) for values in weights.values()) > 1
 
@@ -178,7 +176,7 @@ def test_11_numpy_does_not_draw_the_subsets() -> None:
     """Released: numpy drew the random subsets and was never seeded."""
     runs = []
     for seed in (1, 2):
-        np.random.seed(seed)  # noqa: NPY002
+        np.random.seed(seed)
         runs.append(run_crest().record.coresets)
     assert runs[0] is not None
     assert runs[0].equals(runs[1])
@@ -186,7 +184,6 @@ def test_11_numpy_does_not_draw_the_subsets() -> None:
 
 def test_12_training_has_no_test_set() -> None:
     """Released: the test set was the validation set of every epoch."""
-
 
     class Untouchable:
         """A test split that fails the test when anything of it is asked for."""

@@ -6,7 +6,7 @@ a :class:`Context` to look at, asked for a mini-batch before each step and told 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import polars as pl
 import torch
@@ -25,7 +25,9 @@ class Context:
 
     ``steps`` is the budget in optimiser steps and ``batch_size`` is m; ``generator`` (on the CPU)
     is the method's own, so that no other draw depends on the method. ``saved`` holds coresets of
-    an earlier run, for methods that train on them.
+    an earlier run, for methods that train on them. ``stop`` returns the number of the signal that
+    asks the run to stop, 0 if there was none: whatever takes seconds asks now and then, and raises
+    :class:`Interrupted`, as if it had never begun.
     """
 
     model: nn.Module
@@ -36,6 +38,7 @@ class Context:
     generator: torch.Generator
     parameters: Parameters
     saved: SavedCoresets | None = None
+    stop: Callable[[], int] = lambda: 0
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,17 @@ class Method(Protocol):
 
     def update(self, step: int, seconds: float) -> None:
         """Be told that step ``step`` was taken and how long it took."""
+        ...
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that a later :meth:`load_state` needs to go on exactly.
+
+        A tree of dictionaries and lists of tensors, numbers, strings, booleans and None.
+        """
+        ...
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over a saved state; called before the first mini-batch."""
         ...
 
     def finish(self) -> Record:

@@ -7,7 +7,8 @@ its equation.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import polars as pl
 import torch
@@ -16,14 +17,16 @@ from torch import Tensor
 from crest.artifacts import TABLES
 from crest.config import count_of, subset_size
 from crest.difficulty import ExampleTracker
+from crest.errors import Interrupted
 from crest.inference import Look, look
 from crest.methods.base import Context, Record
 from crest.regions.active import ActiveSet, LearnedExamples
-from crest.regions.curvature import estimate_curvature, flatten, trained_parameters
+from crest.regions.curvature import Curvature, estimate_curvature, flatten, trained_parameters
 from crest.regions.interval import check_interval, minibatch_count
 from crest.regions.quadratic import QuadraticModel, Smoothing, relative_error
 from crest.selection.coresets import MiniBatchCoreset, coreset_rows, select_minibatch_coresets
 from crest.selection.gradients import find_proxy
+from crest.training.state import load_table_state, table_state
 
 
 @dataclass
@@ -88,6 +91,45 @@ class Crest:
         self._region.steps += 1
         self._region.seconds["train"] = self._region.seconds.get("train", 0.0) + seconds
 
+    def state(self) -> dict[str, Any]:
+        """Return V, the watched losses, the averages, the rows so far and the open region."""
+        smoothing = self._smoothing
+        return {
+            "generator": self._context.generator.get_state(),
+            "active": self._active.state(),
+            "learned": self._learned.state(),
+            "looks": self._looks.state(),
+            "gradient_sum": smoothing.gradient_sum,
+            "square_sum": smoothing.square_sum,
+            "estimates": smoothing.estimates,
+            "first_norm": self._first_norm,
+            "norm": self._norm,
+            "seconds": self._seconds,
+            "region": None if self._region is None else _region_state(self._region),
+            "region_rows": self._region_rows,
+            "coreset_rows": table_state(self._coreset_rows),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on in the middle of a region."""
+        device = next(self._context.model.parameters()).device
+        self._context.generator.set_state(state["generator"])
+        self._active.load_state(state["active"])
+        self._learned.load_state(state["learned"])
+        self._looks.load_state(state["looks"])
+        self._smoothing = replace(
+            self._smoothing,
+            gradient_sum=_to(state["gradient_sum"], device),
+            square_sum=_to(state["square_sum"], device),
+            estimates=state["estimates"],
+        )
+        self._first_norm, self._norm = state["first_norm"], state["norm"]
+        self._seconds = state["seconds"]
+        region = state["region"]
+        self._region = None if region is None else _load_region(region, device)
+        self._region_rows = state["region_rows"]
+        self._coreset_rows = load_table_state(state["coreset_rows"], "coresets")
+
     def finish(self) -> Record:
         """Close the open region and return the tables of the run."""
         if self._region is not None:
@@ -103,13 +145,23 @@ class Crest:
         )
 
     def _open_region(self, step: int) -> Region:
-        """Open region l at w_l: adapt T1 and P, select, model."""
+        """Open region l at w_l: adapt T1 and P, select, model.
+
+        If the run is to stop on the way, nothing has happened: a later run opens it all the same.
+        """
         number = len(self._region_rows)
         interval, count = self._adapt(step)
-        with self._timed("select"):
-            coresets, loss = self._select(number, count, step)
-        with self._timed("model"):
-            model = self._model(coresets, loss)
+        drawing = self._context.generator.get_state()
+        try:
+            with self._timed("select"):
+                coresets, looks = self._select(number, count)
+            with self._timed("model"):
+                estimate = self._estimate(coresets)
+        except Interrupted:
+            self._context.generator.set_state(drawing)
+            raise
+        loss = self._observe(looks, step)
+        model = self._model(estimate, loss)
         self._coreset_rows.append(coreset_rows(coresets, self._context.train.labels))
         seconds, self._seconds = self._seconds, {}
         return Region(number, step, interval, coresets, model, len(self._active), seconds=seconds)
@@ -125,18 +177,15 @@ class Crest:
             )
         return interval, minibatch_count(parameters.minibatch_factor, interval)
 
-    def _select(self, region: int, count: int, step: int) -> tuple[list[MiniBatchCoreset], float]:
-        """Select P mini-batch coresets (Eq. 11); also return L(w_l), the mean loss of all V_p."""
+    def _select(self, region: int, count: int) -> tuple[list[MiniBatchCoreset], list[Look]]:
+        """Select P mini-batch coresets (Eq. 11), one from each V_p; also return what was seen."""
         context = self._context
         subsets = [self._active.draw(self._subset_size, context.generator) for _ in range(count)]
-        total = 0.0
+        looks: list[Look] = []
 
         def observe(shown: Look) -> None:
-            nonlocal total
-            losses = shown.losses.cpu()
-            total += float(losses.double().sum())
-            self._learned.watch(shown.indices, losses)
-            self._looks.record(shown.indices, shown.correct, losses, step)
+            self._stop_if_asked()
+            looks.append(shown.without_features())
 
         coresets = select_minibatch_coresets(
             context.model,
@@ -148,25 +197,43 @@ class Crest:
             region,
             observe,
         )
-        return coresets, total / (count * self._subset_size)
+        return coresets, looks
 
-    def _model(self, coresets: list[MiniBatchCoreset], loss: float) -> QuadraticModel:
-        """F_l from L(w_l) and the smoothed g and h of the union of the coresets (Eq. 6 to 9)."""
+    def _estimate(self, coresets: list[MiniBatchCoreset]) -> Curvature:
+        """Estimate g and h on the union of the coresets (Eq. 6, 7)."""
         context = self._context
-        estimate = estimate_curvature(
+        return estimate_curvature(
             context.model,
             context.train,
             coresets,
             context.precision,
             context.generator,
             self._parameters.hutchinson_draws,
+            self._stop_if_asked,
         )
+
+    def _observe(self, looks: list[Look], step: int) -> float:
+        """Watch the losses of all V_p, and return their mean, L(w_l)."""
+        total = 0.0
+        for shown in looks:
+            losses = shown.losses.cpu()
+            total += float(losses.double().sum())
+            self._learned.watch(shown.indices, losses)
+            self._looks.record(shown.indices, shown.correct, losses, step)
+        return total / sum(len(shown.indices) for shown in looks)
+
+    def _model(self, estimate: Curvature, loss: float) -> QuadraticModel:
+        """F_l from L(w_l) and the smoothed g and h (Eq. 6, 8, 9)."""
         self._smoothing = self._smoothing.include(estimate)
         curvature = self._smoothing.curvature
         self._norm = float(curvature.norm())
         if self._first_norm is None:
             self._first_norm = self._norm
         return QuadraticModel(self._weights(), loss, self._smoothing.gradient, curvature)
+
+    def _stop_if_asked(self) -> None:
+        if signal_number := self._context.stop():
+            raise Interrupted(signal_number)
 
     def _is_check_due(self, region: Region) -> bool:
         """Whether T1 steps went by since the region opened or was last checked."""
@@ -227,6 +294,42 @@ class Crest:
         start = time.perf_counter()
         yield
         self._seconds[part] = self._seconds.get(part, 0.0) + time.perf_counter() - start
+
+
+def _to(tensor: Tensor | None, device: torch.device) -> Tensor | None:
+    return None if tensor is None else tensor.to(device)
+
+
+def _region_state(region: Region) -> dict[str, Any]:
+    """Return an open region as a tree for the saved state."""
+    coresets = region.coresets
+    return {
+        **{name: getattr(region, name) for name in _PLAIN_FIELDS},
+        "model": dict(vars(region.model)),
+        "indices": torch.stack([coreset.indices for coreset in coresets]),
+        "weights": torch.stack([coreset.weights for coreset in coresets]),
+    }
+
+
+def _load_region(state: dict[str, Any], device: torch.device) -> Region:
+    """Return the region of a saved state; losses at selection are in the rows already."""
+    rows = zip(state["indices"], state["weights"], strict=True)
+    model: dict[str, Any] = {
+        name: value.to(device) if isinstance(value, Tensor) else value
+        for name, value in state["model"].items()
+    }
+    return Region(
+        **{name: state[name] for name in _PLAIN_FIELDS},
+        model=QuadraticModel(**model),
+        coresets=[
+            MiniBatchCoreset(indices, weights, None, state["number"], number)
+            for number, (indices, weights) in enumerate(rows)
+        ],
+    )
+
+
+# Fields of a region that are numbers, or a dictionary of them.
+_PLAIN_FIELDS = ("number", "start_step", "interval", "active", "steps", "checks", "rho", "seconds")
 
 
 def _randint(high: int, generator: torch.Generator) -> int:

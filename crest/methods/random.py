@@ -4,6 +4,8 @@ Under the compressed schedule this is the strong baseline also called RS2 (repea
 random subsets); with all steps of the budget it is full training.
 """
 
+from typing import Any
+
 import torch
 
 from crest.errors import ParameterError
@@ -41,6 +43,15 @@ class Random:
 
     def update(self, step: int, seconds: float) -> None:
         """Learn nothing from a step."""
+
+    def state(self) -> dict[str, Any]:
+        """Return what is left of the epoch, and the generator."""
+        return {"waiting": self._waiting, "generator": self._generator.get_state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on in the middle of an epoch."""
+        self._waiting = state["waiting"]
+        self._generator.set_state(state["generator"])
 
     def finish(self) -> Record:
         """Keep nothing."""

@@ -1,5 +1,7 @@
 """Replay: train on saved coresets, region by region, at no cost of selection."""
 
+from typing import Any
+
 import torch
 
 from crest.errors import ParameterError
@@ -41,6 +43,14 @@ class Replay:
 
     def update(self, step: int, seconds: float) -> None:
         """Learn nothing from a step."""
+
+    def state(self) -> dict[str, Any]:
+        """Return the generator: the coresets are saved already."""
+        return {"generator": self._generator.get_state()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on drawing where the run stopped."""
+        self._generator.set_state(state["generator"])
 
     def finish(self) -> Record:
         """Keep nothing: the coresets are saved already."""

@@ -1,6 +1,6 @@
 """Gradient and Hessian diagonal of the loss on the union of mini-batch coresets (Eq. 6, 7)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -38,6 +38,7 @@ def estimate_curvature(
     precision: Precision,
     generator: torch.Generator,
     draws: int = 1,
+    pause: Callable[[], None] | None = None,
 ) -> Curvature:
     """Estimate g and h on the union of mini-batch coresets.
 
@@ -51,6 +52,8 @@ def estimate_curvature(
         At least one.
     draws
         Hessian-vector products for each mini-batch.
+    pause
+        Called before each mini-batch; what it raises ends the estimate.
     """
     parameters = trained_parameters(model)
     count = sum(parameter.numel() for parameter in parameters)
@@ -59,6 +62,8 @@ def estimate_curvature(
     hessian = torch.zeros(count, device=device)
     with evaluating(model):
         for coreset in coresets:
+            if pause is not None:
+                pause()
             loss = _coreset_loss(model, split, coreset, precision)
             first = torch.autograd.grad(loss, parameters, create_graph=True)
             gradient += flatten(first)

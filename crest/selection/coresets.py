@@ -17,8 +17,9 @@ from crest.training.precision import Precision
 
 NO_REGION = -1
 
-# Subsets chosen from together: bounds the memory of their distances, 4·r² bytes each.
-SUBSETS_AT_ONCE = 64
+# Subsets chosen from together: bounds the memory of their distances (4·r² bytes each) and the time
+# until a run that is told to stop does.
+SUBSETS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import NoReturn
 
 import polars as pl
 import torch
@@ -14,6 +15,7 @@ from torch.optim import Optimizer
 from crest.artifacts import TABLES
 from crest.config import TrainParameters
 from crest.data.prepared import Split
+from crest.errors import Interrupted
 from crest.methods.base import Method, Record
 from crest.selection.coresets import MiniBatchCoreset
 from crest.training import optimizers
@@ -22,6 +24,14 @@ from crest.training.generators import generator_for
 from crest.training.precision import Precision
 from crest.training.recorder import Recorder, validation_steps
 from crest.training.schedules import learning_rate
+from crest.training.state import (
+    Checkpoint,
+    State,
+    load_model_state,
+    load_optimizer_state,
+    model_state,
+    optimizer_state,
+)
 
 Advance = Callable[[int], None]
 
@@ -51,6 +61,7 @@ def train(
     parameters: TrainParameters,
     precision: Precision,
     advance: Advance | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Run:
     """Train a model on what a method chooses.
 
@@ -62,47 +73,153 @@ def train(
         Optimiser steps, the length of the schedule too.
     advance
         Called with the number of steps taken, for a progress bar.
+    checkpoint
+        Where the state of an unfinished run is kept; None to keep none.
 
     Raises
     ------
     TrainingError
         If a loss is not a finite number.
+    ArtifactError
+        If the saved state is damaged or of another run.
+    Interrupted
+        If the checkpoint says to stop; the state is saved.
     """
-    optimizer = optimizers.build(model, parameters)
-    augmentation = generator_for(parameters.seed, "augmentation")
-    recorder = Recorder(len(data))
-    clock = _Clock()
+    training = _Training(model, method, data, steps, parameters, precision)
     points = validation_steps(steps, parameters.validations) if validation else frozenset()
-    validated: list[dict[str, float]] = []
     model.train()
     with torch.random.fork_rng(devices=_cuda_devices(precision.device)):
         torch.manual_seed(parameters.seed)  # dropout is the only draw without its own generator
-        for step in range(steps):
-            minibatch = method.minibatch(step)
-            started = time.perf_counter()
-            rate = _set_learning_rate(optimizer, step, steps, parameters)
-            inputs = data.augmented(minibatch.indices, augmentation)
-            labels = data.labels[minibatch.indices].to(inputs.device)
-            loss, losses, correct = _take_step(
-                model, optimizer, inputs, labels, minibatch, precision
-            )
-            method.update(step, time.perf_counter() - started)
-            recorder.step(step, minibatch, rate, loss, losses, correct, clock.seconds)
+        if checkpoint is not None and (state := checkpoint.restore()) is not None:
+            training.load_state(state)
+        for step in range(training.steps_taken, steps):
+            if checkpoint is not None:
+                _keep(training, checkpoint)
+            try:
+                training.step(step)
+            except Interrupted as interrupted:
+                _stop(training, checkpoint, interrupted)
             if validation is not None and step + 1 in points:
-                with clock.paused() as seconds:
-                    validated.append(_validate(model, validation, precision, step, seconds))
+                training.validate(validation)
             if advance is not None:
                 advance(step + 1)
-    steps_table = recorder.steps()
-    seconds = clock.seconds
-    return Run(
-        steps=steps_table,
-        examples_table=recorder.tracker.frame(data.labels, "training"),
-        validation=pl.DataFrame(validated, schema=dict(TABLES["validation"])),
-        record=method.finish(),
-        seconds=seconds,
-        examples=recorder.examples,
-    )
+    return training.finish()
+
+
+def _keep(training: "_Training", checkpoint: Checkpoint) -> None:
+    """Save the state when it is time, and stop when the run is told to."""
+    if signal_number := checkpoint.stop():
+        _stop(training, checkpoint, Interrupted(signal_number))
+    if checkpoint.due():
+        with training.clock.paused():
+            checkpoint.save(training.state())
+
+
+def _stop(
+    training: "_Training", checkpoint: Checkpoint | None, interrupted: Interrupted
+) -> NoReturn:
+    """Save the state between two steps, and end the run."""
+    if checkpoint is None:
+        raise interrupted
+    checkpoint.save(training.state())
+    raise Interrupted(
+        interrupted.signal_number,
+        f"stopped after {training.steps_taken} steps; the same command goes on from there",
+    ) from None
+
+
+class _Training:
+    """A run in progress: everything that changes from step to step."""
+
+    def __init__(
+        self,
+        model: nn.Module,
+        method: Method,
+        data: Split,
+        steps: int,
+        parameters: TrainParameters,
+        precision: Precision,
+    ) -> None:
+        self.clock = _Clock()
+        self.steps_taken = 0
+        self._model = model
+        self._method = method
+        self._data = data
+        self._steps = steps
+        self._parameters = parameters
+        self._precision = precision
+        self._optimizer = optimizers.build(model, parameters)
+        self._augmentation = generator_for(parameters.seed, "augmentation")
+        self._recorder = Recorder(len(data))
+        self._validated: list[dict[str, float]] = []
+
+    def step(self, step: int) -> None:
+        """Ask the method, take one optimiser step, and tell everybody."""
+        minibatch = self._method.minibatch(step)
+        started = time.perf_counter()
+        rate = learning_rate(step, self._steps, self._parameters)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        inputs = self._data.augmented(minibatch.indices, self._augmentation)
+        labels = self._data.labels[minibatch.indices].to(inputs.device)
+        loss, losses, correct = _take_step(
+            self._model, self._optimizer, inputs, labels, minibatch, self._precision
+        )
+        self.steps_taken = step + 1
+        self._method.update(step, time.perf_counter() - started)
+        self._recorder.step(step, minibatch, rate, loss, losses, correct, self.clock.seconds)
+
+    def validate(self, split: Split) -> None:
+        """Add a point to the validation curve, off the clock."""
+        with self.clock.paused() as seconds:
+            shown = evaluate(self._model, split, self._precision)
+        self._validated.append(
+            {
+                "step": self.steps_taken,
+                "seconds": seconds,
+                "loss": shown.loss,
+                "accuracy": shown.accuracy,
+            }
+        )
+
+    def finish(self) -> Run:
+        """Return what the run left behind."""
+        steps = self._recorder.steps()
+        seconds = self.clock.seconds
+        return Run(
+            steps=steps,
+            examples_table=self._recorder.tracker.frame(self._data.labels, "training"),
+            validation=pl.DataFrame(self._validated, schema=dict(TABLES["validation"])),
+            record=self._method.finish(),
+            seconds=seconds,
+            examples=self._recorder.examples,
+        )
+
+    def state(self) -> State:
+        """Return everything that a later :meth:`load_state` needs to go on exactly."""
+        return {
+            "recorder": self._recorder.state(),  # first: it refuses losses that are no numbers
+            "steps_taken": self.steps_taken,
+            "seconds": self.clock.seconds,
+            "model": model_state(self._model),
+            "optimizer": optimizer_state(self._optimizer),
+            "method": self._method.state(),
+            "augmentation": self._augmentation.get_state(),
+            "dropout": _global_generators(self._precision.device),
+            "validated": self._validated,
+        }
+
+    def load_state(self, state: State) -> None:
+        """Take over a saved state."""
+        self.steps_taken = state["steps_taken"]
+        self.clock.set(state["seconds"])
+        load_model_state(self._model, state["model"])
+        load_optimizer_state(self._optimizer, state["optimizer"])
+        self._method.load_state(state["method"])
+        self._recorder.load_state(state["recorder"])
+        self._augmentation.set_state(state["augmentation"])
+        _set_global_generators(self._precision.device, state["dropout"])
+        self._validated = state["validated"]
 
 
 def _take_step(
@@ -124,29 +241,19 @@ def _take_step(
     return loss.detach(), losses.detach(), logits.detach().argmax(1) == labels
 
 
-def _set_learning_rate(
-    optimizer: Optimizer, step: int, steps: int, parameters: TrainParameters
-) -> float:
-    rate = learning_rate(step, steps, parameters)
-    for group in optimizer.param_groups:
-        group["lr"] = rate
-    return rate
-
-
-def _validate(
-    model: nn.Module, split: Split, precision: Precision, step: int, seconds: float
-) -> dict[str, float]:
-    shown = evaluate(model, split, precision)
-    return {
-        "step": step + 1,
-        "seconds": seconds,
-        "loss": shown.loss,
-        "accuracy": shown.accuracy,
-    }
-
-
 def _cuda_devices(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
+
+
+def _global_generators(device: torch.device) -> list[Tensor]:
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def _set_global_generators(device: torch.device, states: list[Tensor]) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)
 
 
 class _Clock:
@@ -158,6 +265,9 @@ class _Clock:
     @property
     def seconds(self) -> float:
         return time.perf_counter() - self._start
+
+    def set(self, seconds: float) -> None:
+        self._start = time.perf_counter() - seconds
 
     @contextmanager
     def paused(self) -> Iterator[float]:

@@ -1,8 +1,10 @@
 """What a run leaves behind step by step: rows of the tables, and each example's history."""
 
 import math
+from typing import Any
 
 import polars as pl
+import torch
 from torch import Tensor
 
 from crest.artifacts import TABLES
@@ -84,10 +86,31 @@ class Recorder:
             self.tracker.record(minibatch.indices, correct, losses, step)
         self._waiting = []
 
+    def state(self) -> dict[str, Any]:
+        """Return everything that a later :meth:`load_state` needs."""
+        self.flush()
+        kinds = TABLES["steps"]
+        rows = {
+            column: torch.tensor(values, dtype=_tensor_kind(kinds[column]))
+            for column, values in self._rows.items()
+        }
+        return {"rows": rows, "tracker": self.tracker.state(), "examples": self._examples}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over a saved state."""
+        self._rows = {column: values.tolist() for column, values in state["rows"].items()}
+        self._examples = state["examples"]
+        self.tracker.load_state(state["tracker"])
+
     def steps(self) -> pl.DataFrame:
         """Return the 'steps' table."""
         self.flush()
         return pl.DataFrame(self._rows, schema=dict(TABLES["steps"]))
+
+
+def _tensor_kind(kind: type[pl.DataType]) -> torch.dtype:
+    """Return a type that holds every value of a column exactly."""
+    return torch.float64 if kind == pl.Float64 else torch.int64
 
 
 def validation_steps(steps: int, count: int) -> frozenset[int]:

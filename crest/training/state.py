@@ -1,0 +1,211 @@
+"""The state of a run on disk: everything it takes to go on as if it had never stopped.
+
+A state is a tree of dictionaries and lists whose leaves are tensors, numbers, strings, booleans and
+None. It is one safetensors file: the tensors, and the rest of the tree as JSON beside them, so that
+nothing is ever unpickled.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from crest.artifacts import TABLES, replacing
+from crest.errors import ArtifactError
+
+State = dict[str, Any]
+
+# A save waits until the run has gone on this many times as long as the last save took: saving then
+# costs at most 1% of a run, whatever the interval.
+SAVE_AT_MOST_EVERY = 100.0
+
+
+class Checkpoint:
+    """A file that holds the state of one run, saved now and then and removed when the run is done.
+
+    Parameters
+    ----------
+    path
+        The file.
+    key
+        What the state depends on, a short text for each thing; a state of another key is refused.
+    interval
+        Seconds between saves.
+    stop
+        Returns the number of the signal that asks the run to stop, 0 if there was none.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        key: Mapping[str, str],
+        interval: float,
+        stop: Callable[[], int] = lambda: 0,
+    ) -> None:
+        self.path = path
+        self.stop = stop
+        self.seconds = 0.0
+        self.saves = 0
+        self._key = dict(key)
+        self._interval = interval
+        self._wait = interval
+        self._saved_at = time.monotonic()
+
+    def due(self) -> bool:
+        """Whether it is time for the next save."""
+        return time.monotonic() - self._saved_at >= self._wait
+
+    def save(self, state: State) -> None:
+        """Write the state, whole or not at all."""
+        started = time.monotonic()
+        write_state(self.path, self._key, state)
+        self._saved_at = time.monotonic()
+        took = self._saved_at - started
+        self._wait = max(self._interval, SAVE_AT_MOST_EVERY * took)
+        self.seconds += took
+        self.saves += 1
+
+    def restore(self) -> State | None:
+        """Return the saved state, None if there is none.
+
+        Raises
+        ------
+        ArtifactError
+            If the file is damaged, or holds the state of another run.
+        """
+        if not self.path.exists():
+            return None
+        return read_state(self.path, self._key)
+
+    def remove(self) -> None:
+        """Remove the state of a run that is done."""
+        self.path.unlink(missing_ok=True)
+
+
+def write_state(path: Path, key: Mapping[str, str], state: State) -> None:
+    """Write a state under its key."""
+    tensors: dict[str, Tensor] = {}
+    tree = json.dumps(_without_tensors(state, tensors))
+    metadata = {"key": json.dumps(dict(key)), "tree": tree}
+    # Under its own name even when nothing else is: safetensors takes no file without a tensor.
+    tensors["end"] = torch.zeros(1)
+    with replacing(path) as partial:
+        safetensors.torch.save_file(tensors, partial, metadata=metadata)
+
+
+def read_state(path: Path, key: Mapping[str, str]) -> State:
+    """Read a state and check that it is of ``key``.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is damaged, or of another key; the message names what differs.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata()
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        found, tree = json.loads(metadata["key"]), json.loads(metadata["tree"])
+    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
+        raise ArtifactError(
+            f"{path}: the saved state of an unfinished run is damaged ({error}); {START_AFRESH}"
+        ) from None
+    different = [name for name in {**found, **key} if found.get(name) != key.get(name)]
+    if different:
+        raise ArtifactError(
+            f"{path}: the saved state is of an unfinished run with other {', '.join(different)}; "
+            f"set back what changed to finish it, or {START_AFRESH}"
+        )
+    state = _with_tensors(tree, tensors)
+    assert isinstance(state, dict)
+    return state
+
+
+START_AFRESH = "to start afresh, run `python cli.py train --fresh` or remove the file"
+
+
+def _without_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """Replace each tensor of a tree by its place in ``tensors``."""
+    if isinstance(value, Tensor):
+        place = str(len(tensors))
+        # A copy, since safetensors takes no tensors that share memory.
+        tensors[place] = value.detach().cpu().contiguous().clone()
+        return {"tensor": place}
+    if isinstance(value, dict):
+        return {"dict": {key: _without_tensors(item, tensors) for key, item in value.items()}}
+    if isinstance(value, list):
+        return {"list": [_without_tensors(item, tensors) for item in value]}
+    return value
+
+
+def _with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    ((kind, inside),) = value.items()
+    if kind == "tensor":
+        return tensors[inside]
+    if kind == "list":
+        return [_with_tensors(item, tensors) for item in inside]
+    return {key: _with_tensors(item, tensors) for key, item in inside.items()}
+
+
+def table_state(frames: Sequence[pl.DataFrame]) -> State:
+    """Return the rows of frames of one table, none of them null, as a tensor a column."""
+    if not frames:
+        return {}
+    rows = pl.concat(frames)
+    return {column: torch.tensor(rows[column].to_numpy()) for column in rows.columns}
+
+
+def load_table_state(state: State, table: str) -> list[pl.DataFrame]:
+    """Return the rows of a saved state as frames of ``table``."""
+    if not state:
+        return []
+    columns = {column: values.numpy() for column, values in state.items()}
+    return [pl.DataFrame(columns, schema=dict(TABLES[table]))]
+
+
+def model_state(model: nn.Module) -> State:
+    """Return the weights and buffers of a model."""
+    return dict(model.state_dict())
+
+
+def load_model_state(model: nn.Module, state: State) -> None:
+    """Copy weights and buffers into a model, whose memory layout stays."""
+    model.load_state_dict(state)
+
+
+def optimizer_state(optimizer: Optimizer) -> State:
+    """Return what an optimiser remembers of each parameter, by the parameter's place."""
+    parameters = [item for group in optimizer.param_groups for item in group["params"]]
+    return {
+        str(place): dict(optimizer.state[parameter])
+        for place, parameter in enumerate(parameters)
+        if parameter in optimizer.state
+    }
+
+
+def load_optimizer_state(optimizer: Optimizer, state: State) -> None:
+    """Give an optimiser back what it remembered, each tensor laid out like its parameter."""
+    parameters = [item for group in optimizer.param_groups for item in group["params"]]
+    for place, remembered in state.items():
+        parameter = parameters[int(place)]
+        optimizer.state[parameter] = {
+            name: _like(value, parameter) if isinstance(value, Tensor) else value
+            for name, value in remembered.items()
+        }
+
+
+def _like(value: Tensor, parameter: Tensor) -> Tensor:
+    """Lay a tensor out like its parameter; the step count of Adam is a scalar on the CPU."""
+    if value.shape != parameter.shape:
+        return value.clone()
+    return torch.empty_like(parameter, dtype=value.dtype).copy_(value)

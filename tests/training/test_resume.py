@@ -1,0 +1,161 @@
+"""A run that was stopped and started again ends like one that never stopped, bit for bit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from torch import nn
+
+from crest.data.augment import Augmentation
+from crest.errors import ArtifactError, Interrupted, TrainingError
+from crest.methods import METHODS
+from crest.selection.saved import from_tables
+from crest.training.loop import Run, train
+from crest.training.precision import Precision
+from crest.training.state import Checkpoint
+from tests.tiny import CPU, context, convnet, image_split
+
+STEPS = 24
+SECONDS = ("seconds", "seconds_select", "seconds_model", "seconds_check", "seconds_train")
+
+
+class StopAfter:
+    """Asks the run to stop once it has been asked so many times."""
+
+    def __init__(self, calls: int) -> None:
+        self.left = calls
+
+    def __call__(self) -> int:
+        self.left -= 1
+        return 15 if self.left < 0 else 0
+
+
+def start(
+    name: str,
+    precision: str,
+    checkpoint: Checkpoint | None,
+    saved: Run | None = None,
+    lr: float = 0.1,
+) -> tuple[Run, nn.Module]:
+    model = convnet()
+    for parameter in model.parameters():
+        if parameter.dim() == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+    split = image_split(augmentation=Augmentation(crop=1, flip=True))
+    base = context(
+        model,
+        split,
+        STEPS,
+        crest={"threshold": 0.1, "learned_window": 5, "learned_loss": 0.5},
+        train={"lr": lr, "validations": 3},
+    )
+    base = replace(base, precision=Precision(precision, CPU))
+    if saved is not None:
+        coresets = from_tables(saved.record.coresets, None, split.labels, "memory")
+        base = replace(base, saved=coresets)
+    if checkpoint is not None:
+        base = replace(base, stop=checkpoint.stop)
+    method = METHODS[name].build(base)
+    settings = base.parameters.train
+    validation = image_split(30, seed=5)
+    done = train(
+        model, method, split, validation, STEPS, settings, base.precision, None, checkpoint
+    )
+    return done, model
+
+
+def timeless(frame: pl.DataFrame | None) -> pl.DataFrame:
+    assert frame is not None
+    return frame.drop(column for column in SECONDS if column in frame.columns)
+
+
+def assert_same(first: tuple[Run, nn.Module], second: tuple[Run, nn.Module], name: str) -> None:
+    for key, value in first[1].state_dict().items():
+        assert torch.equal(value, second[1].state_dict()[key]), key
+    tables = [(run.steps, run.examples_table, run.validation) for run in (first[0], second[0])]
+    if name == "crest":
+        records = [run.record for run in (first[0], second[0])]
+        tables = [
+            (*some, record.coresets, record.regions, record.looks)
+            for some, record in zip(tables, records, strict=True)
+        ]
+    for one, other in zip(*tables, strict=True):
+        assert timeless(one).equals(timeless(other))
+
+
+@pytest.fixture(scope="module")
+def crest_run() -> tuple[Run, nn.Module]:
+    return start("crest", "float32", None)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+@pytest.mark.parametrize("name", ["random", "replay", "crest"])
+def test_stopped_again_and_again_it_ends_the_same(
+    tmp_path: Path, name: str, precision: str, crest_run: tuple[Run, nn.Module]
+) -> None:
+    saved = crest_run[0] if name == "replay" else None
+    whole = start(name, precision, None, saved)
+    resumed, stops = None, []
+    while resumed is None and len(stops) < 200:
+        # Eleven calls end in the middle of a region's opening as well as between two steps.
+        checkpoint = Checkpoint(tmp_path / "state", {}, 1e9, StopAfter(11))
+        try:
+            resumed = start(name, precision, checkpoint, saved)
+        except Interrupted as interrupted:
+            stops.append(interrupted.exit_code)
+    assert len(stops) >= 2
+    assert set(stops) == {143}
+    assert resumed is not None
+    assert_same(whole, resumed, name)
+
+
+def test_saving_changes_nothing(tmp_path: Path, crest_run: tuple[Run, nn.Module]) -> None:
+    checkpoint = Checkpoint(tmp_path / "state", {}, interval=0.0)
+    checkpoint.due = lambda: True  # type: ignore[method-assign]
+    done = start("crest", "float32", checkpoint)
+    assert checkpoint.saves == STEPS
+    assert_same(crest_run, done, "crest")
+
+
+def test_killed_between_two_saves_it_takes_the_same_steps_again(
+    tmp_path: Path, crest_run: tuple[Run, nn.Module]
+) -> None:
+    """What was done since the last save is lost with the process, and done again."""
+    kept = tmp_path / "kept"
+    checkpoint = Checkpoint(tmp_path / "state", {}, 1e9, StopAfter(10))
+    with pytest.raises(Interrupted):
+        start("crest", "float32", checkpoint)
+    kept.write_bytes(checkpoint.path.read_bytes())
+    for _ in range(2):
+        checkpoint.path.write_bytes(kept.read_bytes())
+        again = start("crest", "float32", Checkpoint(checkpoint.path, {}, 1e9))
+        assert_same(crest_run, again, "crest")
+
+
+def test_a_stop_without_a_checkpoint_just_stops() -> None:
+    base = replace(context(steps=3), stop=lambda: 2)
+    method = METHODS["crest"].build(base)
+    with pytest.raises(Interrupted) as stopped:
+        train(base.model, method, base.train, None, 3, base.parameters.train, base.precision)
+    assert stopped.value.exit_code == 130
+
+
+def test_a_state_that_does_not_match_is_refused_before_anything_is_trained(tmp_path: Path) -> None:
+    with pytest.raises(Interrupted):
+        start("random", "float32", Checkpoint(tmp_path / "state", {"lr": "1"}, 1e9, StopAfter(4)))
+    before = (tmp_path / "state").read_bytes()
+    with pytest.raises(ArtifactError, match="other lr"):
+        start("random", "float32", Checkpoint(tmp_path / "state", {"lr": "2"}, 1e9))
+    assert (tmp_path / "state").read_bytes() == before
+
+
+def test_a_diverged_run_keeps_its_last_good_state(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "state", {}, interval=0.0)
+    checkpoint.due = lambda: True  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match=r"train\.lr"):
+        start("random", "float32", checkpoint, lr=1e20)
+    state = checkpoint.restore()
+    assert state is not None
+    assert all(bool(value.isfinite().all()) for value in state["recorder"]["rows"].values())

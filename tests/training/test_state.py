@@ -1,0 +1,129 @@
+"""The saved state: whole or refused, and of the same run or refused."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from crest.errors import ArtifactError
+from crest.training.state import (
+    Checkpoint,
+    load_optimizer_state,
+    optimizer_state,
+    read_state,
+    write_state,
+)
+
+KEY = {"train.lr": "0.1", "data": "abc"}
+LEAVES = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
+TREES = st.recursive(
+    LEAVES, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=10
+)
+
+
+@settings(max_examples=50, deadline=None)
+@given(tree=st.dictionaries(st.text(), TREES))
+def test_any_tree_comes_back(tmp_path_factory: pytest.TempPathFactory, tree: dict) -> None:
+    path = tmp_path_factory.mktemp("state") / "state"
+    write_state(path, KEY, tree)
+    assert read_state(path, KEY) == tree
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [
+        torch.arange(3),
+        torch.rand(2, 3, 4, 5).contiguous(memory_format=torch.channels_last),
+        torch.tensor(2.5),
+        torch.empty(0, dtype=torch.int64),
+        torch.tensor([True, False]),
+        torch.tensor([1.5], dtype=torch.bfloat16),
+        torch.Generator().get_state(),
+    ],
+)
+def test_tensors_come_back_bit_for_bit(tmp_path: Path, tensor: torch.Tensor) -> None:
+    write_state(tmp_path / "state", KEY, {"a": [tensor], "end": tensor})
+    found = read_state(tmp_path / "state", KEY)
+    for value in (found["a"][0], found["end"]):
+        assert value.dtype == tensor.dtype
+        assert torch.equal(value, tensor)
+
+
+def test_a_state_of_another_run_is_refused_and_the_difference_named(tmp_path: Path) -> None:
+    write_state(tmp_path / "state", KEY, {})
+    with pytest.raises(ArtifactError, match=r"unfinished run with other train\.lr; .*--fresh"):
+        read_state(tmp_path / "state", {**KEY, "train.lr": "0.2"})
+    with pytest.raises(ArtifactError, match="other seed"):
+        read_state(tmp_path / "state", {**KEY, "seed": "1"})
+
+
+def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "state"
+    write_state(path, KEY, {"a": torch.rand(100)})
+    whole = path.read_bytes()
+    for broken in (b"", whole[:40], whole[:-50], b"nonsense" * 20):
+        path.write_bytes(broken)
+        with pytest.raises(ArtifactError, match=r"damaged .*--fresh"):
+            read_state(path, KEY)
+
+
+def test_saves_come_at_their_interval_and_cost_at_most_a_percent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [0.0]
+    monkeypatch.setattr("crest.training.state.time.monotonic", lambda: now[0])
+    checkpoint = Checkpoint(tmp_path / "state", KEY, interval=10.0)
+    assert not checkpoint.due()
+    now[0] = 10.0
+    assert checkpoint.due()
+
+    def slow(*_: object) -> None:
+        now[0] += 0.5
+
+    monkeypatch.setattr("crest.training.state.write_state", slow)
+    checkpoint.save({})
+    now[0] += 49.0
+    assert not checkpoint.due()
+    now[0] += 1.0
+    assert checkpoint.due()
+    assert checkpoint.seconds == 0.5
+
+
+def test_no_state_is_no_state(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "state", KEY, interval=10.0)
+    assert checkpoint.restore() is None
+    checkpoint.save({"step": 3})
+    assert checkpoint.restore() == {"step": 3}
+    checkpoint.remove()
+    assert checkpoint.restore() is None
+    checkpoint.remove()
+
+
+@pytest.mark.parametrize("kind", ["sgd", "adamw"])
+def test_an_optimizer_goes_on_exactly(tmp_path: Path, kind: str) -> None:
+    def optimizer(weight: torch.Tensor) -> torch.optim.Optimizer:
+        if kind == "sgd":
+            return torch.optim.SGD([weight], lr=0.1, momentum=0.9)
+        return torch.optim.AdamW([weight], lr=0.1)
+
+    def steps(weight: torch.Tensor, moved: torch.optim.Optimizer, count: int) -> None:
+        for _ in range(count):
+            moved.zero_grad()
+            (weight**4).sum().backward()
+            moved.step()
+
+    start = torch.linspace(-1, 1, 12).view(1, 3, 2, 2).contiguous(memory_format=torch.channels_last)
+    weight = start.clone().requires_grad_()
+    whole = optimizer(weight)
+    steps(weight, whole, 3)
+    write_state(tmp_path / "state", KEY, {"o": optimizer_state(whole), "w": weight})
+    state = read_state(tmp_path / "state", KEY)
+    steps(weight, whole, 4)
+
+    again = torch.empty_like(start).copy_(state["w"]).requires_grad_()
+    restored = optimizer(again)
+    load_optimizer_state(restored, state["o"])
+    steps(again, restored, 4)
+    assert torch.equal(weight, again)
