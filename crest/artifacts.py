@@ -4,6 +4,7 @@ Every file is written under a temporary name, flushed to disk and renamed, so th
 its final name is always whole.
 """
 
+import glob
 import json
 import os
 import shutil
@@ -119,15 +120,20 @@ def write_table(path: Path, frame: pl.DataFrame, table: str | None = None) -> No
 
     Raises
     ------
-    ValueError
+    ArtifactError
+        If the file cannot be written.
+    polars.exceptions.PolarsError
         If the frame lacks a column or has one of another type: a fault of ours, not of a user.
     """
     name = table or table_name(path)
     schema = TABLES[name]
+    checked = frame.select(pl.col(column).cast(kind) for column, kind in schema.items())
+    metadata = {"crest_table": name, "crest_schema": str(SCHEMA_VERSION)}
     with replacing(path) as temporary:
-        frame.select(pl.col(column).cast(kind) for column, kind in schema.items()).write_parquet(
-            temporary, metadata={"crest_table": name, "crest_schema": str(SCHEMA_VERSION)}
-        )
+        try:
+            checked.write_parquet(temporary, metadata=metadata)
+        except pl.exceptions.ComputeError as error:  # how Polars says that the disk is full
+            raise ArtifactError(f"{path}: cannot be written: {error}") from None
 
 
 def read_table(path: Path, table: str | None = None) -> pl.DataFrame:
@@ -143,9 +149,10 @@ def read_table(path: Path, table: str | None = None) -> pl.DataFrame:
         raise ArtifactError(f"{path}: no such file; it is written by the stage before this one")
     try:
         metadata = pl.read_parquet_metadata(path)
-        frame = pl.read_parquet(path)
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).splitlines()[0]
+        frame = pl.read_parquet(path, glob=False)
+    # Polars panics over some damage, which is not even an Exception.
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError) as error:
+        reason = str(error).partition("\n")[0]
         raise ArtifactError(f"{path}: not a whole Parquet file ({reason}); make it again") from None
     _check_metadata(path, name, metadata)
     _check_schema(path, name, frame)
@@ -175,7 +182,7 @@ def _check_schema(path: Path, name: str, frame: pl.DataFrame) -> None:
 
 
 def write_json(path: Path, values: Mapping[str, Any]) -> None:
-    """Write a JSON object; numbers that JSON has no word for are refused."""
+    """Write a JSON object; numbers that JSON has no word for are a :class:`ValueError`."""
     text = json.dumps(values, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
     with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
@@ -198,34 +205,87 @@ def read_json(path: Path) -> dict[str, Any]:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that takes the place of ``path`` if the block ends well."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".partial")
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """Yield a temporary path that takes the place of ``path`` if the block ends well.
+
+    Raises
+    ------
+    ArtifactError
+        If the file system refuses anything.
+    """
+    with _writing(path) as target:
+        handle, name = tempfile.mkstemp(".partial", _prefix(target), target.parent)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o666 & ~_umask())
+            temporary.replace(target)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
 def replacing_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new empty folder that takes the place of ``folder`` if the block ends well."""
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(
-        tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}.", suffix=".partial")
-    )
+    """Yield a new empty folder that takes the place of ``folder`` if the block ends well.
+
+    Raises
+    ------
+    ArtifactError
+        If ``folder`` is a file, or the file system refuses anything.
+    """
+    with _writing(folder) as target:
+        if target.exists() and not target.is_dir():
+            raise ArtifactError(f"{folder}: a file where a folder is to be; move it away")
+        temporary = Path(tempfile.mkdtemp(".partial", _prefix(target), target.parent))
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            _swap(temporary, target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[Path]:
+    """Yield where ``path`` leads if it is a link, in a folder that is there."""
     try:
-        yield temporary
-        temporary.chmod(0o777 & ~_umask())
-        _swap(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        target = path.resolve()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _sweep(target)
+        yield target
+    except OSError as error:
+        raise ArtifactError(f"{path}: cannot be written: {error}") from None
+
+
+def _prefix(target: Path) -> str:
+    """Begin the name of a temporary file beside ``target`` with whose it is."""
+    return f".{target.name}.{os.getpid()}."
+
+
+def _sweep(target: Path) -> None:
+    """Remove what a killed process left beside ``target``; put back what it had moved aside."""
+    for left in target.parent.glob(f".{glob.escape(target.name)}.*.*"):
+        owner = left.name.removeprefix(f".{target.name}.").partition(".")[0]
+        if not owner.isdigit() or _is_running(int(owner)):
+            continue
+        if left.suffix == ".earlier" and not target.exists():
+            left.rename(target)
+        elif left.is_dir():
+            shutil.rmtree(left, ignore_errors=True)
+        elif left.suffix == ".partial":
+            left.unlink(missing_ok=True)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def _swap(temporary: Path, folder: Path) -> None:
@@ -235,8 +295,12 @@ def _swap(temporary: Path, folder: Path) -> None:
         return
     earlier = temporary.with_suffix(".earlier")
     folder.rename(earlier)
-    temporary.rename(folder)
-    shutil.rmtree(earlier)
+    try:
+        temporary.rename(folder)
+    finally:
+        if not folder.exists():
+            earlier.rename(folder)
+    shutil.rmtree(earlier, ignore_errors=True)
 
 
 def _umask() -> int:
