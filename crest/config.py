@@ -5,25 +5,62 @@ key. Values that depend on the data (a subset larger than the training set, say)
 the data is known.
 """
 
+import re
 from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
+from ruamel.yaml import YAML
+from ruamel.yaml.error import MarkedYAMLError, YAMLError
 
 from crest.errors import ParameterError
+
+
+def _text(pattern: str, description: str) -> AfterValidator:
+    """Return a check that a text matches a pattern as a whole."""
+
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise ValueError(f"must be {description}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a name that is listed twice."""
+    for place, name in enumerate(names):
+        if name in names[:place]:
+            raise ValueError(f"lists '{name}' twice")
+    return names
+
 
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1)]
-Device = Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")]
-ArtifactName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Device = Annotated[str, _text(r"auto|cpu|cuda(:[0-9]+)?", "auto, cpu, cuda or cuda:N")]
+ArtifactName = Annotated[
+    str,
+    _text(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "a name of letters, digits and . _ -, as folders have"),
+]
 # YAML has lists where frozen values have tuples.
 Names = Annotated[
     tuple[ArtifactName, ...],
     BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+    AfterValidator(_distinct),
 ]
 
 
@@ -59,17 +96,17 @@ class PrepareParameters(Section):
     classes: Annotated[int, Field(ge=2)] | None = None
     image_size: Count | None = None
     validation: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     workers: Count | None = None
 
 
 class TrainParameters(Section):
     """train: model, budget, optimiser and schedule, the same for every method."""
 
-    methods: Names = ("crest", "random", "full")
+    methods: Annotated[Names, Field(min_length=1)] = ("crest", "random", "full")
     model: str = "convnet"
     stem: Literal["cifar", "imagenet"] = "cifar"
-    epochs: Positive = 60.0
+    epochs: Annotated[float, Field(gt=0.0, le=1e6)] = 60.0
     budget: Share = 0.1
     batch_size: Count = 32
     optimizer: Literal["sgd", "adamw"] = "sgd"
@@ -81,16 +118,19 @@ class TrainParameters(Section):
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     augment_crop: Annotated[int, Field(ge=0)] = 0
     augment_flip: bool = False
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Seed = 0
     precision: Literal["auto", "float32", "bf16"] = "auto"
     device: Device = "auto"
+    threads: Count | None = None
+    save_interval: NonNegative = 60.0
     validations: Annotated[int, Field(ge=0)] = 20
 
-    @model_validator(mode="after")
-    def _nesterov_needs_momentum(self) -> "TrainParameters":
-        if self.nesterov and self.momentum == 0.0:
-            raise ValueError("nesterov needs a momentum above 0")
-        return self
+    @field_validator("nesterov")
+    @classmethod
+    def _nesterov_needs_momentum(cls, nesterov: bool, others: ValidationInfo) -> bool:
+        if nesterov and others.data.get("momentum") == 0.0:
+            raise ValueError("needs a train.momentum above 0")
+        return nesterov
 
 
 class FullParameters(Section):
@@ -199,7 +239,7 @@ def load(path: Path, overrides: Sequence[str] = ()) -> Parameters:
     values = _read(path)
     for override in overrides:
         _apply(values, override)
-    return parse(values, str(path))
+    return parse(values, f"{path} with -S" if overrides else str(path))
 
 
 def parse(values: Mapping[str, Any], where: str) -> Parameters:
@@ -213,15 +253,15 @@ def parse(values: Mapping[str, Any], where: str) -> Parameters:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values = _parse_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ParameterError(
             f"{path}: no such parameter file; run in the project folder or name one with --params"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ParameterError(f"{path}: cannot be read: {error}") from None
-    except yaml.YAMLError as error:
-        raise ParameterError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    except _NotYAMLError as error:
+        raise ParameterError(f"{path}: not valid YAML: {error}") from None
     if values is None:
         return {}
     if not isinstance(values, dict) or not all(isinstance(key, str) for key in values):
@@ -236,9 +276,11 @@ def _apply(values: dict[str, Any], override: str) -> None:
     if not (equals and dot and section and name):
         raise ParameterError(f"-S {override}: write it as section.key=value, e.g. train.budget=0.2")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError:
-        raise ParameterError(f"-S {override}: the value {text!r} is not valid YAML") from None
+        value = _parse_yaml(text)
+    except _NotYAMLError as error:
+        raise ParameterError(
+            f"-S {override}: the value {text!r} is not valid YAML: {error}"
+        ) from None
     if values.get(section) is None:
         values[section] = {}
     if not isinstance(values[section], dict):
@@ -246,34 +288,59 @@ def _apply(values: dict[str, Any], override: str) -> None:
     values[section][name] = value
 
 
+class _NotYAMLError(Exception):
+    """Text that is not YAML; says in a line why not."""
+
+
+def _parse_yaml(text: str) -> Any:
+    """Parse YAML 1.2, as DVC does: 1e-3 is a number, and no key may be given twice."""
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise _NotYAMLError(f"{line}{error.problem}") from None
+    # A date that does not exist, or a tag that its value does not fit.
+    except (YAMLError, ValueError) as error:
+        raise _NotYAMLError(" ".join(str(error).split())) from None
+    except RecursionError:
+        raise _NotYAMLError("nested too deeply") from None
+
+
+# What pydantic says in terms of Python.
+_MESSAGES = {
+    "bool_type": "must be true or false",
+    "float_type": "must be a number",
+    "int_type": "must be a whole number",
+    "string_type": "must be text",
+    "tuple_type": "must be a list, such as [crest, random]",
+    "model_type": "must be a section of keys",
+    "invalid_key": "must be named by text",
+    "too_short": "must list at least one",
+}
+
+
 def _explain(error: ValidationError, where: str) -> str:
     """Say every fault of a parameter file, a line each, with the key it lies in."""
     lines = []
     for fault in error.errors():
-        key = ".".join(str(part) for part in fault["loc"] if not _is_internal(part))
+        key = ".".join(str(part) for part in fault["loc"])
         if fault["type"] == "extra_forbidden":
-            lines.append(f"{where}: {key}: unknown key{_suggestion(key)}")
-            continue
-        message = fault["msg"].removeprefix("Value error, ")
-        lines.append(
-            f"{where}: {key}: {message[0].lower()}{message[1:]}, got {fault['input']!r:.60}"
-        )
-    return "\n".join(dict.fromkeys(lines))
-
-
-def _is_internal(part: Any) -> bool:
-    """Whether a location is pydantic's own, such as the branch of a union."""
-    return isinstance(part, str) and part in {"float", "int", "str"}
+            message = f"unknown key{_suggestion(key)}"
+        else:
+            plain = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
+            message = f"{_MESSAGES.get(fault['type'], plain)}, got {fault['input']!r:.60}"
+        lines.append(" ".join(f"{where}: {key}: {message}".split()))
+    return "\n".join(lines)
 
 
 def _suggestion(key: str) -> str:
-    """Name the nearest known key."""
-    from difflib import get_close_matches
-
-    known = [
-        f"{section}.{name}"
-        for section, field in Parameters.model_fields.items()
-        for name in type(field.default).model_fields
-    ]
-    close = get_close_matches(key, [*known, *Parameters.model_fields], n=1)
+    """Name the nearest known key, or section for the name of a section."""
+    known = list(Parameters.model_fields)
+    if "." in key:
+        known = [
+            f"{section}.{name}"
+            for section, field in Parameters.model_fields.items()
+            for name in type(field.default).model_fields
+        ]
+    close = get_close_matches(key, known, n=1)
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -6,6 +6,8 @@ from typing import Any
 
 import yaml
 from ruamel.yaml import YAML
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import RoundTripRepresenter
 
 from crest.artifacts import replacing
 from crest.config import load
@@ -37,12 +39,19 @@ def run(name: str, path: Path) -> None:
     load(path)
     round_trip = YAML()
     round_trip.width = 200
-    document = round_trip.load(path.read_text(encoding="utf-8"))
+    round_trip.representer.add_representer(type(None), _represent_null)
+    document = round_trip.load(path.read_text(encoding="utf-8")) or {}
     for section, values in known[name].items():
         if section == "description":
             continue
-        for key, value in values.items():
-            document.setdefault(section, {})[key] = value
-    with replacing(path) as partial, partial.open("w", encoding="utf-8") as written:
-        round_trip.dump(document, written)
-    load(path)
+        document[section] = document.get(section) or {}
+        document[section].update(values)
+    with replacing(path) as partial:
+        with partial.open("w", encoding="utf-8") as written:
+            round_trip.dump(document, written)
+        load(partial)
+
+
+def _represent_null(representer: RoundTripRepresenter, value: None) -> ScalarNode:
+    """Write null as a word, as the file does, and not as nothing."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")

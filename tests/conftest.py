@@ -1,5 +1,44 @@
 """Shared settings: passive threads as the command line has them, before torch is imported."""
 
 import os
+import shutil
+
+import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+
+@pytest.fixture(scope="session")
+def digits(tmp_path_factory):
+    """The paths of a project with the bundled digits prepared; not to be written to."""
+    from stages import prepare
+    from stages.paths import Paths
+    from tests.tiny import digits_parameters
+
+    paths = Paths(tmp_path_factory.mktemp("digits"))
+    prepare.run(digits_parameters().prepare, paths.prepared)
+    return paths
+
+
+@pytest.fixture(scope="session")
+def runs(digits, tmp_path_factory):
+    """The paths of a project with every method but replay trained; not to be written to."""
+    from stages import train
+    from tests.tiny import digits_parameters
+
+    paths = copied(digits, tmp_path_factory.mktemp("runs"))
+    for method in ("crest", "random", "full"):
+        train.run(digits_parameters(), paths, method)
+    return paths
+
+
+@pytest.fixture
+def project(runs, tmp_path):
+    """A copy of the runs for one test."""
+    return copied(runs, tmp_path)
+
+
+def copied(paths, root):
+    """Copy a project; returns the paths of the copy."""
+    shutil.copytree(paths.root, root, dirs_exist_ok=True)
+    return type(paths)(root)

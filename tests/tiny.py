@@ -44,6 +44,18 @@ def parameters(**sections: dict[str, object]) -> Parameters:
     return parse(merged, "test")
 
 
+def digits_parameters(**sections: dict[str, object]) -> Parameters:
+    """A run of seconds on the bundled digits: 10 steps, of 41 for full training."""
+    defaults: dict[str, dict[str, object]] = {
+        "train": {"precision": "float32", "device": "cpu", "threads": 1, "epochs": 1},
+        "crest": {"subset_size": 64, "threshold": 0.2, "minibatch_factor": 2.0},
+    }
+    defaults["train"] |= {"budget": 0.25, "validations": 2, "augment_crop": 1}
+    names = defaults.keys() | sections.keys()
+    merged = {name: {**defaults.get(name, {}), **sections.get(name, {})} for name in names}
+    return parse(merged, "test")
+
+
 def context(
     model: nn.Module | None = None,
     split: ImageSplit | None = None,

@@ -1,0 +1,121 @@
+"""preset: every ready-made set-up goes into params.yaml, whose comments stay."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from crest.config import load
+from crest.errors import ArtifactError, ParameterError
+from stages import preset
+
+REPOSITORY = Path(__file__).parents[2]
+NAMES = [
+    "cifar10-resnet20",
+    "cifar100-resnet18",
+    "digits",
+    "snli-roberta",
+    "tinyimagenet-resnet50",
+]
+READY = [name for name in NAMES if name != "snli-roberta"]
+
+
+def comments(text):
+    """Every comment of a file with the key before it."""
+    lines = [line.partition("#") for line in text.splitlines()]
+    return [(before.partition(":")[0].strip(), comment) for before, mark, comment in lines if mark]
+
+
+@pytest.fixture
+def params(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_bytes((REPOSITORY / "params.yaml").read_bytes())
+    return path
+
+
+def test_the_presets_are_those_of_the_contract_and_say_what_they_are():
+    assert list(preset.presets()) == NAMES
+    assert all(len(values["description"]) > 20 for values in preset.presets().values())
+
+
+@pytest.mark.parametrize("name", READY)
+def test_a_preset_sets_its_values_and_nothing_else(params, name):
+    before = load(params).model_dump()
+    preset.run(name, params)
+    after = load(params).model_dump()
+    sections = {key: value for key, value in preset.presets()[name].items() if key != "description"}
+    assert after == {section: before[section] | sections.get(section, {}) for section in before}
+
+
+@pytest.mark.parametrize("name", READY)
+def test_the_comments_and_the_order_of_the_keys_stay(params, name):
+    before = params.read_text()
+    preset.run(name, params)
+    after = params.read_text()
+    assert comments(after) == comments(before)
+    assert [list(section) for section in yaml.safe_load(after).values()] == [
+        list(section) for section in yaml.safe_load(before).values()
+    ]
+    assert [path.name for path in params.parent.iterdir()] == ["params.yaml"]
+
+
+def test_every_preset_can_be_undone_by_digits(params):
+    before = params.read_text()
+    preset.run("digits", params)
+    fresh = params.read_text()
+    assert yaml.safe_load(fresh) == yaml.safe_load(before)
+    for name in READY:
+        preset.run(name, params)
+    preset.run("digits", params)
+    assert yaml.safe_load(params.read_text()) == yaml.safe_load(fresh)
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "train:\ncrest: null\n", "crest: {}\n"])
+def test_a_preset_fills_in_sections_that_are_absent(params, text):
+    params.write_text(text)
+    preset.run("cifar10-resnet20", params)
+    assert load(params).train.model == "resnet20"
+    assert load(params).crest.subset_size == 0.01
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cifar", "preset: 'cifar' is not one of cifar10-resnet20, cifar100-resnet18, digits, "),
+        ("../digits", "preset: '../digits' is not one of "),
+        ("snli-roberta", "preset: snli-roberta: the paper's SNLI row, RoBERTa; not there yet"),
+    ],
+)
+def test_a_preset_that_is_not_there_leaves_the_file(params, name, expected):
+    before = params.read_bytes()
+    with pytest.raises(ParameterError) as caught:
+        preset.run(name, params)
+    assert str(caught.value).startswith(expected)
+    assert params.read_bytes() == before
+
+
+@pytest.mark.parametrize("text", ["train: {lr: fast}\n", "train: [\n", "- train\n"])
+def test_a_file_with_faults_is_refused_and_left(params, text):
+    params.write_text(text)
+    with pytest.raises(ParameterError):
+        preset.run("digits", params)
+    assert params.read_text() == text
+
+
+def test_a_file_that_is_not_there_is_not_made(tmp_path):
+    with pytest.raises(ParameterError, match="no such parameter file"):
+        preset.run("digits", tmp_path / "params.yaml")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_write_that_fails_leaves_the_file(params, monkeypatch):
+    before = params.read_bytes()
+
+    def full(self, *_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("ruamel.yaml.YAML.dump", full)
+    with pytest.raises(ArtifactError, match=r"params\.yaml: cannot be written: .*No space left"):
+        preset.run("digits", params)
+    assert params.read_bytes() == before
+    assert [path.name for path in params.parent.iterdir()] == ["params.yaml"]
