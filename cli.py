@@ -14,8 +14,9 @@ import typer
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from crest.config import Parameters, load
-from crest.errors import CrestError, ParameterError
+from crest.errors import CrestError, Interrupted, ParameterError
 from stages.paths import Paths
+from stages.signals import raising
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,6 +33,7 @@ Overrides = Annotated[
     typer.Option("-S", metavar="SECTION.KEY=VALUE", help="Override a parameter; repeatable."),
 ]
 MethodName = Annotated[str | None, typer.Option("--method", help="Default: all of train.methods.")]
+Fresh = Annotated[bool, typer.Option("--fresh", help="Forget the state of an unfinished run.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 PARAMS = Path("params.yaml")
@@ -42,13 +44,14 @@ PATHS = Paths()
 def failing_plainly() -> Iterator[None]:
     """Turn the errors that are meant for people into a message and an exit code."""
     try:
-        yield
+        with raising():
+            yield
+    except Interrupted as interrupted:
+        typer.echo(str(interrupted), err=True)
+        raise typer.Exit(interrupted.exit_code) from None
     except CrestError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
-    except KeyboardInterrupt:
-        typer.echo("interrupted", err=True)
-        raise typer.Exit(130) from None
 
 
 def print_metrics(metrics: dict[str, object], as_json: bool) -> None:
@@ -69,7 +72,9 @@ def each_method(
     as_json: bool,
 ) -> None:
     """Run a stage for one method, or for all that the parameters name."""
-    for name in [method] if method else parameters.train.methods:
+    from stages.train import methods_of
+
+    for name in methods_of(parameters, method):
         print_metrics(stage(name), as_json)
 
 
@@ -79,9 +84,9 @@ def prepare(params: ParamsFile = PARAMS, overrides: Overrides = None) -> None:
 
     Example: python cli.py prepare -S prepare.dataset=cifar10 -S prepare.source=~/cifar10
     """
-    from stages import prepare as stage
-
     with failing_plainly():
+        from stages import prepare as stage
+
         meta = stage.run(load(params, overrides or ()).prepare, PATHS.prepared)
         sizes = ", ".join(f"{split} {size}" for split, size in meta.sizes.items())
         typer.echo(f"{PATHS.prepared}: {meta.dataset}, {sizes}, {len(meta.classes)} classes")
@@ -93,16 +98,19 @@ def train(
     params: ParamsFile = PARAMS,
     overrides: Overrides = None,
     as_json: AsJson = False,
+    fresh: Fresh = False,
 ) -> None:
     """Train with a method, select as it goes, and save everything.
 
     Example: python cli.py train --method crest -S train.budget=0.2
     """
-    from stages import train as stage
-
     with failing_plainly():
+        from stages import train as stage
+
         parameters = load(params, overrides or ())
-        each_method(parameters, method, lambda name: stage.run(parameters, PATHS, name), as_json)
+        each_method(
+            parameters, method, lambda name: stage.run(parameters, PATHS, name, fresh), as_json
+        )
 
 
 @app.command()
@@ -118,9 +126,9 @@ def select(
 
     Example: python cli.py select --checkpoint model.safetensors --out coresets.parquet
     """
-    from stages import select as stage
-
     with failing_plainly():
+        from stages import select as stage
+
         if out is None and not as_json:
             raise ParameterError("select: say where the coresets go: --out FILE, or --json")
         table = stage.run(load(params, overrides or ()), PATHS, checkpoint, out, minibatches)
@@ -142,9 +150,9 @@ def evaluate(
 
     Example: python cli.py evaluate --method crest --json
     """
-    from stages import evaluate as stage
-
     with failing_plainly():
+        from stages import evaluate as stage
+
         parameters = load(params, overrides or ())
         each_method(parameters, method, lambda name: stage.run(parameters, PATHS, name), as_json)
 
@@ -155,9 +163,9 @@ def analyze(params: ParamsFile = PARAMS, overrides: Overrides = None) -> None:
 
     Example: python cli.py analyze -S analyze.scores_from=random
     """
-    from stages import analyze as stage
-
     with failing_plainly():
+        from stages import analyze as stage
+
         stage.run(load(params, overrides or ()), PATHS)
         typer.echo(str(PATHS.analyze))
 
@@ -171,17 +179,18 @@ def reuse(
     params: ParamsFile = PARAMS,
     overrides: Overrides = None,
     as_json: AsJson = False,
+    fresh: Fresh = False,
 ) -> None:
     """Train another model on saved coresets, region by region.
 
     Example: python cli.py reuse --coresets artifacts/train/crest --model resnet18
     """
-    from stages import reuse as stage
-
     with failing_plainly():
+        from stages import reuse as stage
+
         parameters = load(params, overrides or ())
         for name in [model] if model else parameters.reuse.models:
-            print_metrics(stage.run(parameters, PATHS, name, coresets), as_json)
+            print_metrics(stage.run(parameters, PATHS, name, coresets, fresh), as_json)
 
 
 @app.command()
@@ -194,9 +203,9 @@ def report(
 
     Example: python cli.py report
     """
-    from stages import report as stage
-
     with failing_plainly():
+        from stages import report as stage
+
         parameters = load(params, overrides or ())
         summary = stage.read_summary(PATHS) if show else stage.run(parameters, PATHS)
         typer.echo(stage.format_table(summary))
@@ -212,9 +221,9 @@ def preset(
 
     Example: python cli.py preset cifar10-resnet20
     """
-    from stages import preset as stage
-
     with failing_plainly():
+        from stages import preset as stage
+
         if name is None:
             for known, values in stage.presets().items():
                 typer.echo(f"{known:24} {values['description']}")

@@ -21,8 +21,11 @@ class ArtifactError(CrestError):
     """A saved file that is missing, damaged or of another kind than expected."""
 
 
-class Interrupted(CrestError):  # noqa: N818 (nothing went wrong)
-    """A run that was told to stop, by the signal with this number, and saved its state."""
+class Interrupted(KeyboardInterrupt):
+    """A run that was told to stop by the signal with this number.
+
+    Not an :class:`Exception`, so that nobody takes it for a fault of what they were doing.
+    """
 
     def __init__(self, signal_number: int, message: str = "interrupted") -> None:
         super().__init__(message)
@@ -32,3 +35,12 @@ class Interrupted(CrestError):  # noqa: N818 (nothing went wrong)
 
 class TrainingError(CrestError):
     """A training run that cannot go on, such as one whose loss is no longer a number."""
+
+
+def diverged(loss: float, step: int, region: int) -> TrainingError:
+    """Return the error of a training loss that is no finite number; region -1 for none."""
+    where = f"step {step}" if region < 0 else f"step {step} (region {region})"
+    return TrainingError(
+        f"the training loss became {loss} at {where}; lower train.lr or set train.precision to "
+        "float32, and start with --fresh: the state before that is kept until then"
+    )

@@ -1,14 +1,19 @@
 """evaluate: a trained model on the test split, which nothing else touches."""
 
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from crest import artifacts
 from crest.config import Parameters
+from crest.errors import ArtifactError
 from crest.training.evaluation import Evaluation, evaluate
 from stages.paths import Paths
-from stages.train import load_trained, prepared_data, run_precision
+from stages.train import check_method, load_trained, prepared_data, run_precision
+
+# What the metrics of training and of evaluation share.
+KEPT = ("method", "model", "dataset", "steps", "budget", "examples_trained", "seconds_train")
 
 
 def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
@@ -16,25 +21,31 @@ def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
 
     Raises
     ------
+    ParameterError
+        If the method is unknown.
     ArtifactError
         If the model or the prepared data are missing, damaged, or do not go together.
     """
+    check_method(method)
     precision = run_precision(parameters)
     data = prepared_data(parameters, paths, precision.device)
     source = paths.train(method)
-    trained = artifacts.read_json(source / artifacts.METRICS)
+    trained = _training_metrics(source / artifacts.METRICS)
     model = load_trained(source / artifacts.MODEL, data, precision.device)
     shown = evaluate(model, data.test, precision, parameters.evaluate.batch_size)
-    kept = ("method", "model", "dataset", "steps", "budget", "examples_trained", "seconds_train")
-    metrics = {
-        "accuracy": shown.accuracy,
-        "loss": shown.loss,
-        **{key: trained[key] for key in kept},
-    }
+    metrics = {"accuracy": shown.accuracy, "loss": shown.loss, **trained}
     with artifacts.replacing_folder(paths.evaluate(method)) as partial:
         artifacts.write_table(partial / artifacts.PREDICTIONS, predictions(shown))
         artifacts.write_json(partial / artifacts.METRICS, metrics)
     return metrics
+
+
+def _training_metrics(path: Path) -> dict[str, Any]:
+    values = artifacts.read_json(path)
+    for key in KEPT:
+        if key not in values:
+            raise ArtifactError(f"{path}: lacks '{key}'; train again")
+    return {key: values[key] for key in KEPT}
 
 
 def predictions(shown: Evaluation) -> pl.DataFrame:

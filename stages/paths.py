@@ -1,7 +1,10 @@
 """Where every stage reads and writes: one place for all paths of the contract."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
+
+from crest.errors import ParameterError
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,25 @@ class Paths:
         """Summary and report.html."""
         return self.root / "artifacts" / "report"
 
+    def resume(self, run: str) -> Path:
+        """State of an unfinished run; outside the outputs, which DVC removes before a run."""
+        return self.root / ".resume" / f"{_folder_name(run)}.safetensors"
+
     def train(self, method: str) -> Path:
         """What training with a method left behind."""
-        return self.root / "artifacts" / "train" / method
+        return self.root / "artifacts" / "train" / _folder_name(method)
 
     def evaluate(self, method: str) -> Path:
         """A method's model on the test split."""
-        return self.root / "artifacts" / "evaluate" / method
+        return self.root / "artifacts" / "evaluate" / _folder_name(method)
 
     def reuse(self, model: str) -> Path:
         """A model trained on saved coresets."""
-        return self.root / "artifacts" / "reuse" / model
+        return self.root / "artifacts" / "reuse" / _folder_name(model)
+
+
+def _folder_name(name: str) -> str:
+    """Return a name that cannot lead out of the folder it is put in."""
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+        raise ParameterError(f"'{name}' is no name of a method or model: letters, digits, - _ .")
+    return name

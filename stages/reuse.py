@@ -7,15 +7,23 @@ from typing import Any
 from crest import artifacts
 from crest.config import Parameters
 from crest.training.evaluation import evaluate
+from stages import signals
 from stages.evaluate import predictions
 from stages.paths import Paths
+from stages.resume import checkpoint_for
 from stages.train import prepared_data, read_coresets, run_precision, train_model, write
 
 
 def run(
-    parameters: Parameters, paths: Paths, model: str, coresets: Path | None = None
+    parameters: Parameters,
+    paths: Paths,
+    model: str,
+    coresets: Path | None = None,
+    fresh: bool = False,
 ) -> dict[str, Any]:
     """Train ``model`` on saved coresets, and write artifacts/reuse/MODEL; returns its metrics.
+
+    A run that was stopped or killed goes on from its last saved state, unless ``fresh``.
 
     Raises
     ------
@@ -26,15 +34,27 @@ def run(
     TrainingError
         If training fails.
     """
-    settings = parameters.train.model_copy(update={"model": model})
-    parameters = parameters.model_copy(update={"train": settings})
+    source = coresets or paths.root / parameters.reuse.coresets
+    parameters = _resolved(parameters, model, source)
     precision = run_precision(parameters)
     data = prepared_data(parameters, paths, precision.device)
-    saved = read_coresets(coresets or paths.root / parameters.reuse.coresets, data)
-    trained = train_model(parameters, data, "replay", precision, saved)
-    shown = evaluate(trained.model, data.test, precision, parameters.evaluate.batch_size)
-    metrics = {**trained.metrics, "accuracy": shown.accuracy, "loss": shown.loss}
-    with artifacts.replacing_folder(paths.reuse(model)) as partial:
+    saved = read_coresets(source, data)
+    with signals.noted() as stop, artifacts.replacing_folder(paths.reuse(model)) as partial:
+        place = paths.resume(f"reuse-{model}")
+        checkpoint = checkpoint_for(place, parameters, "replay", data.meta, precision, saved, stop)
+        if fresh:
+            checkpoint.remove()
+        trained = train_model(parameters, data, "replay", precision, saved, checkpoint)
+        shown = evaluate(trained.model, data.test, precision, parameters.evaluate.batch_size)
+        metrics = {**trained.metrics, "accuracy": shown.accuracy, "loss": shown.loss}
         write(replace(trained, metrics=metrics), partial)
         artifacts.write_table(partial / artifacts.PREDICTIONS, predictions(shown))
+    checkpoint.remove()
     return metrics
+
+
+def _resolved(parameters: Parameters, model: str, coresets: Path) -> Parameters:
+    """Put the model and the coresets of this run where run.json shows them."""
+    train = parameters.train.model_copy(update={"model": model})
+    reuse = parameters.reuse.model_copy(update={"coresets": str(coresets)})
+    return parameters.model_copy(update={"train": train, "reuse": reuse})

@@ -20,13 +20,18 @@ from crest.training.generators import generator_for
 from crest.training.loop import Run, train
 from crest.training.precision import Precision, resolve_device, resolve_precision
 from crest.training.schedules import budget_steps, total_steps
+from crest.training.state import Checkpoint
+from stages import signals
 from stages.paths import Paths
 from stages.progress import progress_bar
 from stages.provenance import describe
+from stages.resume import checkpoint_for
 
 
-def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
+def run(parameters: Parameters, paths: Paths, method: str, fresh: bool = False) -> dict[str, Any]:
     """Train with a method, and write everything to artifacts/train/METHOD; returns its metrics.
+
+    A run that was stopped or killed goes on from its last saved state, unless ``fresh``.
 
     Raises
     ------
@@ -37,17 +42,37 @@ def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
     TrainingError
         If training fails.
     """
-    if method not in METHODS:
-        raise ParameterError(f"train.methods: '{method}' is not one of {', '.join(METHODS)}")
+    check_method(method)
     precision = run_precision(parameters)
     data = prepared_data(parameters, paths, precision.device)
     saved = None
     if method == "replay":
         saved = read_coresets(paths.root / parameters.replay.coresets, data)
-    trained = train_model(parameters, data, method, precision, saved)
-    with artifacts.replacing_folder(paths.train(method)) as partial:
+    with signals.noted() as stop, artifacts.replacing_folder(paths.train(method)) as partial:
+        place = paths.resume(f"train-{method}")
+        checkpoint = checkpoint_for(place, parameters, method, data.meta, precision, saved, stop)
+        if fresh:
+            checkpoint.remove()
+        trained = train_model(parameters, data, method, precision, saved, checkpoint)
         write(trained, partial)
+    checkpoint.remove()
     return trained.metrics
+
+
+def methods_of(parameters: Parameters, method: str | None) -> tuple[str, ...]:
+    """Return the one method asked for, or all of train.methods; each is known."""
+    names = (method,) if method else parameters.train.methods
+    for name in names:
+        check_method(name)
+    return names
+
+
+def check_method(method: str) -> None:
+    """Raise a :class:`ParameterError` if there is no such method."""
+    if method not in METHODS:
+        raise ParameterError(
+            f"--method, train.methods: '{method}' is not one of {', '.join(METHODS)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -62,7 +87,9 @@ class Trained:
 
 
 def run_precision(parameters: Parameters) -> Precision:
-    """Return the device and precision that the parameters name."""
+    """Return the device and precision that the parameters name, and set the threads."""
+    if parameters.train.threads is not None:
+        torch.set_num_threads(parameters.train.threads)
     device = resolve_device(parameters.train.device)
     return resolve_precision(parameters.train.precision, device)
 
@@ -101,8 +128,9 @@ def train_model(
     method: str,
     precision: Precision,
     saved: SavedCoresets | None,
+    checkpoint: Checkpoint | None = None,
 ) -> Trained:
-    """Train a fresh model on what a method chooses."""
+    """Train a model on what a method chooses, from the start or from its saved state."""
     settings = parameters.train
     spec = METHODS[method]
     full_steps = total_steps(settings.epochs, len(data.train), settings.batch_size)
@@ -121,11 +149,20 @@ def train_model(
         generator=generator_for(settings.seed, "method"),
         parameters=parameters,
         saved=saved,
+        stop=checkpoint.stop if checkpoint else lambda: 0,
     )
     chooser = spec.build(context)
     with progress_bar(f"train {method}", steps) as advance:
         done = train(
-            model, chooser, data.train, data.validation, steps, settings, precision, advance
+            model,
+            chooser,
+            data.train,
+            data.validation,
+            steps,
+            settings,
+            precision,
+            advance,
+            checkpoint,
         )
     metrics = _metrics(done, method, settings.model, data, full_steps)
     provenance = describe(parameters, data.meta, precision, method, settings.model)

@@ -4,6 +4,7 @@ Algorithm 1 of Yang, Kang, Mirzasoleiman (ICML 2023), part by part; each docstri
 its equation.
 """
 
+import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +18,7 @@ from torch import Tensor
 from crest.artifacts import TABLES
 from crest.config import count_of, subset_size
 from crest.difficulty import ExampleTracker
-from crest.errors import Interrupted
+from crest.errors import Interrupted, diverged
 from crest.inference import Look, look
 from crest.methods.base import Context, Record
 from crest.regions.active import ActiveSet, LearnedExamples
@@ -161,6 +162,8 @@ class Crest:
             self._context.generator.set_state(drawing)
             raise
         loss = self._observe(looks, step)
+        if not math.isfinite(loss):
+            raise diverged(loss, step, number)
         model = self._model(estimate, loss)
         self._coreset_rows.append(coreset_rows(coresets, self._context.train.labels))
         seconds, self._seconds = self._seconds, {}

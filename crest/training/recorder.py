@@ -9,7 +9,7 @@ from torch import Tensor
 
 from crest.artifacts import TABLES
 from crest.difficulty import ExampleTracker
-from crest.errors import TrainingError
+from crest.errors import diverged
 from crest.selection.coresets import MiniBatchCoreset
 
 # Steps whose results wait on the device, so that the host does not stop for each of them.
@@ -77,10 +77,7 @@ class Recorder:
         for step, minibatch, loss, losses, correct in self._waiting:
             value = float(loss)
             if not math.isfinite(value):
-                raise TrainingError(
-                    f"the training loss became {value} at step {step} (region "
-                    f"{minibatch.region}); lower train.lr or set train.precision to float32"
-                )
+                raise diverged(value, step, minibatch.region)
             self._rows["loss"].append(value)
             self._rows["accuracy"].append(float(correct.double().mean()))
             self.tracker.record(minibatch.indices, correct, losses, step)

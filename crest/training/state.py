@@ -112,7 +112,9 @@ def read_state(path: Path, key: Mapping[str, str]) -> State:
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata()
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            # Copies, laid out in memory as torch does: sums of a tensor that starts elsewhere are
+            # rounded otherwise, and the run would not end the same bit for bit.
+            tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
         found, tree = json.loads(metadata["key"]), json.loads(metadata["tree"])
     except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
         raise ArtifactError(

@@ -4,7 +4,6 @@ import logging
 
 import polars as pl
 import pytest
-import synthetic_artifacts as made_up
 
 from crest import artifacts
 from crest.analysis import ANALYSIS_TABLES, training_curve
@@ -13,6 +12,7 @@ from crest.errors import ArtifactError, ParameterError
 from crest.figures import gallery
 from stages import analyze
 from stages.paths import Paths
+from tests.stages import synthetic_artifacts as made_up
 
 
 @pytest.fixture

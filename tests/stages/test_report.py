@@ -7,13 +7,13 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
-import synthetic_artifacts as made_up
 
 from crest import artifacts
 from crest.config import parse
 from crest.errors import ArtifactError
 from stages import analyze, report
 from stages.paths import Paths
+from tests.stages import synthetic_artifacts as made_up
 
 
 def parameters(models=(), **train):

@@ -1,0 +1,68 @@
+"""METHODS: whatever is in it can be trained with."""
+
+import inspect
+from dataclasses import replace
+
+import pytest
+import torch
+
+from crest.methods import METHODS
+from crest.methods.base import Context, Method, Record
+from crest.selection.coresets import MiniBatchCoreset
+from crest.selection.saved import SavedCoresets
+from tests.tiny import context
+
+
+def saved_context() -> Context:
+    """A context with everything that any method may need."""
+    minibatch = MiniBatchCoreset(torch.arange(8), torch.ones(8), None, 0, 0)
+    return replace(context(steps=6), saved=SavedCoresets(((minibatch,),)))
+
+
+def test_the_methods_are_those_of_the_contract() -> None:
+    assert {"full", "random", "crest", "replay"} <= METHODS.keys()
+
+
+def test_only_full_takes_all_steps() -> None:
+    assert [name for name, spec in METHODS.items() if spec.takes_all_steps] == ["full"]
+
+
+def test_every_method_has_a_section_of_parameters() -> None:
+    assert METHODS.keys() <= type(context().parameters).model_fields.keys()
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_does_all_that_the_loop_asks(name) -> None:
+    method = METHODS[name].build(saved_context())
+    for asked, expected in inspect.getmembers(Method, inspect.isfunction):
+        if not asked.startswith("_"):
+            found = inspect.signature(getattr(type(method), asked))
+            assert list(found.parameters) == list(inspect.signature(expected).parameters), asked
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_yields_minibatches_of_the_size_asked_for_and_a_record(name) -> None:
+    base = saved_context()
+    method = METHODS[name].build(base)
+    for step in range(base.steps):
+        minibatch = method.minibatch(step)
+        assert minibatch.indices.shape == minibatch.weights.shape == (base.batch_size,)
+        assert minibatch.indices.dtype == torch.int64
+        assert minibatch.weights.dtype == torch.float32
+        assert float(minibatch.weights.mean()) == pytest.approx(1.0)
+        assert 0 <= int(minibatch.indices.min()) <= int(minibatch.indices.max()) < len(base.train)
+        method.update(step, 0.001)
+    record = method.finish()
+    assert isinstance(record, Record)
+    assert (record.coresets is None) == (record.regions is None) == (name != "crest")
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_draws_from_its_own_generator_alone(name) -> None:
+    before = torch.get_rng_state()
+    taken = []
+    for _ in range(2):
+        method = METHODS[name].build(saved_context())
+        taken.append([method.minibatch(0).indices, method.minibatch(1).indices])
+    assert all(torch.equal(*pair) for pair in zip(*taken, strict=True))
+    assert torch.equal(before, torch.get_rng_state())

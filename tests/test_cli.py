@@ -1,0 +1,439 @@
+"""The command line: what goes to stdout and to stderr, and with which exit code it ends."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+import yaml
+from typer.testing import CliRunner
+
+import cli
+from crest import artifacts
+from crest.data.prepared import load
+from crest.models import ModelSpec, build, weights
+from crest.selection.saved import from_tables
+from stages import prepare
+from tests.tiny import CPU, digits_parameters
+
+REPOSITORY = Path(__file__).parents[1]
+COMMANDS = ("prepare", "train", "select", "evaluate", "analyze", "reuse", "report", "preset")
+
+
+def write_params(folder):
+    values = digits_parameters(train={"methods": ["random"]}).model_dump(mode="json")
+    (folder / "params.yaml").write_text(yaml.safe_dump(values))
+
+
+def invoke(*arguments):
+    return CliRunner().invoke(cli.app, [str(argument) for argument in arguments])
+
+
+def fails(code, *arguments):
+    """Run a command that must fail; returns its message."""
+    result = invoke(*arguments)
+    assert result.exit_code == code, result.output
+    assert result.stdout == ""
+    assert result.stderr.startswith("error: ")
+    assert len(result.stderr.splitlines()) == 1
+    return result.stderr.removeprefix("error: ").strip()
+
+
+def succeeds(*arguments):
+    """Run a command that must succeed and say nothing on stderr; returns its output."""
+    result = invoke(*arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stderr == ""
+    return result.stdout
+
+
+def contents():
+    """Every file of the project."""
+    return {path: path.read_bytes() for path in Path().rglob("*") if path.is_file()}
+
+
+@pytest.fixture
+def empty(tmp_path, monkeypatch):
+    """A project folder with parameters and nothing else."""
+    write_params(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def trained(project, monkeypatch):
+    """A project folder with parameters, prepared data and runs."""
+    write_params(project.root)
+    monkeypatch.chdir(project.root)
+    return project
+
+
+def test_the_help_names_every_command_and_shows_an_example():
+    result = invoke("--help")
+    assert result.exit_code == 0
+    assert "Example: python cli.py train --method crest" in result.stdout
+    for command in COMMANDS:
+        assert f"\n  {command} " in result.stdout
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_the_help_of_a_command_shows_an_example(command):
+    result = invoke(command, "--help")
+    assert result.exit_code == 0
+    assert f"Example: python cli.py {command}" in result.stdout
+
+
+def test_no_command_at_all_shows_the_help():
+    result = invoke()
+    assert result.exit_code == 2
+    assert "Example: python cli.py" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("fly",),
+        ("train", "--speed", "9"),
+        ("train", "crest"),
+        ("train", "-S"),
+        ("select",),
+        ("select", "--checkpoint", "m", "--json", "--minibatches", "0"),
+        ("select", "--checkpoint", "m", "--json", "--minibatches", "many"),
+    ],
+)
+def test_a_misused_command_says_what_is_wrong(empty, arguments):
+    before = contents()
+    result = invoke(*arguments)
+    assert result.exit_code == 2
+    assert result.stdout == ""
+    assert "Error: " in result.stderr
+    assert contents() == before
+
+
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "preset"])
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("train.lr=fast", "params.yaml with -S: train.lr: must be a number, got 'fast'"),
+        ("trian.lr=1", "params.yaml with -S: trian: unknown key; did you mean 'train'?"),
+        ("lr=1", "-S lr=1: write it as section.key=value, e.g. train.budget=0.2"),
+    ],
+)
+def test_a_bad_parameter_is_named_by_every_command(trained, command, override, expected):
+    before = contents()
+    needed = ("--checkpoint", "m", "--json") if command == "select" else ()
+    assert fails(2, command, *needed, "-S", override) == expected
+    assert contents() == before
+
+
+def test_a_missing_parameter_file_says_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    message = fails(2, "train")
+    assert message.startswith("params.yaml: no such parameter file; run in the project folder")
+    assert fails(2, "train", "--params", "mine.yaml").startswith("mine.yaml: no such")
+
+
+def test_several_faults_have_a_line_each(empty):
+    result = invoke("train", "-S", "train.lr=0", "-S", "crest.proxy=1")
+    assert result.exit_code == 2
+    lines = result.stderr.splitlines()
+    assert lines[0].startswith("error: params.yaml with -S: train.lr: ")
+    assert lines[1].startswith("params.yaml with -S: crest.proxy: ")
+
+
+def test_parameters_may_lie_elsewhere(trained):
+    Path("mine.yaml").write_text("report: {title: mine}")
+    Path("params.yaml").unlink()
+    assert fails(2, "train", "--params", "mine.yaml", "--method", "x").startswith("--method, ")
+
+
+def test_prepare_says_what_it_has_prepared(empty):
+    expected = "data/prepared: digits, train 1297, validation 145, test 355, 10 classes\n"
+    assert succeeds("prepare") == expected
+    assert len(load(Path("data/prepared"), CPU).train) == 1297
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("prepare.dataset=digit", "prepare.dataset: unknown data set 'digit'; known: digits, "),
+        ("prepare.dataset=cifar10", "prepare.source: cifar10 needs one: "),
+        ("prepare.source=x", "prepare.source: digits is bundled and has no source"),
+        ("prepare.validation=0.9999", "prepare.validation: "),
+    ],
+)
+def test_data_that_cannot_be_prepared_leave_the_earlier(trained, override, expected):
+    before = contents()
+    assert fails(2, "prepare", "-S", override).startswith(expected)
+    assert contents() == before
+
+
+def test_data_that_are_not_there_are_named(trained):
+    before = contents()
+    options = ("-S", "prepare.dataset=parquet", "-S", "prepare.source=nowhere")
+    assert "nowhere" in fails(1, "prepare", *options)
+    assert contents() == before
+
+
+def test_train_prints_its_metrics(trained):
+    lines = succeeds("train").splitlines()
+    found = dict(line.split(": ", 1) for line in lines)
+    assert (found["method"], found["steps"]) == ("random", "10")
+
+
+def test_train_takes_all_methods_or_the_one_that_is_named(trained):
+    both = succeeds("train", "--json", "-S", "train.methods=[random, crest]").splitlines()
+    assert [json.loads(line)["method"] for line in both] == ["random", "crest"]
+    named = json.loads(succeeds("train", "--json", "--method", "replay"))
+    assert named == artifacts.read_json(trained.train("replay") / "metrics.json")
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (("--method", "crst"), "--method, train.methods: 'crst' is not one of full, random, crest"),
+        (("-S", "train.methods=[crst]"), "--method, train.methods: 'crst' is not one of full"),
+        (("-S", "train.model=resnet19"), "train.model: unknown model 'resnet19'"),
+        (("-S", "train.batch_size=5000"), "train.batch_size: a mini-batch of 5000 is larger"),
+    ],
+)
+def test_a_training_that_cannot_be_leaves_the_earlier(trained, options, expected):
+    before = contents()
+    assert fails(2, "train", *options).startswith(expected)
+    assert contents() == before
+
+
+def test_a_training_that_fails_leaves_the_earlier(trained):
+    before = contents()
+    assert "lower train.lr" in fails(1, "train", "-S", "train.lr=1e30")
+    assert contents() == before
+
+
+@pytest.mark.parametrize("command", ["train", "evaluate", "reuse"])
+def test_a_gpu_that_is_not_there_is_a_bad_parameter(trained, monkeypatch, command):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    options = ("-S", "train.device=cuda", "-S", "reuse.models=[convnet]")
+    message = fails(2, command, *options)
+    assert message.startswith("train.device: 'cuda' asked for, but PyTorch finds no CUDA device")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("train",), "data/prepared/meta.json: no prepared data here; run `python cli.py prepare`"),
+        (("evaluate",), "data/prepared/meta.json: no prepared data here"),
+        (("select", "--checkpoint", "m", "--json"), "data/prepared/meta.json: no prepared data"),
+        (("reuse", "--model", "convnet"), "data/prepared/meta.json: no prepared data here"),
+        (("analyze",), "data/prepared/meta.json: no prepared data here"),
+        (("report",), "data/prepared/meta.json: no prepared data here"),
+        (("report", "--show"), "artifacts/report/summary.csv: no such file; make it with `python"),
+    ],
+)
+def test_a_stage_before_its_time_says_which_comes_first(empty, arguments, expected):
+    before = contents()
+    options = ("-S", "analyze.scores_from=random") if arguments == ("analyze",) else ()
+    assert fails(1, *arguments, *options).startswith(expected)
+    assert contents() == before
+    assert sorted(path.name for path in empty.iterdir()) == ["params.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (("evaluate",), "artifacts/train/random/metrics.json: no such file"),
+        (("reuse", "--model", "convnet"), "artifacts/train/crest: no such file"),
+        (("select", "--checkpoint", "m", "--json"), "m: "),
+        (("report",), "artifacts/train/random: not there; make it with `python cli.py train"),
+    ],
+)
+def test_a_stage_before_training_says_so(empty, arguments, expected):
+    prepare.run(digits_parameters().prepare, Path("data/prepared"))
+    before = contents()
+    assert fails(1, *arguments).startswith(expected)
+    assert contents() == before
+
+
+def test_evaluate_prints_its_metrics(trained):
+    found = json.loads(succeeds("evaluate", "--json", "--method", "crest"))
+    assert found == artifacts.read_json(Path("artifacts/evaluate/crest/metrics.json"))
+    assert f"accuracy: {found['accuracy']}" in succeeds("evaluate", "--method", "crest")
+
+
+def test_evaluating_an_unknown_method_is_a_misuse(trained):
+    assert fails(2, "evaluate", "--method", "../x").startswith("--method, train.methods: '../x'")
+
+
+def test_select_prints_coresets_as_json_and_nothing_else(trained):
+    before = contents()
+    checkpoint = trained.train("random") / "model.safetensors"
+    found = pl.DataFrame(
+        json.loads(succeeds("select", "--checkpoint", checkpoint, "--json", "--minibatches", 2)),
+        schema=dict(artifacts.TABLES["coresets"]),
+    )
+    assert len(found) == 64
+    from_tables(found, None, load(trained.prepared, CPU).train.labels, "here")
+    assert contents() == before
+
+
+def test_select_writes_coresets_and_counts_them(trained):
+    checkpoint = trained.train("random") / "model.safetensors"
+    out = Path("out/coresets.parquet")
+    said = succeeds("select", "--checkpoint", checkpoint, "--out", out, "--minibatches", 3)
+    assert said == f"{out}: 3 mini-batch coresets of 32 examples\n"
+    assert len(artifacts.read_table(out)) == 96
+
+
+def test_select_must_know_where_its_coresets_go(trained):
+    assert fails(2, "select", "--checkpoint", "m").startswith("select: say where the coresets go")
+
+
+def test_a_checkpoint_of_other_classes_is_refused(trained):
+    model = build("convnet", classes=3, image_shape=(8, 8, 1), stem="cifar", seed=0)
+    weights.save(model, ModelSpec("convnet", 3, (8, 8, 1)), Path("other.safetensors"))
+    message = fails(1, "select", "--checkpoint", "other.safetensors", "--json")
+    assert message.startswith("other.safetensors: a model of 3 classes and images [8, 8, 1]; ")
+
+
+def test_reuse_trains_all_models_or_the_one_that_is_named(trained):
+    named = json.loads(succeeds("reuse", "--json", "--model", "convnet"))
+    assert named == artifacts.read_json(Path("artifacts/reuse/convnet/metrics.json"))
+    assert succeeds("reuse") == ""
+    assert "model: convnet" in succeeds("reuse", "-S", "reuse.models=[convnet]")
+
+
+def test_coresets_of_other_data_are_refused(trained):
+    succeeds("prepare", "-S", "prepare.seed=5")
+    before = contents()
+    message = fails(1, "reuse", "--model", "convnet")
+    assert message.startswith("artifacts/train/crest/coresets.parquet: row ")
+    assert message.endswith("these coresets were chosen from other data")
+    assert contents() == before
+
+
+def test_analyze_and_report_end_in_a_table(trained):
+    options = ("-S", "analyze.scores_from=random")
+    assert succeeds("evaluate") != ""
+    assert succeeds("report", "--help") != ""
+    assert invoke("analyze", *options).stdout == "artifacts/analyze\n"
+    table = succeeds("report")
+    assert "random" in table
+    assert table.endswith("report: artifacts/report/report.html\n")
+    assert succeeds("report", "--show") == table
+
+
+def test_a_report_lacking_a_run_leaves_the_earlier(trained):
+    before = contents()
+    assert "evaluate --method random" in fails(1, "report")
+    assert contents() == before
+
+
+def test_analyze_needs_the_run_that_it_scores_by(trained):
+    assert fails(2, "analyze").startswith("analyze.scores_from: 'full' was not run; name one of")
+
+
+def test_presets_are_listed(empty):
+    lines = succeeds("preset").splitlines()
+    assert [line.split()[0] for line in lines] == [
+        "cifar10-resnet20",
+        "cifar100-resnet18",
+        "digits",
+        "snli-roberta",
+        "tinyimagenet-resnet50",
+    ]
+    assert contents().keys() == {Path("params.yaml")}
+
+
+def test_a_preset_is_written_into_the_parameter_file(empty):
+    assert succeeds("preset", "cifar10-resnet20") == "params.yaml: now cifar10-resnet20\n"
+    assert yaml.safe_load(Path("params.yaml").read_text())["train"]["model"] == "resnet20"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cifar", "preset: 'cifar' is not one of cifar10-resnet20, "),
+        ("snli-roberta", "preset: snli-roberta: the paper's SNLI row, RoBERTa; not there yet"),
+    ],
+)
+def test_a_preset_that_is_not_there_leaves_the_file(empty, name, expected):
+    before = contents()
+    assert fails(2, "preset", name).startswith(expected)
+    assert contents() == before
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_command_says_so_and_leaves_the_earlier(trained, monkeypatch, number, code):
+    succeeds("evaluate")
+    before = contents()
+    monkeypatch.setattr("stages.evaluate.predictions", lambda _: os.kill(os.getpid(), number))
+    result = invoke("evaluate")
+    assert (result.exit_code, result.stdout, result.stderr) == (code, "", "interrupted\n")
+    assert contents() == before
+
+
+def test_a_bug_is_not_made_to_look_like_a_users_fault(trained, monkeypatch):
+    def fail(*_):
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("stages.train.write", fail)
+    result = invoke("train")
+    assert isinstance(result.exception, ZeroDivisionError)
+
+
+def process(*arguments, **options):
+    """Start the program in the working folder."""
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    return subprocess.Popen(
+        [sys.executable, REPOSITORY / "cli.py", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        **options,
+    )
+
+
+def test_as_a_program_it_works_in_the_folder_it_is_run_in(trained):
+    running = process("evaluate", "--json", "--method", "random")
+    stdout, stderr = running.communicate()
+    assert (running.returncode, stderr) == (0, "")
+    assert json.loads(stdout) == artifacts.read_json(Path("artifacts/evaluate/random/metrics.json"))
+
+
+def test_as_a_program_it_fails_without_a_traceback(empty):
+    running = process("train", "--method", "random")
+    stdout, stderr = running.communicate()
+    assert (running.returncode, stdout) == (1, "")
+    assert stderr.startswith("error: data/prepared/meta.json: no prepared data here")
+    assert len(stderr.splitlines()) == 1
+
+
+def test_as_a_program_it_can_be_interrupted_while_it_trains(trained):
+    before = contents()
+    options = ("-S", "train.epochs=100000", "-S", "train.validations=0")
+    running = process("train", "--method", "random", *options)
+    wait_for(lambda: list(Path("artifacts/train").glob(".random.*")), running)
+    time.sleep(0.5)
+    running.send_signal(signal.SIGINT)
+    stdout, stderr = running.communicate(timeout=60)
+    assert (running.returncode, stdout) == (130, "")
+    assert "Traceback" not in stderr
+    assert {path: data for path, data in contents().items() if path in before} == before
+    assert not list(Path("artifacts/train").glob(".*"))
+
+
+def wait_for(condition, running):
+    """Wait until a condition holds while a program runs."""
+    for _ in range(600):
+        if condition():
+            return
+        assert running.poll() is None, running.communicate()
+        time.sleep(0.1)
+    running.kill()
+    pytest.fail("it took too long")

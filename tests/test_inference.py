@@ -1,0 +1,103 @@
+"""Looking at examples: a plain forward pass that moves nothing."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from crest import inference
+from crest.data.augment import Augmentation
+from crest.inference import evaluating, look
+from crest.models.head import last_layer
+from crest.training.precision import Precision
+from tests.tiny import CPU, FLOAT32, convnet, image_split, linear_model, linear_split
+
+INDICES = torch.tensor([5, 0, 17, 5, 39])
+
+
+class Counting(nn.Module):
+    """A model that remembers the sizes of its batches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = linear_model()
+        self.sizes: list[int] = []
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.sizes.append(len(inputs))
+        return self.linear(inputs)
+
+
+def test_a_look_is_a_plain_forward_pass_in_the_order_asked_for() -> None:
+    model, split = convnet(), image_split(40)
+    shown = look(model, split, INDICES, FLOAT32)
+    with torch.no_grad():
+        logits = model.eval()(split.inputs(INDICES))
+    torch.testing.assert_close(shown.logits, logits)
+    assert torch.equal(shown.indices, INDICES)
+    assert torch.equal(shown.labels, split.labels[INDICES])
+    losses = F.cross_entropy(logits, shown.labels, reduction="none")
+    torch.testing.assert_close(shown.losses, losses)
+    assert torch.equal(shown.correct, logits.argmax(1) == shown.labels)
+
+
+def test_the_features_are_what_the_last_layer_gets() -> None:
+    model, split = convnet(), image_split(40)
+    shown = look(model, split, INDICES, FLOAT32)
+    torch.testing.assert_close(last_layer(model)(shown.features), shown.logits)
+
+
+def test_a_look_has_no_augmentation() -> None:
+    model = convnet()
+    plain = look(model, image_split(40), INDICES, FLOAT32)
+    augmented = image_split(40, augmentation=Augmentation(crop=2, flip=True))
+    assert torch.equal(look(model, augmented, INDICES, FLOAT32).logits, plain.logits)
+
+
+def test_a_look_moves_nothing_and_keeps_no_graph() -> None:
+    model, split = convnet().train(), image_split(40)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    generator = torch.get_rng_state()
+    shown = look(model, split, INDICES, FLOAT32)
+    assert not shown.logits.requires_grad
+    assert not shown.features.requires_grad
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert torch.equal(generator, torch.get_rng_state())
+
+
+@pytest.mark.parametrize(("batch_size", "sizes"), [(2, [2, 2, 1]), (5, [5]), (9, [5])])
+def test_examples_pass_in_batches_of_the_size_asked_for(batch_size, sizes) -> None:
+    model, split = Counting(), linear_split(60)
+    whole = look(model.linear, split, INDICES, FLOAT32)
+    shown = look(model, split, INDICES, FLOAT32, batch_size)
+    assert model.sizes == sizes
+    torch.testing.assert_close(shown.logits, whole.logits)
+
+
+def test_without_a_size_batches_are_those_that_suit_the_device(monkeypatch) -> None:
+    monkeypatch.setattr(inference, "BATCH_SIZES", {"cpu": 3})
+    model = Counting()
+    look(model, linear_split(60), INDICES, FLOAT32)
+    assert model.sizes == [3, 2]
+    assert inference.BATCH_SIZE > 3
+
+
+def test_results_are_float32_though_computed_in_bf16() -> None:
+    model, split = convnet(), image_split(40)
+    exact = look(model, split, INDICES, FLOAT32)
+    rough = look(model, split, INDICES, Precision("bf16", CPU))
+    assert rough.logits.dtype == rough.features.dtype == rough.losses.dtype == torch.float32
+    torch.testing.assert_close(rough.logits, exact.logits, rtol=0.05, atol=0.05)
+    assert not torch.equal(rough.logits, exact.logits)
+
+
+def test_each_part_of_a_model_goes_back_to_the_mode_it_was_in() -> None:
+    model = nn.Sequential(nn.Dropout(), nn.BatchNorm1d(2), nn.Sequential(nn.Dropout()))
+    model[1].eval()
+    before = [module.training for module in model.modules()]
+    with evaluating(model):
+        assert not any(module.training for module in model.modules())
+    assert [module.training for module in model.modules()] == before
+    with pytest.raises(ValueError, match="within"), evaluating(model):
+        raise ValueError("within")
+    assert [module.training for module in model.modules()] == before

@@ -1,0 +1,152 @@
+"""The whole pipeline as DVC runs it: real data, every stage, and only what must run again."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+from ruamel.yaml import YAML
+
+from crest import artifacts
+
+REPOSITORY = Path(__file__).parents[1]
+METHODS = ("crest", "random", "full")
+MODEL = "convnet"
+STAGES = {
+    "prepare",
+    *(f"train@{method}" for method in METHODS),
+    *(f"evaluate@{method}" for method in METHODS),
+    "analyze",
+    f"reuse@{MODEL}",
+    "report",
+}
+RUN = {
+    "model.safetensors",
+    "steps.parquet",
+    "validation.parquet",
+    "examples.parquet",
+    "metrics.json",
+    "run.json",
+}
+OUTPUTS = {
+    "data/prepared": {
+        "meta.json",
+        *(
+            f"{split}_{name}.npy"
+            for split in ("train", "validation", "test")
+            for name in ("images", "labels")
+        ),
+    },
+    "artifacts/train/crest": RUN | {"coresets.parquet", "regions.parquet"},
+    "artifacts/train/random": RUN,
+    "artifacts/train/full": RUN,
+    **{
+        f"artifacts/evaluate/{method}": {"metrics.json", "predictions.parquet"}
+        for method in METHODS
+    },
+    f"artifacts/reuse/{MODEL}": RUN | {"predictions.parquet"},
+    "artifacts/report": {"summary.json", "summary.csv", "report.html"},
+}
+SHRUNKEN = {
+    "train.methods": list(METHODS),
+    "train.epochs": 3,
+    "train.budget": 0.3,
+    "train.validations": 3,
+    "train.device": "cpu",
+    "train.precision": "float32",
+    "reuse.models": [MODEL],
+}
+
+
+def environment():
+    """The environment of a person who works in the test's folder with this Python."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return kept | {"PATH": path, "OMP_NUM_THREADS": "1", "DVC_NO_ANALYTICS": "1"}
+
+
+def command(folder, *arguments):
+    """Run a program; returns what it says on stdout."""
+    done = subprocess.run(
+        arguments, cwd=folder, env=environment(), capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def change(folder, values):
+    """Set keys of params.yaml."""
+    path, yaml = folder / "params.yaml", YAML()
+    document = yaml.load(path.read_text(encoding="utf-8"))
+    for key, value in values.items():
+        section, name = key.split(".")
+        document[section][name] = value
+    yaml.dump(document, path)
+
+
+def changed_stages(folder):
+    """The stages that DVC sees a reason to run in what is there now."""
+    return set(json.loads(command(folder, "dvc", "status", "--json")))
+
+
+def run_stages(folder):
+    """Run the pipeline; returns the stages that DVC saw a reason to run."""
+    lines = command(folder, "dvc", "repro").splitlines()
+    return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """The repository as a fresh clone has it, its parameters shrunken."""
+    folder = tmp_path_factory.mktemp("pipeline")
+    listed = command(REPOSITORY, "git", "ls-files", "-co", "--exclude-standard", "-z")
+    for name in listed.split("\0"):
+        if name and name != "dvc.lock" and (REPOSITORY / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(REPOSITORY / name, folder / name)
+    command(folder, "git", "init", "--quiet")
+    change(folder, SHRUNKEN)
+    return folder
+
+
+def test_the_pipeline_makes_everything_and_then_only_what_must_be_made_again(copy):
+    assert run_stages(copy) == STAGES
+    for folder, names in OUTPUTS.items():
+        assert {path.name for path in (copy / folder).iterdir()} == names
+    check_results(copy)
+
+    assert run_stages(copy) == set()
+    assert changed_stages(copy) == set()
+
+    change(copy, {"train.lr": 0.2})
+    trainings = {f"train@{method}" for method in METHODS}
+    assert changed_stages(copy) == {*trainings, f"reuse@{MODEL}"}
+
+    change(copy, {"train.lr": 0.1, "report.title": "Another"})
+    assert changed_stages(copy) == {"report"}
+
+    change(copy, {"report.title": "CREST report", "crest.threshold": 0.5})
+    of_crest = {"train@crest", "evaluate@crest", f"reuse@{MODEL}"}
+    assert run_stages(copy) == {*of_crest, "analyze", "report"}
+
+
+def check_results(copy):
+    """Check that what the stages left behind fits together."""
+    analyzed = {path.name for path in (copy / "artifacts/analyze").iterdir()}
+    assert {"difficulty.parquet", "curves.csv", "accuracy_by_step.png"} <= analyzed
+    summary = pl.read_csv(copy / "artifacts/report/summary.csv")
+    assert summary["method"].to_list() == [*METHODS, "replay"]
+    by_method = artifacts.read_json(copy / "artifacts/report/summary.json")["methods"]
+    for method in METHODS:
+        metrics = artifacts.read_json(copy / f"artifacts/evaluate/{method}/metrics.json")
+        shown = artifacts.read_table(copy / f"artifacts/evaluate/{method}/predictions.parquet")
+        assert metrics["accuracy"] == (shown["label"] == shown["prediction"]).mean()
+        assert by_method[method]["accuracy"] == metrics["accuracy"]
+    assert by_method["full"]["steps"] == 122
+    assert by_method["crest"]["steps"] == by_method["random"]["steps"] == 37
+    assert by_method["full"]["accuracy"] > 0.8
+    assert not list((copy / "artifacts").rglob("*.partial"))

@@ -1,0 +1,116 @@
+"""The recorder: a row for each step, whenever the results are fetched."""
+
+import polars as pl
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from crest.artifacts import TABLES
+from crest.errors import TrainingError
+from crest.selection.coresets import MiniBatchCoreset, uniform
+from crest.training.recorder import FLUSH_EVERY, Recorder, validation_steps
+
+LOSSES = torch.tensor([1.0, 0.0, 3.0, 0.0])
+CORRECT = torch.tensor([True, False, True, True])
+
+
+def take(
+    recorder: Recorder,
+    step: int,
+    loss: float = 0.5,
+    minibatch: MiniBatchCoreset | None = None,
+    correct: Tensor = CORRECT,
+) -> None:
+    chosen = minibatch or uniform(torch.arange(4))
+    recorder.step(step, chosen, 0.1 / (step + 1), torch.tensor(loss), LOSSES, correct, float(step))
+
+
+def test_a_step_is_a_row() -> None:
+    recorder = Recorder(10)
+    indices = torch.arange(4)
+    take(recorder, 0, 0.25, MiniBatchCoreset(indices, torch.ones(4), None, region=2, number=7))
+    take(recorder, 1, 0.75)
+    expected = {
+        "step": [0, 1],
+        "region": [2, -1],
+        "minibatch": [7, -1],
+        "lr": [0.1, 0.05],
+        "loss": [0.25, 0.75],
+        "accuracy": [0.75, 0.75],
+        "examples": [4, 8],
+        "seconds": [0.0, 1.0],
+    }
+    assert recorder.steps().equals(pl.DataFrame(expected, schema=dict(TABLES["steps"])))
+    assert recorder.examples == 8
+
+
+@pytest.mark.parametrize("steps", [0, 1, FLUSH_EVERY - 1, FLUSH_EVERY, 2 * FLUSH_EVERY + 3])
+def test_no_step_is_lost_whenever_results_are_fetched(steps) -> None:
+    recorder = Recorder(10)
+    for step in range(steps):
+        take(recorder, step, loss=step / 4)
+    table = recorder.steps()
+    assert table["loss"].to_list() == [step / 4 for step in range(steps)]
+    assert dict(table.schema) == dict(TABLES["steps"])
+    assert recorder.steps().equals(table)
+
+
+def test_examples_are_followed_in_the_order_of_the_steps() -> None:
+    """Right, wrong, right: forgotten once, learned at step 0."""
+    recorder = Recorder(5)
+    for step in range(3):
+        take(recorder, step, correct=torch.full((4,), step != 1))
+    found = recorder.tracker
+    recorder.flush()
+    rows = found.frame(torch.zeros(5, dtype=torch.int64), "training")
+    assert rows["seen"].to_list() == [3, 3, 3, 3, 0]
+    assert rows["forgotten"].to_list() == [1, 1, 1, 1, 0]
+    assert rows["first_learned"].to_list() == [0, 0, 0, 0, -1]
+    assert rows["loss_sum"].to_list() == [3.0, 0.0, 9.0, 0.0, 0.0]
+
+
+@pytest.mark.parametrize(
+    ("loss", "name"), [(float("nan"), "nan"), (float("inf"), "inf"), (-float("inf"), "-inf")]
+)
+def test_a_loss_that_is_no_number_names_its_step_and_what_to_do(loss, name) -> None:
+    recorder = Recorder(10)
+    take(recorder, 0)
+    take(recorder, 1, loss, MiniBatchCoreset(torch.arange(4), torch.ones(4), None, 3, 0))
+    expected = rf"loss became {name} at step 1 \(region 3\); lower train\.lr or set train\.prec"
+    with pytest.raises(TrainingError, match=expected):
+        recorder.steps()
+
+
+def test_a_loss_that_is_no_number_is_found_before_the_run_ends() -> None:
+    recorder = Recorder(10)
+    take(recorder, 0, float("nan"))
+    with pytest.raises(TrainingError):
+        for step in range(1, FLUSH_EVERY):
+            take(recorder, step)
+
+
+@pytest.mark.parametrize(
+    ("steps", "count", "points"),
+    [
+        (10, 0, set()),
+        (10, 1, {10}),
+        (10, 2, {5, 10}),
+        (10, 10, set(range(1, 11))),
+        (3, 20, {1, 2, 3}),
+        (1, 1, {1}),
+    ],
+)
+def test_validation_points_are_evenly_spaced(steps, count, points) -> None:
+    assert validation_steps(steps, count) == points
+
+
+@given(st.integers(1, 5000), st.integers(1, 100))
+def test_there_are_as_many_points_as_asked_for_or_steps_and_the_last_is_one(steps, count) -> None:
+    points = sorted(validation_steps(steps, count))
+    assert points[-1] == steps
+    assert points[0] >= 1
+    assert len(points) == min(steps, count)
+    gaps = [after - before for before, after in zip([0, *points], points, strict=False)]
+    assert max(gaps) - min(gaps) <= 1 + (count > steps)
