@@ -5,6 +5,7 @@ with a message, where a mapped page that cannot be written ends the process.
 """
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -135,13 +136,15 @@ def _write_images(
             for name, rows in parts.items()
         }
         start = 0
+        at_once = max(1, BLOCK_BYTES // math.prod(decoder.shape))
         for examples in reader.examples():
-            block = decoder.decode(examples, reader, start)
-            end = start + len(block)
-            for name, rows in parts.items():
-                files[name].append(block[rows[start:end]])
-            advance(end)
-            start = end
+            for first in range(0, len(examples), at_once):
+                block = decoder.decode(examples[first : first + at_once], reader, start)
+                end = start + len(block)
+                for name, rows in parts.items():
+                    files[name].append(block[rows[start:end]])
+                advance(end)
+                start = end
 
 
 def _write_labels(labels: Encoded, parts: Mapping[str, Rows], folder: Path) -> dict[str, int]:

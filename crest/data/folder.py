@@ -77,9 +77,11 @@ def _open_split(root: Path, split: str, key: str) -> FolderReader:
 
 def _folders(folder: Path) -> list[str]:
     """Names of the folders within, hidden ones left out."""
-    return sorted(
-        path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith(".")
-    )
+    try:
+        found = [path.name for path in folder.iterdir() if path.is_dir()]
+    except OSError as error:
+        raise DataError(f"{folder}: cannot be read: {error.strerror}; mend it") from None
+    return sorted(name for name in found if not name.startswith("."))
 
 
 def _images(folder: Path) -> list[Path]:
@@ -96,7 +98,7 @@ def _content(file: Path) -> bytes:
     try:
         return file.read_bytes()
     except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}") from None
+        raise DataError(f"{file}: cannot be read: {error.strerror}; mend or remove it") from None
 
 
 FOLDER = DatasetSpec(open=open_folder, sources="a folder holding train/CLASS/ and test/CLASS/")

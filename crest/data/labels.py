@@ -1,6 +1,7 @@
 """Labels of any source as class numbers 0 to k-1, and the examples held out for validation."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -46,7 +47,10 @@ def encode_labels(source: Source, chosen: int | None = None) -> Encoded:
         )
     classes = _choose(_known_names(source), chosen) or _found(source.train, train, chosen)
     if len(classes) < 2:
-        raise DataError(f"{source.train.label_at(0)}: all labels are the same; two are needed")
+        raise DataError(
+            f"{source.train.label_at(0)}: all labels are the same; add examples of a second class, "
+            "or set prepare.label_column"
+        )
     encoded = Encoded(
         _encode(source.train, train, classes), _encode(source.test, test, classes), classes
     )
@@ -64,7 +68,7 @@ def read_labels(reader: Reader, split: str) -> pl.Series:
         _reject(reader, labels.is_nan(), "the label is NaN; label the row or remove it")
     if not (labels.dtype.is_integer() or labels.dtype == pl.String):
         raise DataError(
-            f"{reader.label_at(0)}: the label is {labels[0]!r} ({labels.dtype}); labels are "
+            f"{reader.label_at(0)}: the label is {_short(labels[0])} ({labels.dtype}); labels are "
             "integers or strings: convert the column, or set prepare.label_column"
         )
     return labels
@@ -146,7 +150,7 @@ def _found(reader: Reader, labels: pl.Series, chosen: int | None) -> list[str]:
         return found
     if chosen is not None:
         return _numbers(chosen)
-    _reject(reader, labels < 0, "the label is negative; classes are numbered from 0")
+    _reject(reader, labels < 0, "the label is negative; number the classes from 0")
     numbers = labels.unique().sort()
     gaps = numbers.to_numpy() != np.arange(len(numbers))
     after_gap = numbers.filter(gaps).head(1)
@@ -162,7 +166,7 @@ def _found(reader: Reader, labels: pl.Series, chosen: int | None) -> list[str]:
 def _encode(reader: Reader, labels: pl.Series, classes: list[str]) -> Labels:
     if labels.dtype == pl.String:
         known = f"the classes: {some(classes)}"
-        _reject(reader, ~labels.is_in(classes), f"the label is none of {known}")
+        _reject(reader, ~labels.is_in(classes), f"the label is none of {known}; correct it")
         return labels.replace_strict(classes, range(len(classes)), return_dtype=pl.Int64).to_numpy()
     outside = (labels < 0) | (labels >= len(classes))
     _reject(
@@ -189,6 +193,12 @@ def _reject(reader: Reader, wrong: pl.Series, message: str) -> None:
     rows = wrong.arg_true()
     if len(rows):
         raise DataError(f"{reader.label_at(int(rows[0]))}: {message}")
+
+
+def _short(value: Any) -> str:
+    """Show a value in a message: in one line and not at length."""
+    text = value.to_list() if isinstance(value, pl.Series) else value
+    return f"{text!r:.40}"
 
 
 def _numbers(count: int) -> list[str]:

@@ -196,6 +196,8 @@ def collect(frame: pl.LazyFrame, where: str) -> pl.DataFrame:
 
 
 def _unreadable(where: str, error: BaseException) -> NoReturn:
+    if isinstance(error, pl.exceptions.DuplicateError):
+        raise DataError(f"{where}: {error}; rename or drop all but one") from None
     reason = str(error).strip().partition("\n")[0]
     raise DataError(f"{where}: not a whole Parquet file ({reason}); get it again") from None
 

@@ -6,7 +6,8 @@ A folder holds, for each split (``train``, ``validation``, ``test``; validation 
 """
 
 import json
-from dataclasses import asdict, dataclass
+import math
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -116,20 +117,25 @@ def read_meta(folder: Path) -> Meta:
     """Read meta.json; raises :class:`ArtifactError` if it is absent, damaged or another version."""
     path = folder / "meta.json"
     try:
-        values: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        version = values.get("schema_version")
-        meta = Meta(**values) if version == SCHEMA_VERSION else None
+        values = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ArtifactError(
             f"{path}: no prepared data here; run `python cli.py prepare` first"
         ) from None
-    except (OSError, ValueError, TypeError, AttributeError) as error:
+    except (OSError, ValueError) as error:
         raise _damaged(path, str(error)) from None
-    if meta is None:
+    if not isinstance(values, dict):
+        raise _damaged(path, "it holds no JSON object")
+    version = values.get("schema_version")
+    if version != SCHEMA_VERSION:
         raise ArtifactError(
             f"{path}: schema version {version}, this code reads {SCHEMA_VERSION}; "
             "run `python cli.py prepare` again"
         )
+    names = {field.name for field in fields(Meta)}
+    if values.keys() != names:
+        raise _damaged(path, f"lacking or not known: {', '.join(sorted(values.keys() ^ names))}")
+    meta = Meta(**values)
     if not _is_whole(meta):
         raise _damaged(path, "its fields contradict each other")
     return meta
@@ -140,16 +146,18 @@ def _damaged(path: Path, reason: str) -> ArtifactError:
 
 
 def _is_whole(meta: Meta) -> bool:
-    """Whether splits, shape and channels are all there and agree."""
+    """Whether splits, classes, shape and channels are all there and agree."""
     try:
         height, width, channels = meta.image_shape
         known = meta.sizes.keys() <= set(SPLITS)
         numbers = [height, width, channels, *(meta.sizes[name] for name in ("train", "test"))]
-        floats = [float(value) for value in (*meta.mean, *meta.std)]
+        numbers += meta.sizes.values()
+        usable = all(map(math.isfinite, (*meta.mean, *meta.std))) and min(meta.std) > 0
     except (TypeError, ValueError, KeyError, AttributeError):
         return False
     positive = all(isinstance(number, int) and number > 0 for number in numbers)
-    return known and positive and len(floats) == 2 * channels and len(meta.mean) == channels
+    named = isinstance(meta.classes, list) and len(meta.classes) > 1
+    return known and positive and named and usable and len(meta.mean) == len(meta.std) == channels
 
 
 def write_meta(folder: Path, meta: Meta) -> None:
@@ -162,7 +170,11 @@ def open_array(folder: Path, split: str, name: str) -> np.ndarray[Any, Any]:
     """Map ``SPLIT_NAME.npy`` without loading it; copy-on-write, so that torch may wrap it."""
     path = folder / f"{split}_{name}.npy"
     try:
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
         return np.load(path, mmap_mode="c", allow_pickle=False)
+    except FileNotFoundError:
+        raise ArtifactError(f"{path}: no such file; run `python cli.py prepare` again") from None
     except (OSError, ValueError, EOFError) as error:
         raise _damaged(path, str(error)) from None
 
@@ -198,11 +210,11 @@ def load(
 def _agree(folder: Path, name: str, meta: Meta, images: Tensor, labels: Tensor) -> None:
     expected = [meta.sizes[name], *meta.image_shape]
     if list(images.shape) != expected or images.dtype != torch.uint8:
-        found = f"{images.dtype} {list(images.shape)}"
-        raise ArtifactError(f"{folder}/{name}_images.npy: {found}, meta.json says {expected}")
+        found = f"{images.dtype} {list(images.shape)}, meta.json says {expected} of uint8"
+        raise _damaged(folder / f"{name}_images.npy", found)
     if list(labels.shape) != expected[:1] or labels.dtype != torch.int64:
-        found = f"{labels.dtype} {list(labels.shape)}"
-        raise ArtifactError(f"{folder}/{name}_labels.npy: {found}, meta.json says {expected[:1]}")
+        found = f"{labels.dtype} {list(labels.shape)}, meta.json says {expected[:1]} of int64"
+        raise _damaged(folder / f"{name}_labels.npy", found)
     if labels.min() < 0 or labels.max() >= len(meta.classes):
         raise _damaged(folder / f"{name}_labels.npy", f"labels outside {len(meta.classes)} classes")
 

@@ -100,12 +100,18 @@ def local_folder(source: str | None) -> Path:
     """
     text = str(source)
     if "://" in text or text.partition(":")[0] == "torchvision":
-        raise ParameterError(f"prepare.source: {text}: this data set cannot be read from there")
-    folder = Path(text).expanduser()
-    if folder.is_dir():
-        return folder
-    wrong = "is a file, not a folder" if folder.exists() else "no such folder"
-    raise DataError(f"{folder}: {wrong}; set prepare.source to the folder of the data")
+        raise ParameterError(
+            f"prepare.source: {text}: this data set cannot be read from there; name a folder"
+        )
+    try:
+        folder = Path(text).expanduser()
+        if folder.is_dir():
+            return folder
+        wrong = "is a file, not a folder" if folder.exists() else "no such folder"
+    except (OSError, RuntimeError) as error:  # a name that is too long, or of nobody's home
+        reason = getattr(error, "strerror", None) or error
+        wrong = f"cannot be a folder ({reason})"
+    raise DataError(f"{text}: {wrong}; set prepare.source to the folder of the data")
 
 
 def some(names: Sequence[Any], most: int = 10) -> str:

@@ -1,7 +1,6 @@
 """A model's weights on disk: one safetensors file that also says which model they are for."""
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,16 +9,18 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
+from crest.artifacts import os_error, replacing
 from crest.errors import ArtifactError, ParameterError
 from crest.models import ModelSpec, build
 
 SCHEMA_VERSION = 1
+AGAIN = "train it again, or name another file"
 
 
 def save(model: nn.Module, spec: ModelSpec, path: Path) -> None:
     """Write the weights and buffers, floating ones as float32, and the spec.
 
-    The file appears whole or not at all: it is written beside ``path`` and moved there.
+    The file appears whole or not at all.
 
     Raises
     ------
@@ -27,12 +28,11 @@ def save(model: nn.Module, spec: ModelSpec, path: Path) -> None:
         If the file cannot be written.
     """
     tensors = {name: _to_store(tensor) for name, tensor in model.state_dict().items()}
-    content = safetensors.torch.save(tensors, metadata=_metadata(spec))
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _write(content, path)
-    except OSError as error:
-        raise ArtifactError(f"{path}: cannot be written: {error.strerror}") from None
+    with replacing(path) as partial:
+        try:
+            safetensors.torch.save_file(tensors, partial, metadata=_metadata(spec))
+        except safetensors.SafetensorError as error:  # how safetensors says that the disk is full
+            raise os_error(error) from None
 
 
 def read_spec(path: Path) -> ModelSpec:
@@ -108,19 +108,6 @@ def _to_store(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", dtype).clone(memory_format=torch.contiguous_format)
 
 
-def _write(content: bytes, path: Path) -> None:
-    """Write a file beside ``path``, down to the disk, then move it there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
 def _metadata(spec: ModelSpec) -> dict[str, str]:
     """Return the spec as safetensors stores it: text to text."""
     return {
@@ -143,7 +130,7 @@ def _spec(path: Path, metadata: Mapping[str, str]) -> ModelSpec:
     if version != str(SCHEMA_VERSION):
         raise ArtifactError(
             f"{path}: written in version {version} of this format; this program reads "
-            f"version {SCHEMA_VERSION}"
+            f"version {SCHEMA_VERSION}; {AGAIN}"
         )
     try:
         height, width, channels = (int(size) for size in json.loads(metadata["image_shape"]))
@@ -151,7 +138,7 @@ def _spec(path: Path, metadata: Mapping[str, str]) -> ModelSpec:
         return ModelSpec(metadata["model"], classes, (height, width, channels), metadata["stem"])
     except (KeyError, TypeError, ValueError):
         raise ArtifactError(
-            f"{path}: damaged: its description of the model makes no sense"
+            f"{path}: damaged: its description of the model makes no sense; {AGAIN}"
         ) from None
 
 
@@ -159,7 +146,7 @@ def _agreed(path: Path, found: ModelSpec, expected: ModelSpec | None) -> ModelSp
     """Return what the file holds, if that is what is expected."""
     if expected is None or found == expected:
         return found
-    raise ArtifactError(f"{path}: holds {_describe(found)}, not {_describe(expected)}")
+    raise ArtifactError(f"{path}: holds {_describe(found)}, not {_describe(expected)}; {AGAIN}")
 
 
 def _describe(spec: ModelSpec) -> str:
@@ -191,15 +178,21 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
 
 def _check_file(path: Path) -> None:
     """Refuse a path with no file behind it."""
+    try:
+        path.stat()
+    except (OSError, ValueError):
+        raise ArtifactError(
+            f"{path}: no such file; train writes it as model.safetensors: {AGAIN}"
+        ) from None
     if path.is_dir():
         raise ArtifactError(f"{path}: is a folder; name the model.safetensors in it")
-    if not path.exists():
-        raise ArtifactError(f"{path}: no such file; train writes it as model.safetensors")
 
 
 def _unreadable(path: Path, error: Exception) -> ArtifactError:
     """Return the error for a file that is no safetensors file."""
-    return ArtifactError(f"{path}: not a safetensors file, or cut short or damaged ({error})")
+    return ArtifactError(
+        f"{path}: not a safetensors file, or cut short or damaged ({error}); {AGAIN}"
+    )
 
 
 def _copy(path: Path, tensors: Mapping[str, Tensor], model: nn.Module) -> None:
@@ -210,8 +203,11 @@ def _copy(path: Path, tensors: Mapping[str, Tensor], model: nn.Module) -> None:
         more = f" and {len(misfits) - 3} more" if len(misfits) > 3 else ""
         raise ArtifactError(
             f"{path}: holds another model than this {type(model).__name__}: "
-            f"{'; '.join(misfits[:3])}{more}"
+            f"{'; '.join(misfits[:3])}{more}; {AGAIN}"
         )
+    for name, tensor in tensors.items():
+        if tensor.is_floating_point() and not tensor.isfinite().all():
+            raise ArtifactError(f"{path}: {name} is not all finite numbers; {AGAIN}")
     with torch.no_grad():
         for name, target in targets.items():
             target.copy_(tensors[name])

@@ -9,6 +9,8 @@ from torch import Tensor
 from crest.errors import ArtifactError
 from crest.selection.coresets import MiniBatchCoreset
 
+AGAIN = "select them again, by training with the method they come from"
+
 
 @dataclass(frozen=True)
 class SavedCoresets:
@@ -42,7 +44,7 @@ def from_tables(
         If the table is empty, or does not belong to these data, or has broken rows.
     """
     if coresets.is_empty():
-        raise ArtifactError(f"{where}: holds no mini-batch")
+        raise ArtifactError(f"{where}: holds no mini-batch; {AGAIN}")
     _check_rows(coresets, labels, where)
     groups = coresets.sort("region", "minibatch", "position").partition_by(
         "region", "minibatch", maintain_order=True
@@ -71,12 +73,20 @@ def _check_rows(coresets: pl.DataFrame, labels: Tensor, where: str) -> None:
     examples = len(labels)
     rows = coresets.with_row_index("row")
     needed = ("region", "minibatch", "position", "index", "label", "weight")
-    _refuse(rows, pl.any_horizontal(pl.col(needed).is_null()), f"{where}: row {{row}} has a null")
+    _refuse(
+        rows,
+        pl.any_horizontal(pl.col(needed).is_null()),
+        f"{where}: row {{row}} has a null; {AGAIN}",
+    )
     outside = ~pl.col("index").is_between(0, examples - 1)
     message = f"{where}: row {{row}}: index {{index}} is outside the {examples} training examples"
     _refuse(rows, outside, f"{message}; were these coresets chosen from other data?")
     unusable = ~pl.col("weight").is_finite() | (pl.col("weight") < 0)
-    _refuse(rows, unusable, f"{where}: row {{row}}: weight {{weight}} is not a number from 0 up")
+    message = f"{where}: row {{row}}: weight {{weight}} is not a number from 0 up; {AGAIN}"
+    _refuse(rows, unusable, message)
+    idle = (pl.col("weight").max() == 0).over("region", "minibatch")
+    message = f"{where}: row {{row}}: every weight of its mini-batch is 0; {AGAIN}"
+    _refuse(rows, idle, message)
     actual = pl.Series("actual", labels[torch.tensor(coresets["index"].to_numpy())].numpy())
     message = f"{where}: row {{row}}: example {{index}} has label {{label}}, prepared data has"
     _refuse(
@@ -96,10 +106,12 @@ def _check_numbers(regions: dict[int, list[MiniBatchCoreset]], where: str) -> No
     """Regions and their mini-batches count from 0 without gaps."""
     for expected, (number, coresets) in enumerate(regions.items()):
         if number != expected:
-            raise ArtifactError(f"{where}: region {expected} is missing")
+            raise ArtifactError(f"{where}: region {expected} is missing; {AGAIN}")
         for place, coreset in enumerate(coresets):
             if coreset.number != place:
-                raise ArtifactError(f"{where}: mini-batch {place} of region {number} is missing")
+                raise ArtifactError(
+                    f"{where}: mini-batch {place} of region {number} is missing; {AGAIN}"
+                )
 
 
 def _sequence(
@@ -110,6 +122,6 @@ def _sequence(
         if region not in regions or not 0 <= number < len(regions[region]):
             raise ArtifactError(
                 f"{where}: step {step} was trained on mini-batch {number} of region {region}, "
-                "which is not in the coresets"
+                f"which is not in the coresets; {AGAIN}"
             )
     return sequence

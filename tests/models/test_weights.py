@@ -7,7 +7,7 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from crest import models
+from crest import artifacts, models
 from crest.errors import ArtifactError
 from crest.models import ModelSpec, weights
 
@@ -81,7 +81,7 @@ def test_a_failed_write_leaves_the_old_file(model, path, monkeypatch):
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(weights.os, "fsync", full)
+    monkeypatch.setattr(artifacts.os, "fsync", full)
     assert "cannot be written: No space left" in message(weights.save, build(seed=2), SPEC, path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
