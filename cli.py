@@ -1,5 +1,6 @@
 """The command line: parses, calls one stage function, prints."""
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator
@@ -52,6 +53,12 @@ def failing_plainly() -> Iterator[None]:
     except CrestError as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(error.exit_code) from None
+    except OSError as error:
+        if error.errno == errno.EPIPE:  # whoever read the output has gone
+            raise
+        place = error.filename or "the file system"
+        typer.echo(f"error: {place}: {error.strerror or error}", err=True)
+        raise typer.Exit(1) from None
 
 
 def print_metrics(metrics: dict[str, object], as_json: bool) -> None:

@@ -4,9 +4,11 @@ Every file is written under a temporary name, flushed to disk and renamed, so th
 its final name is always whole.
 """
 
+import errno
 import glob
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -133,7 +135,7 @@ def write_table(path: Path, frame: pl.DataFrame, table: str | None = None) -> No
         try:
             checked.write_parquet(temporary, metadata=metadata)
         except pl.exceptions.ComputeError as error:  # how Polars says that the disk is full
-            raise ArtifactError(f"{path}: cannot be written: {error}") from None
+            raise os_error(error) from None
 
 
 def read_table(path: Path, table: str | None = None) -> pl.DataFrame:
@@ -162,22 +164,30 @@ def read_table(path: Path, table: str | None = None) -> pl.DataFrame:
 def _check_metadata(path: Path, name: str, metadata: Mapping[str, str]) -> None:
     kind, version = metadata.get("crest_table"), metadata.get("crest_schema")
     if kind is None or version is None:
-        raise ArtifactError(f"{path}: not written by this project (no schema version inside)")
+        raise ArtifactError(
+            f"{path}: not written by this project (no schema version inside); name a file that was"
+        )
     if kind != name:
-        raise ArtifactError(f"{path}: holds a '{kind}' table where a '{name}' table is needed")
+        raise ArtifactError(
+            f"{path}: holds a '{kind}' table where a '{name}' table is needed; name another file"
+        )
     if version != str(SCHEMA_VERSION):
         raise ArtifactError(
-            f"{path}: schema version {version}, this code reads version {SCHEMA_VERSION}"
+            f"{path}: schema version {version}, this code reads version {SCHEMA_VERSION}; "
+            "make it again, or use the code that wrote it"
         )
 
 
 def _check_schema(path: Path, name: str, frame: pl.DataFrame) -> None:
     for column, kind in TABLES[name].items():
         if column not in frame.columns:
-            raise ArtifactError(f"{path}: column '{column}' is missing; it has {frame.columns}")
+            raise ArtifactError(
+                f"{path}: column '{column}' is missing; it has {frame.columns}; make it again"
+            )
         if frame.schema[column] != kind:
             raise ArtifactError(
-                f"{path}: column '{column}' is {frame.schema[column]}, it must be {kind}"
+                f"{path}: column '{column}' is {frame.schema[column]}, it must be {kind}; "
+                "make it again"
             )
 
 
@@ -243,6 +253,9 @@ def replacing_folder(folder: Path) -> Iterator[Path]:
             yield temporary
             temporary.chmod(0o777 & ~_umask())
             _swap(temporary, target)
+        except ArtifactError as error:
+            # Whoever wrote into it knew it by its temporary name.
+            raise ArtifactError(str(error).replace(str(temporary), str(folder))) from None
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
 
@@ -256,7 +269,36 @@ def _writing(path: Path) -> Iterator[Path]:
         _sweep(target)
         yield target
     except OSError as error:
-        raise ArtifactError(f"{path}: cannot be written: {error}") from None
+        raise _cannot_be_written(path, error) from None
+
+
+def os_error(error: Exception) -> OSError:
+    """Return what Polars or safetensors say of a file system as Python itself would say it."""
+    number = re.search(r"\(os error (\d+)\)", str(error))
+    if number is None:
+        return OSError(str(error))
+    return OSError(int(number[1]), os.strerror(int(number[1])))
+
+
+_REMEDIES = {
+    errno.ENOSPC: "make room on the disk",
+    errno.EDQUOT: "make room in your quota",
+    errno.EFBIG: "raise the limit on the size of a file",
+    errno.EACCES: "make its folder writable",
+    errno.EPERM: "make its folder writable",
+    errno.EROFS: "work on a disk that can be written",
+    errno.EEXIST: "move away the file that is where a folder is to be",
+    errno.ENOTDIR: "move away the file that is where a folder is to be",
+    errno.EISDIR: "move away the folder in its place, or name another file",
+    errno.ENAMETOOLONG: "give it a shorter name",
+}
+
+
+def _cannot_be_written(path: Path, error: OSError) -> ArtifactError:
+    """Say what the file system refused, and what to do; temporary names are left out."""
+    remedy = _REMEDIES.get(error.errno or 0)
+    reason = error.strerror or str(error)
+    return ArtifactError(f"{path}: cannot be written: {reason}{f'; {remedy}' if remedy else ''}")
 
 
 def _prefix(target: Path) -> str:

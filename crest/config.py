@@ -49,7 +49,8 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-Count = Annotated[int, Field(ge=1)]
+Factor = Annotated[float, Field(gt=0.0, le=1e6)]
+Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
 Device = Annotated[str, _text(r"auto|cpu|cuda(:[0-9]+)?", "auto, cpu, cuda or cuda:N")]
 ArtifactName = Annotated[
@@ -94,7 +95,7 @@ class PrepareParameters(Section):
     train_split: str | None = None
     test_split: str | None = None
     classes: Annotated[int, Field(ge=2)] | None = None
-    image_size: Count | None = None
+    image_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
     validation: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     seed: Seed = 0
     workers: Count | None = None
@@ -121,9 +122,9 @@ class TrainParameters(Section):
     seed: Seed = 0
     precision: Literal["auto", "float32", "bf16"] = "auto"
     device: Device = "auto"
-    threads: Count | None = None
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     save_interval: NonNegative = 60.0
-    validations: Annotated[int, Field(ge=0)] = 20
+    validations: Annotated[int, Field(ge=0, le=1_000_000)] = 20
 
     @field_validator("nesterov")
     @classmethod
@@ -147,8 +148,8 @@ class CrestParameters(Section):
     proxy: str = "logits"
     subset_size: ShareOrCount = 0.01
     threshold: Positive = 0.05
-    interval_factor: Positive = 1.0
-    minibatch_factor: Positive = 5.0
+    interval_factor: Factor = 1.0
+    minibatch_factor: Factor = 5.0
     gradient_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     curvature_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
     hutchinson_draws: Count = 1
@@ -336,11 +337,13 @@ def _explain(error: ValidationError, where: str) -> str:
 def _suggestion(key: str) -> str:
     """Name the nearest known key, or section for the name of a section."""
     known = list(Parameters.model_fields)
+    elsewhere: list[str] = []
     if "." in key:
         known = [
             f"{section}.{name}"
             for section, field in Parameters.model_fields.items()
             for name in type(field.default).model_fields
         ]
-    close = get_close_matches(key, known, n=1)
+        elsewhere = [name for name in known if name.endswith("." + key.rpartition(".")[2])]
+    close = elsewhere or get_close_matches(key, known, n=1)
     return f"; did you mean '{close[0]}'?" if close else ""

@@ -5,12 +5,21 @@ class CrestError(Exception):
     """A failure that its message explains in full; the command line prints it and exits with 1."""
 
     exit_code = 1
+    kept = ""  # unprintable characters that may stand in a message
+
+    def __str__(self) -> str:
+        """Return the message, what came from data in it made printable."""
+        return "".join(
+            letter if letter.isprintable() or letter in self.kept else repr(letter)[1:-1]
+            for letter in super().__str__()
+        )
 
 
 class ParameterError(CrestError):
     """A parameter, or a combination of them, that cannot be used; exit code 2."""
 
     exit_code = 2
+    kept = "\n"  # between several faults
 
 
 class DataError(CrestError):

@@ -48,5 +48,7 @@ class Paths:
 def _folder_name(name: str) -> str:
     """Return a name that cannot lead out of the folder it is put in."""
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
-        raise ParameterError(f"'{name}' is no name of a method or model: letters, digits, - _ .")
+        raise ParameterError(
+            f"--method, --model: '{name}' is no name of one; use letters, digits and - _ . only"
+        )
     return name

@@ -7,7 +7,6 @@ from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.data.build import build
 from crest.data.prepared import Meta
-from crest.errors import ArtifactError
 from stages.progress import progress_bar
 
 
@@ -25,8 +24,5 @@ def run(params: PrepareParameters, folder: Path) -> Meta:
     """
     source = open_source(params)
     total = len(source.train) + len(source.test)
-    try:
-        with replacing_folder(folder) as partial, progress_bar("prepare", total) as advance:
-            return build(source, params, partial, advance)
-    except OSError as error:
-        raise ArtifactError(f"{folder}: cannot be written: {error}") from None
+    with replacing_folder(folder) as partial, progress_bar("prepare", total) as advance:
+        return build(source, params, partial, advance)

@@ -10,6 +10,7 @@ import torch
 import crest
 from crest.config import Parameters
 from crest.data.prepared import Meta
+from crest.errors import ArtifactError
 from crest.selection.saved import SavedCoresets
 from crest.training.precision import Precision
 from crest.training.state import Checkpoint
@@ -47,6 +48,8 @@ def checkpoint_for(
         "precision": precision.name,
         "threads": str(torch.get_num_threads()),
     }
+    if path.parent.exists() and not path.parent.is_dir():
+        raise ArtifactError(f"{path.parent}: a file where a folder is to be; move it away")
     return Checkpoint(path, key, parameters.train.save_interval, stop)
 
 

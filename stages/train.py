@@ -96,14 +96,26 @@ def run_precision(parameters: Parameters) -> Precision:
 
 def prepared_data(parameters: Parameters, paths: Paths, device: torch.device) -> Prepared:
     """Open the prepared data, with the augmentation that the parameters name."""
-    augmentation = Augmentation(parameters.train.augment_crop, parameters.train.augment_flip)
-    return load(paths.prepared, device, augmentation)
+    crop = parameters.train.augment_crop
+    data = load(paths.prepared, device, Augmentation(crop, parameters.train.augment_flip))
+    height, width, _ = data.meta.image_shape
+    if crop > min(height, width):
+        raise ParameterError(
+            f"train.augment_crop: {crop} pixels of padding are more than an image of "
+            f"{width}×{height} pixels has; use at most {min(height, width)}"
+        )
+    return data
 
 
 def read_coresets(source: Path, data: Prepared) -> SavedCoresets:
     """Read saved coresets: a training run's folder, or a coresets.parquet alone."""
     folder = source.is_dir()
     path = source / artifacts.CORESETS if folder else source
+    if not path.is_file():
+        raise ArtifactError(
+            f"{path}: no such file; it is written by training with a method that selects, such as "
+            "crest: train, or name another (--coresets, reuse.coresets, replay.coresets)"
+        )
     coresets = artifacts.read_table(path, "coresets")
     steps = artifacts.read_table(source / artifacts.STEPS) if folder else None
     return from_tables(coresets, steps, data.train.labels, str(path))
@@ -165,6 +177,7 @@ def train_model(
             checkpoint,
         )
     metrics = _metrics(done, method, settings.model, data, full_steps)
+    metrics["seconds_saving"] = checkpoint.seconds if checkpoint else 0.0
     provenance = describe(parameters, data.meta, precision, method, settings.model)
     return Trained(model, model_spec, done, metrics, provenance)
 

@@ -40,8 +40,8 @@ Advance = Callable[[int], None]
 class Run:
     """What training left behind: the tables of :mod:`crest.artifacts` and its cost.
 
-    ``seconds`` is the wall-clock of choosing and training, validation left out; ``examples`` how
-    many were trained on, repeats counted.
+    ``seconds`` is the wall-clock of choosing, training and saving states, validation left out;
+    ``examples`` how many were trained on, repeats counted.
     """
 
     steps: pl.DataFrame
@@ -111,8 +111,7 @@ def _keep(training: "_Training", checkpoint: Checkpoint) -> None:
     if signal_number := checkpoint.stop():
         _stop(training, checkpoint, Interrupted(signal_number))
     if checkpoint.due():
-        with training.clock.paused():
-            checkpoint.save(training.state())
+        checkpoint.save(training.state())
 
 
 def _stop(

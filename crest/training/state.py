@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from crest.artifacts import TABLES, replacing
+from crest.artifacts import TABLES, os_error, replacing
 from crest.errors import ArtifactError
 
 State = dict[str, Any]
@@ -98,7 +98,10 @@ def write_state(path: Path, key: Mapping[str, str], state: State) -> None:
     # Under its own name even when nothing else is: safetensors takes no file without a tensor.
     tensors["end"] = torch.zeros(1)
     with replacing(path) as partial:
-        safetensors.torch.save_file(tensors, partial, metadata=metadata)
+        try:
+            safetensors.torch.save_file(tensors, partial, metadata=metadata)
+        except safetensors.SafetensorError as error:  # how safetensors says that the disk is full
+            raise os_error(error) from None
 
 
 def read_state(path: Path, key: Mapping[str, str]) -> State:
