@@ -1,0 +1,61 @@
+"""One SIGKILL in the middle of training; benchmarks/kill_test.py sends many, to every stage."""
+
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import polars as pl
+import pytest
+import torch
+from safetensors.torch import load_file
+
+ROOT = Path(__file__).resolve().parent.parent
+SETTINGS = ["-S", "train.save_interval=0.0", "-S", "train.epochs=20", "-S", "train.threads=1"]
+TABLES = ("steps", "coresets", "regions", "examples", "validation")
+
+
+def start(project: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, str(ROOT / "cli.py"), "train", "--method", "crest", *SETTINGS],
+        cwd=project,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+    )
+
+
+def kill_once_there_is_a_state(project: Path) -> None:
+    process = start(project)
+    state = project / ".resume" / "train-crest.safetensors"
+    while process.poll() is None and not state.exists():
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert state.exists()
+    assert not (project / "artifacts" / "train" / "crest").exists()
+
+
+@pytest.fixture
+def projects(tmp_path, digits):
+    for name in ("whole", "killed"):
+        shutil.copytree(digits.root / "data", tmp_path / name / "data")
+        shutil.copy(ROOT / "params.yaml", tmp_path / name)
+    return tmp_path / "whole", tmp_path / "killed"
+
+
+def test_a_killed_run_ends_as_if_it_had_never_been_killed(projects):
+    whole, killed = projects
+    kill_once_there_is_a_state(killed)
+    for project in projects:
+        assert start(project).wait() == 0
+    folders = [project / "artifacts" / "train" / "crest" for project in (whole, killed)]
+    models = [load_file(folder / "model.safetensors") for folder in folders]
+    assert all(torch.equal(value, models[1][name]) for name, value in models[0].items())
+    for table in TABLES:
+        frames = [pl.read_parquet(folder / f"{table}.parquet") for folder in folders]
+        timeless = [column for column in frames[0].columns if not column.startswith("seconds")]
+        assert frames[0].select(timeless).equals(frames[1].select(timeless)), table
+    assert not list((killed / ".resume").iterdir())
+    assert [path.name for path in (killed / "artifacts" / "train").iterdir()] == ["crest"]
