@@ -6,7 +6,7 @@ from crest.artifacts import replacing_folder
 from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.data.build import build
-from crest.data.prepared import Meta
+from crest.data.files import Meta
 from stages.progress import progress_bar
 
 

@@ -1,4 +1,4 @@
-"""From a source to a folder of prepared arrays, a batch at a time; see :mod:`crest.data.prepared`.
+"""From a source to a folder of prepared arrays, a batch at a time; see :mod:`crest.data.files`.
 
 Arrays are appended to their files rather than mapped into memory: a full disk is then an error
 with a message, where a mapped page that cannot be written ends the process.
@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from crest.config import PrepareParameters
+from crest.data.files import SCHEMA_VERSION, Meta, open_array, write_meta
 from crest.data.images import ImageDecoder
 from crest.data.labels import Encoded, encode_labels, hold_out
-from crest.data.prepared import SCHEMA_VERSION, Meta, open_array, write_meta
 from crest.data.sources import Pixels, Reader, Source
 
 BLOCK_BYTES = 2**24

@@ -65,6 +65,9 @@ def _rgb(image: Image.Image) -> Image.Image:
         raise ValueError(f"mode {image.mode}: more than 8 bits a channel; save it with 8")
     if "transparency" in image.info:
         image = image.convert("RGBA")
+    if image.mode == "RGB":
+        image.load()  # converting would copy it
+        return image
     return image.convert("RGB")
 
 
