@@ -17,6 +17,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 from crest.config import Parameters, load
 from crest.errors import CrestError, Interrupted, ParameterError
 from stages.paths import Paths
+from stages.process import keep_freed_memory
 from stages.signals import raising
 
 app = typer.Typer(
@@ -240,4 +241,5 @@ def preset(
 
 
 if __name__ == "__main__":
+    keep_freed_memory()
     sys.exit(app())

@@ -1,0 +1,106 @@
+"""Folded models are the same functions, with the same derivatives."""
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from crest.models import build
+from crest.models.folding import find_folds, folded
+
+
+def trained(model: nn.Module) -> nn.Module:
+    """Give BatchNorm the statistics and weights of some training."""
+    generator = torch.Generator().manual_seed(0)
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            for tensor in (module.running_mean, module.running_var, module.weight, module.bias):
+                if tensor is not None:
+                    tensor.data = 0.5 + torch.rand(tensor.shape, generator=generator)
+    return model
+
+
+def images(size: int = 8) -> Tensor:
+    return torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(1))
+
+
+def resnet(name: str = "resnet20") -> nn.Module:
+    return build(name, classes=5, image_shape=(16, 16, 3), stem="cifar", seed=0)
+
+
+@pytest.mark.parametrize(("name", "norms"), [("resnet20", 19), ("resnet18", 20)])
+def test_every_norm_of_a_residual_network_is_folded_and_the_logits_stay(
+    name: str, norms: int
+) -> None:
+    model = trained(resnet(name)).eval()
+    inputs = images(16)
+    folds = find_folds(model, inputs)
+    assert len(folds) == norms
+    with torch.no_grad(), folded(model, folds):
+        found = model(inputs)
+    torch.testing.assert_close(found, model(inputs).detach(), rtol=1e-4, atol=1e-4)
+
+
+def derivatives(model: nn.Module, inputs: Tensor) -> list[Tensor]:
+    """Gradient and one Hessian-vector product."""
+    weights = list(model.parameters())
+    loss = F.cross_entropy(model(inputs), torch.arange(len(inputs)))
+    gradient = torch.autograd.grad(loss, weights, create_graph=True)
+    signs = [torch.ones_like(weight) for weight in weights]
+    return [*gradient, *torch.autograd.grad(gradient, weights, signs)]
+
+
+def test_gradients_and_hessian_vector_products_stay() -> None:
+    model = trained(resnet()).double().eval()
+    inputs = images(16).double()
+    folds = find_folds(model, inputs)
+    plain = derivatives(model, inputs)
+    with folded(model, folds):
+        found = derivatives(model, inputs)
+    for one, other in zip(found, plain, strict=True):
+        torch.testing.assert_close(one, other)
+
+
+class Twice(nn.Module):
+    """Takes a convolution's output once normalised and once as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution = nn.Conv2d(3, 4, 3)
+        self.norm = nn.BatchNorm2d(4)
+        self.linear = nn.Linear(4, 5)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        output = self.convolution(inputs)
+        return self.linear((self.norm(output) + output).mean((2, 3)))
+
+
+def test_an_output_that_is_used_twice_is_not_folded() -> None:
+    # Untouched statistics make the two functions nearly equal: the search must not be fooled.
+    model = Twice()
+    assert find_folds(model, images()) == ()
+
+
+def test_a_model_without_norms_has_no_folds() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.Flatten(), nn.Linear(144, 5))
+    assert find_folds(model, images()) == ()
+
+
+def test_looking_for_folds_changes_nothing() -> None:
+    model = resnet().train()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    find_folds(model, images(16))
+    assert all(module.training for module in model.modules())
+    for name, value in model.state_dict().items():
+        assert torch.equal(value, before[name])
+
+
+def test_an_error_leaves_the_model_as_it_was() -> None:
+    model = trained(resnet())
+    folds = find_folds(model, images(16))
+    expected = model.eval()(images(16))
+    model.train()
+    with pytest.raises(ZeroDivisionError), folded(model, folds):
+        raise ZeroDivisionError
+    assert model.training
+    assert torch.equal(model.eval()(images(16)), expected)
