@@ -153,6 +153,12 @@ class CrestParameters(Section):
     gradient_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     curvature_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
     hutchinson_draws: Count = 1
+    selection: Literal["ahead", "as_used"] = "ahead"
+    subset_coresets: Count = 1
+    curvature_minibatches: Count | None = None
+    curvature_interval: Annotated[int, Field(ge=0)] = 0
+    gradient: Literal["coresets", "training"] = "coresets"
+    region_loss: Literal["measured", "filtered"] = "measured"
     learned_loss: NonNegative = 0.1
     learned_window: Annotated[int, Field(ge=0)] = 20
     learned_floor: ShareOrCount = 0.1
@@ -219,6 +225,12 @@ def subset_size(parameters: CrestParameters, examples: int, batch_size: int) -> 
         raise ParameterError(f"{given}, less than train.batch_size ({batch_size}); make it larger")
     if size > examples:
         raise ParameterError(f"{given}; make it smaller")
+    if size < parameters.subset_coresets * batch_size:
+        raise ParameterError(
+            f"crest.subset_coresets: {parameters.subset_coresets} mini-batches of "
+            f"{batch_size} examples, all different, do not fit into subsets of {size}; "
+            "lower it or raise crest.subset_size"
+        )
     return size
 
 

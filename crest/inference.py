@@ -48,6 +48,15 @@ class Look:
         """Cross-entropy of each example, float32 k."""
         return F.cross_entropy(self.logits, self.labels, reduction="none")
 
+    def to(self, device: torch.device) -> "Look":
+        """Return the look with everything but the indices on a device."""
+        return Look(
+            self.indices,
+            self.labels.to(device),
+            self.logits.to(device),
+            self.features.to(device),
+        )
+
     def without_features(self) -> "Look":
         """Return the look without its features, which are the largest part of it."""
         return replace(self, features=self.features[:, :0].clone())

@@ -19,7 +19,7 @@ def presets() -> dict[str, dict[str, Any]]:
     found = (entry for entry in files("crest.presets").iterdir() if entry.name.endswith(".yaml"))
     return {
         entry.name.removesuffix(".yaml"): yaml.safe_load(entry.read_text(encoding="utf-8"))
-        for entry in sorted(found, key=lambda entry: entry.name)
+        for entry in sorted(found, key=lambda entry: entry.name.removesuffix(".yaml"))
     }
 
 

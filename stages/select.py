@@ -1,5 +1,6 @@
 """select: one region's coresets for a given model, without training it."""
 
+import math
 from pathlib import Path
 
 import polars as pl
@@ -51,12 +52,13 @@ def run(
     coresets = select_minibatch_coresets(
         model,
         data.train,
-        [active.draw(size, generator) for _ in range(count)],
+        [active.draw(size, generator) for _ in range(math.ceil(count / settings.subset_coresets))],
         parameters.train.batch_size,
         find_proxy(settings.proxy),
         precision,
         region=0,
-    )
+        each=settings.subset_coresets,
+    )[:count]
     table = coreset_rows(coresets, data.train.labels)
     if out is not None:
         artifacts.write_table(out, table, "coresets")

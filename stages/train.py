@@ -227,5 +227,6 @@ def _metrics(done: Run, method: str, model: str, data: Prepared, full_steps: int
         "seconds_train": done.seconds,
         "seconds": {**choosing, "train": done.seconds - sum(choosing.values())},
         "regions": regions,
+        **(done.record.counts or {}),
         "train_loss": done.steps["loss"].tail(max(1, steps // 20)).mean(),
     }

@@ -507,6 +507,9 @@ PARAMETERS = [
     Case("a subset smaller than a mini-batch", "train -S crest.subset_size=4",
          "crest.subset_size: 4 is 4 of 42 examples, less than train.batch_size (8); make it "
          "larger", code=2),
+    Case("more mini-batches than a subset holds", "train -S crest.subset_coresets=3",
+         "crest.subset_coresets: 3 mini-batches of 8 examples, all different, do not fit into "
+         "subsets of 16; lower it or raise crest.subset_size", code=2),
     Case("no methods", "train -S train.methods=[]",
          "params.yaml with -S: train.methods: must list at least one, got []", code=2),
     Case("a method twice", "train -S 'train.methods=[full, full]'",

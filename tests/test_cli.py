@@ -341,6 +341,7 @@ def test_presets_are_listed(empty):
     lines = succeeds("preset").splitlines()
     assert [line.split()[0] for line in lines] == [
         "cifar10-resnet20",
+        "cifar10-resnet20-cheap",
         "cifar100-resnet18",
         "digits",
         "snli-roberta",

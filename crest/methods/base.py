@@ -47,13 +47,14 @@ class Record:
 
     ``coresets``, ``regions`` and ``looks`` are tables as in :mod:`crest.artifacts`
     (``looks``: the 'examples' table of the selection pass); ``seconds`` adds up the time of each
-    part of choosing.
+    part of choosing, ``counts`` what it did.
     """
 
     coresets: pl.DataFrame | None = None
     regions: pl.DataFrame | None = None
     looks: pl.DataFrame | None = None
     seconds: dict[str, float] | None = None
+    counts: dict[str, int] | None = None
 
 
 class Method(Protocol):

@@ -8,7 +8,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -21,29 +21,22 @@ from crest.difficulty import ExampleTracker
 from crest.errors import Interrupted, diverged
 from crest.inference import Look, look
 from crest.methods.base import Context, Record
+from crest.models.folding import find_folds, folded
+from crest.models.head import last_layer
 from crest.regions.active import ActiveSet, LearnedExamples
 from crest.regions.curvature import Curvature, estimate_curvature, flatten, trained_parameters
 from crest.regions.interval import check_interval, minibatch_count
-from crest.regions.quadratic import QuadraticModel, Smoothing, relative_error
-from crest.selection.coresets import MiniBatchCoreset, coreset_rows, select_minibatch_coresets
+from crest.regions.loss import LossFilter
+from crest.regions.quadratic import Average, QuadraticModel, Smoothing, relative_error
+from crest.regions.region import Region, load_region, region_state
+from crest.selection.coresets import (
+    MiniBatchCoreset,
+    choose_minibatch_coresets,
+    coreset_rows,
+    select_minibatch_coresets,
+)
 from crest.selection.gradients import find_proxy
 from crest.training.state import load_table_state, table_state
-
-
-@dataclass
-class Region:
-    """An open region: what was selected for it, its model of the loss, and how it goes."""
-
-    number: int
-    start_step: int
-    interval: int
-    coresets: list[MiniBatchCoreset]
-    model: QuadraticModel
-    active: int
-    steps: int = 0
-    checks: int = 0
-    rho: float | None = None
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 class Crest:
@@ -63,19 +56,32 @@ class Crest:
         self._subset_size = subset_size(parameters, examples, context.batch_size)
         self._floor = max(self._subset_size, count_of(parameters.learned_floor, examples))
         self._proxy = find_proxy(parameters.proxy)
+        self._folds = find_folds(
+            context.model, context.train.inputs(torch.arange(min(2, examples)))
+        )
         self._active = ActiveSet(examples)
         self._learned = LearnedExamples(examples, parameters.learned_loss)
         self._looks = ExampleTracker(examples)
-        self._smoothing = Smoothing(parameters.gradient_smoothing, parameters.curvature_smoothing)
+        self._smoothing = Smoothing(
+            Average(parameters.gradient_smoothing), Average(parameters.curvature_smoothing)
+        )
+        self._filter = LossFilter()
+        self._estimated_at: int | None = None  # step of the last estimate of h
+        self._predicted: float | None = None  # F(δ) at the end of the last region
+        self._unused: Look | None = None  # of the last check, not selected from yet
         self._first_norm: float | None = None  # ‖H_0‖
         self._norm = 0.0  # ‖H_l‖
         self._region: Region | None = None
         self._seconds: dict[str, float] = {}
+        self._counts = {"examples_looked_at": 0, "hessian_vector_products": 0}
         self._region_rows: list[dict[str, object]] = []
         self._coreset_rows: list[pl.DataFrame] = []
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
-        """Train on one S_p, drawn at random from the P of the region that holds at this step."""
+        """Train on one S_p, drawn at random from the P of the region that holds at this step.
+
+        Selected as used, it is the next that no step has trained on.
+        """
         self._exclude_learned(step)
         if self._region is not None and self._is_check_due(self._region):
             self._check(self._region)
@@ -83,14 +89,20 @@ class Crest:
                 self._close_region(self._region, step)
         if self._region is None:
             self._region = self._open_region(step)
+        if self._parameters.selection == "as_used":
+            return self._next(self._region, step)
         coresets = self._region.coresets
         return coresets[_randint(len(coresets), self._context.generator)]
 
     def update(self, step: int, seconds: float) -> None:
-        """Count the step towards the region's next check."""
+        """Count the step towards the region's next check, and take its gradient where asked for."""
         assert self._region is not None, "update follows minibatch"
         self._region.steps += 1
-        self._region.seconds["train"] = self._region.seconds.get("train", 0.0) + seconds
+        self._region.spend("train", seconds)
+        if self._parameters.gradient == "training":
+            started = time.perf_counter()
+            self._smoothing = self._smoothing.include_gradient(self._gradient_of_step())
+            self._region.spend("model", time.perf_counter() - started)
 
     def state(self) -> dict[str, Any]:
         """Return V, the watched losses, the averages, the rows so far and the open region."""
@@ -100,13 +112,17 @@ class Crest:
             "active": self._active.state(),
             "learned": self._learned.state(),
             "looks": self._looks.state(),
-            "gradient_sum": smoothing.gradient_sum,
-            "square_sum": smoothing.square_sum,
-            "estimates": smoothing.estimates,
+            "gradients": dict(vars(smoothing.gradients)),
+            "squares": dict(vars(smoothing.squares)),
+            "filter": dict(vars(self._filter)),
+            "estimated_at": self._estimated_at,
+            "predicted": self._predicted,
+            "unused": None if self._unused is None else dict(vars(self._unused)),
             "first_norm": self._first_norm,
             "norm": self._norm,
             "seconds": self._seconds,
-            "region": None if self._region is None else _region_state(self._region),
+            "counts": self._counts,
+            "region": None if self._region is None else region_state(self._region),
             "region_rows": self._region_rows,
             "coreset_rows": table_state(self._coreset_rows),
         }
@@ -118,16 +134,16 @@ class Crest:
         self._active.load_state(state["active"])
         self._learned.load_state(state["learned"])
         self._looks.load_state(state["looks"])
-        self._smoothing = replace(
-            self._smoothing,
-            gradient_sum=_to(state["gradient_sum"], device),
-            square_sum=_to(state["square_sum"], device),
-            estimates=state["estimates"],
-        )
+        averages = (Average(**state[name]) for name in ("gradients", "squares"))
+        self._smoothing = Smoothing(*(_to(average, device) for average in averages))
+        self._filter = LossFilter(**state["filter"])
+        self._estimated_at, self._predicted = state["estimated_at"], state["predicted"]
+        unused = state["unused"]
+        self._unused = None if unused is None else Look(**unused).to(device)
         self._first_norm, self._norm = state["first_norm"], state["norm"]
-        self._seconds = state["seconds"]
+        self._seconds, self._counts = state["seconds"], state["counts"]
         region = state["region"]
-        self._region = None if region is None else _load_region(region, device)
+        self._region = None if region is None else load_region(region, device)
         self._region_rows = state["region_rows"]
         self._coreset_rows = load_table_state(state["coreset_rows"], "coresets")
 
@@ -143,6 +159,7 @@ class Crest:
             regions=regions,
             looks=self._looks.frame(labels, "selection", excluded_at),
             seconds={part: float(regions[f"seconds_{part}"].sum()) for part in parts},
+            counts=self._counts,
         )
 
     def _open_region(self, step: int) -> Region:
@@ -150,22 +167,32 @@ class Crest:
 
         If the run is to stop on the way, nothing has happened: a later run opens it all the same.
         """
+        context, parameters = self._context, self._parameters
         number = len(self._region_rows)
         interval, count = self._adapt(step)
-        drawing = self._context.generator.get_state()
+        before = context.generator.get_state(), self._unused, dict(self._counts)
         try:
-            with self._timed("select"):
-                coresets, looks = self._select(number, count)
-            with self._timed("model"):
-                estimate = self._estimate(coresets)
+            with folded(context.model, self._folds):
+                with self._timed("select"):
+                    coresets, looks = self._select(number, count)
+                with self._timed("model"):
+                    estimate = self._estimate(coresets) if self._is_estimate_due(step) else None
         except Interrupted:
-            self._context.generator.set_state(drawing)
+            context.generator.set_state(before[0])
+            _, self._unused, self._counts = before
             raise
-        loss = self._observe(looks, step)
+        losses = self._observe(looks, coresets, step)
+        with self._timed("model"):
+            if estimate is not None:
+                self._include(estimate, step)
+            loss = float(losses.mean())
+            if parameters.region_loss == "filtered" and self._predicted is not None:
+                loss = self._filter.estimate(self._predicted, losses)
+            model = QuadraticModel(
+                self._weights(), loss, self._smoothing.gradient, self._smoothing.curvature
+            )
         if not math.isfinite(loss):
             raise diverged(loss, step, number)
-        model = self._model(estimate, loss)
-        self._coreset_rows.append(coreset_rows(coresets, self._context.train.labels))
         seconds, self._seconds = self._seconds, {}
         return Region(number, step, interval, coresets, model, len(self._active), seconds=seconds)
 
@@ -180,10 +207,27 @@ class Crest:
             )
         return interval, minibatch_count(parameters.minibatch_factor, interval)
 
+    def _next(self, region: Region, step: int) -> MiniBatchCoreset:
+        """Return the next coreset that no step has trained on; select where there is none."""
+        if region.used == len(region.coresets):
+            with folded(self._context.model, self._folds), self._timed("select"):
+                coresets, looks = self._select_one(region.number, len(region.coresets))
+            self._observe(looks, coresets, step)
+            region.coresets += coresets
+            region.spend("select", self._seconds.pop("select"))
+        region.used += 1
+        return region.coresets[region.used - 1]
+
     def _select(self, region: int, count: int) -> tuple[list[MiniBatchCoreset], list[Look]]:
-        """Select P mini-batch coresets (Eq. 11), one from each V_p; also return what was seen."""
-        context = self._context
-        subsets = [self._active.draw(self._subset_size, context.generator) for _ in range(count)]
+        """Select what the region needs now; also return what was seen."""
+        if self._parameters.selection == "as_used":
+            return self._select_one(region, 0)
+        return self._select_ahead(region, count)
+
+    def _select_ahead(self, region: int, count: int) -> tuple[list[MiniBatchCoreset], list[Look]]:
+        """Select P mini-batch coresets (Eq. 11), from one V_p each or as many as asked for."""
+        context, each = self._context, self._parameters.subset_coresets
+        subsets = [self._draw() for _ in range(math.ceil(count / each))]
         looks: list[Look] = []
 
         def observe(shown: Look) -> None:
@@ -199,40 +243,79 @@ class Crest:
             context.precision,
             region,
             observe,
+            each,
         )
-        return coresets, looks
+        self._counts["examples_looked_at"] += len(subsets) * self._subset_size
+        return coresets[:count], looks
+
+    def _select_one(self, region: int, first: int) -> tuple[list[MiniBatchCoreset], list[Look]]:
+        """Select from one subset: the last check's, if nothing was selected from it yet."""
+        context = self._context
+        shown, self._unused = self._unused, None
+        if shown is None:
+            shown = look(context.model, context.train, self._draw(), context.precision)
+            self._counts["examples_looked_at"] += self._subset_size
+        gradients = self._proxy(shown, last_layer(context.model))
+        each = self._parameters.subset_coresets
+        coresets = choose_minibatch_coresets(shown, gradients, 1, context.batch_size, each)
+        numbered = [
+            replace(coreset, region=region, number=first + place)
+            for place, coreset in enumerate(coresets)
+        ]
+        return numbered, [shown.without_features()]
+
+    def _draw(self) -> Tensor:
+        """Draw a random subset V_p or V_r of the active examples."""
+        return self._active.draw(self._subset_size, self._context.generator)
+
+    def _is_estimate_due(self, step: int) -> bool:
+        """Whether g and h are estimated anew at this region, or kept as they are."""
+        last = self._estimated_at
+        return last is None or step - last >= self._parameters.curvature_interval
 
     def _estimate(self, coresets: list[MiniBatchCoreset]) -> Curvature:
-        """Estimate g and h on the union of the coresets (Eq. 6, 7)."""
-        context = self._context
+        """Estimate g and h on the union of the coresets, or of the first few (Eq. 6, 7)."""
+        context, parameters = self._context, self._parameters
         return estimate_curvature(
             context.model,
             context.train,
-            coresets,
+            coresets[: parameters.curvature_minibatches],
             context.precision,
             context.generator,
-            self._parameters.hutchinson_draws,
+            parameters.hutchinson_draws,
             self._stop_if_asked,
         )
 
-    def _observe(self, looks: list[Look], step: int) -> float:
-        """Watch the losses of all V_p, and return their mean, L(w_l)."""
-        total = 0.0
-        for shown in looks:
-            losses = shown.losses.cpu()
-            total += float(losses.double().sum())
-            self._learned.watch(shown.indices, losses)
-            self._looks.record(shown.indices, shown.correct, losses, step)
-        return total / sum(len(shown.indices) for shown in looks)
-
-    def _model(self, estimate: Curvature, loss: float) -> QuadraticModel:
-        """F_l from L(w_l) and the smoothed g and h (Eq. 6, 8, 9)."""
-        self._smoothing = self._smoothing.include(estimate)
-        curvature = self._smoothing.curvature
-        self._norm = float(curvature.norm())
+    def _include(self, estimate: Curvature, step: int) -> None:
+        """Smooth g and h (Eq. 8, 9), and note ‖H_l‖."""
+        smoothing = self._smoothing.include_hessian(estimate.hessian)
+        if self._parameters.gradient == "coresets" or smoothing.gradients.count == 0:
+            smoothing = smoothing.include_gradient(estimate.gradient)
+        self._smoothing = smoothing
+        self._counts["hessian_vector_products"] += estimate.products
+        self._estimated_at = step
+        self._norm = float(smoothing.curvature.norm())
         if self._first_norm is None:
             self._first_norm = self._norm
-        return QuadraticModel(self._weights(), loss, self._smoothing.gradient, curvature)
+
+    def _gradient_of_step(self) -> Tensor:
+        """The gradient that the optimiser has just used."""
+        parameters = trained_parameters(self._context.model)
+        return flatten(
+            [
+                torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
+                for parameter in parameters
+            ]
+        )
+
+    def _observe(self, looks: list[Look], coresets: list[MiniBatchCoreset], step: int) -> Tensor:
+        """Watch the losses of all V_p, and keep the rows of their coresets; returns the losses."""
+        for shown in looks:
+            losses = shown.losses.cpu()
+            self._learned.watch(shown.indices, losses)
+            self._looks.record(shown.indices, shown.correct, losses, step)
+        self._coreset_rows.append(coreset_rows(coresets, self._context.train.labels))
+        return torch.cat([shown.losses.cpu() for shown in looks]).double()
 
     def _stop_if_asked(self) -> None:
         if signal_number := self._context.stop():
@@ -245,13 +328,17 @@ class Crest:
     def _check(self, region: Region) -> None:
         """Compare F_l(δ) with the loss on a fresh V_r (Eq. 10)."""
         context = self._context
-        with self._timed("check"):
-            subset = self._active.draw(self._subset_size, context.generator)
-            shown = look(context.model, context.train, subset, context.precision)
-            measured = float(shown.losses.double().mean())
-            region.rho = relative_error(region.model(self._weights()), measured)
+        with self._timed("check"), folded(context.model, self._folds):
+            shown = look(context.model, context.train, self._draw(), context.precision)
+            predicted = region.model(self._weights())
+            region.rho = relative_error(predicted, float(shown.losses.double().mean()))
+            self._filter = self._filter.include(predicted, shown.losses)
+        self._predicted = predicted
+        if self._parameters.selection == "as_used":
+            self._unused = shown
+        self._counts["examples_looked_at"] += self._subset_size
         region.checks += 1
-        region.seconds["check"] = region.seconds.get("check", 0.0) + self._seconds.pop("check")
+        region.spend("check", self._seconds.pop("check"))
 
     def _holds(self, region: Region) -> bool:
         """Whether the quadratic model is still valid, ρ ≤ τ."""
@@ -266,27 +353,7 @@ class Crest:
                 self._active.exclude(learned, step)
 
     def _close_region(self, region: Region, step: int) -> None:
-        model = region.model
-        self._region_rows.append(
-            {
-                "region": region.number,
-                "start_step": region.start_step,
-                "end_step": step,
-                "check_interval": region.interval,
-                "minibatches": len(region.coresets),
-                "checks": region.checks,
-                "rho": region.rho,
-                "loss_start": model.loss,
-                "gradient_norm": float(model.gradient.norm()),
-                "curvature_norm": float(model.curvature.norm()),
-                "active": region.active,
-                "excluded": len(self._context.train) - region.active,
-                **{
-                    f"seconds_{part}": region.seconds.get(part, 0.0)
-                    for part in ("select", "model", "check", "train")
-                },
-            }
-        )
+        self._region_rows.append(region.row(step, len(self._context.train)))
         self._region = None
 
     def _weights(self) -> Tensor:
@@ -299,40 +366,8 @@ class Crest:
         self._seconds[part] = self._seconds.get(part, 0.0) + time.perf_counter() - start
 
 
-def _to(tensor: Tensor | None, device: torch.device) -> Tensor | None:
-    return None if tensor is None else tensor.to(device)
-
-
-def _region_state(region: Region) -> dict[str, Any]:
-    """Return an open region as a tree for the saved state."""
-    coresets = region.coresets
-    return {
-        **{name: getattr(region, name) for name in _PLAIN_FIELDS},
-        "model": dict(vars(region.model)),
-        "indices": torch.stack([coreset.indices for coreset in coresets]),
-        "weights": torch.stack([coreset.weights for coreset in coresets]),
-    }
-
-
-def _load_region(state: dict[str, Any], device: torch.device) -> Region:
-    """Return the region of a saved state; losses at selection are in the rows already."""
-    rows = zip(state["indices"], state["weights"], strict=True)
-    model: dict[str, Any] = {
-        name: value.to(device) if isinstance(value, Tensor) else value
-        for name, value in state["model"].items()
-    }
-    return Region(
-        **{name: state[name] for name in _PLAIN_FIELDS},
-        model=QuadraticModel(**model),
-        coresets=[
-            MiniBatchCoreset(indices, weights, None, state["number"], number)
-            for number, (indices, weights) in enumerate(rows)
-        ],
-    )
-
-
-# Fields of a region that are numbers, or a dictionary of them.
-_PLAIN_FIELDS = ("number", "start_step", "interval", "active", "steps", "checks", "rho", "seconds")
+def _to(average: Average, device: torch.device) -> Average:
+    return average if average.total is None else replace(average, total=average.total.to(device))
 
 
 def _randint(high: int, generator: torch.Generator) -> int:

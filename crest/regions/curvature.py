@@ -15,10 +15,14 @@ from crest.training.precision import Precision
 
 @dataclass(frozen=True)
 class Curvature:
-    """Gradient g and Hessian diagonal h at one point, flat float32 vectors of all parameters."""
+    """Gradient g and Hessian diagonal h at one point, flat float32 vectors of all parameters.
+
+    ``products`` is how many Hessian-vector products were taken.
+    """
 
     gradient: Tensor
     hessian: Tensor
+    products: int = 1
 
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
@@ -70,7 +74,8 @@ def estimate_curvature(
             for draw in range(draws):
                 keep = draw + 1 < draws
                 hessian += _hutchinson_draw(first, parameters, generator, keep)
-    return Curvature(gradient / len(coresets), hessian / (len(coresets) * draws))
+    products = len(coresets) * draws
+    return Curvature(gradient / len(coresets), hessian / products, products)
 
 
 def _coreset_loss(

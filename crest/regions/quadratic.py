@@ -5,8 +5,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from crest.regions.curvature import Curvature
-
 
 @dataclass(frozen=True)
 class QuadraticModel:
@@ -40,41 +38,51 @@ def relative_error(predicted: float, measured: float) -> float:
 
 
 @dataclass(frozen=True)
-class Smoothing:
-    """Bias-corrected exponential averages of g, and of h as a root mean square (Eq. 8, 9).
+class Average:
+    """A bias-corrected exponential average, (1 − β) Σ β^(k−i) x_i / (1 − β^k).
 
-    ``gradient_sum`` and ``square_sum`` are the raw averages, ``estimates`` how many went in.
+    ``total`` is the average before its correction, ``count`` k, how many values went in.
     """
 
-    gradient_decay: float
-    curvature_decay: float
-    gradient_sum: Tensor | None = None
-    square_sum: Tensor | None = None
-    estimates: int = 0
+    decay: float
+    total: Tensor | None = None
+    count: int = 0
 
-    def include(self, curvature: Curvature) -> "Smoothing":
-        """Return the averages with one more estimate in them."""
-        return replace(
-            self,
-            gradient_sum=_average(self.gradient_sum, curvature.gradient, self.gradient_decay),
-            square_sum=_average(self.square_sum, curvature.hessian.square(), self.curvature_decay),
-            estimates=self.estimates + 1,
-        )
+    def include(self, value: Tensor) -> "Average":
+        """Return the average with one more value in it."""
+        total = (1.0 - self.decay) * value
+        if self.total is not None:
+            total += self.decay * self.total
+        return replace(self, total=total, count=self.count + 1)
+
+    @property
+    def value(self) -> Tensor:
+        """The average; there is none before the first value."""
+        assert self.total is not None, "nothing was included yet"
+        return self.total / (1.0 - self.decay**self.count)
+
+
+@dataclass(frozen=True)
+class Smoothing:
+    """Averages of g, and of h as a root mean square (Eq. 8, 9): of g itself, and of h²."""
+
+    gradients: Average
+    squares: Average
+
+    def include_gradient(self, gradient: Tensor) -> "Smoothing":
+        """Return the averages with one more estimate of g in them."""
+        return replace(self, gradients=self.gradients.include(gradient))
+
+    def include_hessian(self, hessian: Tensor) -> "Smoothing":
+        """Return the averages with one more estimate of h in them."""
+        return replace(self, squares=self.squares.include(hessian.square()))
 
     @property
     def gradient(self) -> Tensor:
         """Smoothed g (Eq. 8)."""
-        assert self.gradient_sum is not None, "nothing was included yet"
-        return self.gradient_sum / (1.0 - self.gradient_decay**self.estimates)
+        return self.gradients.value
 
     @property
     def curvature(self) -> Tensor:
         """Smoothed h, never negative (Eq. 9)."""
-        assert self.square_sum is not None, "nothing was included yet"
-        return (self.square_sum / (1.0 - self.curvature_decay**self.estimates)).sqrt()
-
-
-def _average(previous: Tensor | None, value: Tensor, decay: float) -> Tensor:
-    if previous is None:
-        return (1.0 - decay) * value
-    return decay * previous + (1.0 - decay) * value
+        return self.squares.value.sqrt()

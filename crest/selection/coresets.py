@@ -52,8 +52,9 @@ def select_minibatch_coresets(
     precision: Precision,
     region: int = NO_REGION,
     observe: Callable[[Look], None] | None = None,
+    each: int = 1,
 ) -> list[MiniBatchCoreset]:
-    """Choose one mini-batch coreset from each random subset V_p (paper, Eq. 11).
+    """Choose mini-batch coresets from each random subset V_p: one of them in the paper (Eq. 11).
 
     Parameters
     ----------
@@ -65,11 +66,13 @@ def select_minibatch_coresets(
         Number of the region they are chosen for.
     observe
         Called with every look at examples.
+    each
+        Mini-batch coresets of a subset, as :func:`choose_minibatch_coresets` chooses them.
 
     Returns
     -------
     list
-        P mini-batch coresets of exactly m different examples, weights m/r times cluster size.
+        P·each mini-batch coresets of exactly m different examples, weights m/r times cluster size.
     """
     coresets: list[MiniBatchCoreset] = []
     for start in range(0, len(subsets), SUBSETS_AT_ONCE):
@@ -78,24 +81,49 @@ def select_minibatch_coresets(
         if observe is not None:
             observe(shown)
         gradients = proxy(shown, last_layer(model))
-        chosen = _choose(shown, gradients, len(some), size)
-        coresets += [
-            replace(coreset, region=region, number=start + place)
-            for place, coreset in enumerate(chosen)
-        ]
-    return coresets
+        coresets += choose_minibatch_coresets(shown, gradients, len(some), size, each)
+    return [
+        replace(coreset, region=region, number=number) for number, coreset in enumerate(coresets)
+    ]
 
 
-def _choose(shown: Look, gradients: Tensor, subsets: int, size: int) -> list[MiniBatchCoreset]:
-    """Greedy facility location in each of the subsets that were looked at together."""
+def choose_minibatch_coresets(
+    shown: Look, gradients: Tensor, subsets: int, size: int, each: int = 1
+) -> list[MiniBatchCoreset]:
+    """Choose by greedy facility location in each of the subsets that were looked at together.
+
+    Several mini-batch coresets of one subset have no example in common, and each stands for all of
+    the subset: a later one is picked from what the earlier ones left.
+
+    Parameters
+    ----------
+    gradients
+        float32, (subsets·r)×d, of the examples in ``shown``.
+    each
+        Mini-batch coresets of a subset; ``each``·m is at most r.
+
+    Returns
+    -------
+    list
+        subsets·each mini-batch coresets, those of a subset together.
+    """
     examples = len(gradients) // subsets
     distances = pairwise_distances(gradients.view(subsets, examples, -1))
-    picks = greedy(distances, size)
-    weights = cluster_sizes(distances, picks).float() * (size / examples)
-    losses = shown.losses.view(subsets, examples).gather(1, picks)
-    indices = shown.indices.view(subsets, examples).gather(1, picks.cpu())
-    rows = zip(indices, weights.cpu(), losses.cpu(), strict=True)
-    return [MiniBatchCoreset(*row) for row in rows]
+    losses = shown.losses.view(subsets, examples)
+    indices = shown.indices.view(subsets, examples)
+    taken = torch.empty(subsets, 0, dtype=torch.int64, device=distances.device)
+    rounds = []
+    for _ in range(each):
+        picks = greedy(distances, size, taken)
+        taken = torch.cat([taken, picks], 1)
+        weights = cluster_sizes(distances, picks).float() * (size / examples)
+        chosen_losses = losses.gather(1, picks).cpu()
+        rounds.append((indices.gather(1, picks.cpu()), weights.cpu(), chosen_losses))
+    return [
+        MiniBatchCoreset(chosen[subset], weights[subset], seen[subset])
+        for subset in range(subsets)
+        for chosen, weights, seen in rounds
+    ]
 
 
 def coreset_rows(coresets: Sequence[MiniBatchCoreset], labels: Tensor) -> pl.DataFrame:

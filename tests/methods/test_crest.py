@@ -161,6 +161,114 @@ def test_seconds_are_kept_by_part() -> None:
     assert method.finish().seconds is not None
 
 
+def test_as_used_each_step_has_a_coreset_of_its_own() -> None:
+    method = Crest(context(crest={"threshold": 0.02, "selection": "as_used", "subset_coresets": 2}))
+    taken = drive(method, 15, move=0.004)
+    assert len({(coreset.region, coreset.number) for coreset in taken}) == 15
+    record = method.finish()
+    assert record.regions is not None
+    assert record.coresets is not None
+    lengths = record.regions["end_step"] - record.regions["start_step"]
+    # Two for each subset: one that the region no longer needed at most.
+    assert (record.regions["minibatches"] - lengths).is_in([0, 1]).all()
+    for coreset in taken:
+        rows = record.coresets.filter(region=coreset.region, minibatch=coreset.number)
+        assert rows["index"].to_list() == coreset.indices.tolist()
+
+
+def test_as_used_the_examples_of_a_check_are_selected_from() -> None:
+    """Checked at every step, nothing is looked at but for the checks, after the first subset."""
+    method = Crest(context(crest={"threshold": 1e9, "selection": "as_used"}))
+    drive(method, 6)
+    record = method.finish()
+    assert record.counts is not None
+    assert record.regions is not None
+    assert record.regions["checks"].to_list() == [5]
+    assert record.counts["examples_looked_at"] == 6 * 32
+
+
+def test_as_used_every_look_is_selected_from_before_there_is_another() -> None:
+    method = Crest(
+        context(
+            crest={
+                "threshold": 1e9,
+                "selection": "as_used",
+                "subset_coresets": 3,
+                "interval_factor": 3.0,
+            }
+        )
+    )
+    drive(method, 10)
+    record = method.finish()
+    assert record.counts is not None
+    # T1 = 1 in the only region: a check each step, whose look serves when three are used up.
+    assert record.counts["examples_looked_at"] == 10 * 32
+    assert record.regions is not None
+    assert record.regions["minibatches"].to_list() == [12]
+
+
+def test_curvature_is_estimated_no_more_often_than_asked_for() -> None:
+    method = Crest(
+        context(
+            crest={"threshold": 1e-9, "curvature_interval": 5, "curvature_minibatches": 2},
+            steps=20,
+        )
+    )
+    drive(method, 20, move=0.01)
+    record = method.finish()
+    assert record.regions is not None
+    assert record.counts is not None
+    norms = record.regions["curvature_norm"]
+    assert len(record.regions) > 10
+    assert norms.n_unique() == 4
+    assert record.counts["hessian_vector_products"] == 4 * 2
+
+
+def test_by_default_every_minibatch_of_every_region_is_in_the_curvature() -> None:
+    method = Crest(context(crest={"threshold": 1e-9}))
+    drive(method, 6, move=0.01)
+    record = method.finish()
+    assert record.regions is not None
+    assert record.counts is not None
+    selected = record.regions["minibatches"].sum()
+    assert record.counts["hessian_vector_products"] == selected
+    looks = 32 * (selected + record.regions["checks"].sum())
+    assert record.counts["examples_looked_at"] == looks
+
+
+def test_the_gradient_of_training_is_the_average_of_the_steps() -> None:
+    settings = {"threshold": 1e-9, "gradient": "training", "gradient_smoothing": 0.5}
+    method = Crest(context(crest=settings))
+    parameters = trained_parameters(method._context.model)
+    method.minibatch(0)
+    region = method._region
+    assert region is not None
+    start = region.model.gradient
+    for step in (1, 2):
+        for parameter in parameters:
+            parameter.grad = torch.full_like(parameter, float(step))
+        with torch.no_grad():
+            for parameter in parameters:
+                parameter += 0.01
+        method.update(step - 1, 0.1)
+        method.minibatch(step)
+    assert method._region is not None
+    assert method._region.number == 2
+    expected = (0.125 * start + 0.25 * 1.0 + 0.5 * 2.0) / (1 - 0.5**3)
+    torch.testing.assert_close(method._region.model.gradient, expected)
+
+
+def test_a_filtered_loss_lies_between_the_prediction_and_what_was_seen() -> None:
+    settings = {"threshold": 1e-9, "region_loss": "filtered", "subset_size": 32}
+    plain = Crest(context(crest={**settings, "region_loss": "measured"}))
+    method = Crest(context(crest=settings))
+    for one in (plain, method):
+        drive(one, 8, move=0.003)
+    measured, filtered = (regions(one)["loss_start"].to_list() for one in (plain, method))
+    assert measured[0] == filtered[0]
+    assert measured[1:] != filtered[1:]
+
+
 @pytest.mark.parametrize(
     ("value", "message"),
     [

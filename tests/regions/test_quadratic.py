@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from crest.regions.curvature import Curvature
-from crest.regions.quadratic import QuadraticModel, Smoothing, relative_error
+from crest.regions.quadratic import Average, QuadraticModel, Smoothing, relative_error
 
 
 def test_exact_for_a_quadratic_loss_with_diagonal_hessian() -> None:
@@ -33,32 +32,46 @@ def test_relative_error(predicted: float, measured: float, expected: float) -> N
     assert relative_error(predicted, measured) == pytest.approx(expected)
 
 
+def smoothing(gradient_decay: float, curvature_decay: float) -> Smoothing:
+    return Smoothing(Average(gradient_decay), Average(curvature_decay))
+
+
 def test_smoothing_of_one_estimate_is_that_estimate() -> None:
-    estimate = Curvature(torch.tensor([1.0, -2.0]), torch.tensor([3.0, -4.0]))
-    smoothing = Smoothing(0.9, 0.999).include(estimate)
-    torch.testing.assert_close(smoothing.gradient, estimate.gradient)
-    torch.testing.assert_close(smoothing.curvature, estimate.hessian.abs())
+    gradient, hessian = torch.tensor([1.0, -2.0]), torch.tensor([3.0, -4.0])
+    smoothed = smoothing(0.9, 0.999).include_gradient(gradient).include_hessian(hessian)
+    torch.testing.assert_close(smoothed.gradient, gradient)
+    torch.testing.assert_close(smoothed.curvature, hessian.abs())
 
 
 def test_smoothing_closed_form() -> None:
     """Eq. 8 and 9 written out: (1 − β) Σ β^(l−i) x_i / (1 − β^l)."""
     values = [torch.tensor([float(i), -2.0 * i]) for i in range(1, 6)]
-    smoothing = Smoothing(0.9, 0.999)
+    smoothed = smoothing(0.9, 0.999)
     for value in values:
-        smoothing = smoothing.include(Curvature(value, 3 * value))
+        smoothed = smoothed.include_gradient(value).include_hessian(3 * value)
 
     def average(items: list[torch.Tensor], decay: float) -> torch.Tensor:
         parts = [decay ** (len(items) - 1 - i) * item for i, item in enumerate(items)]
         return (1 - decay) * sum(parts, torch.zeros(2)) / (1 - decay ** len(items))
 
-    torch.testing.assert_close(smoothing.gradient, average(values, 0.9))
+    torch.testing.assert_close(smoothed.gradient, average(values, 0.9))
     squares = average([(3 * value) ** 2 for value in values], 0.999)
-    torch.testing.assert_close(smoothing.curvature, squares.sqrt(), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(smoothed.curvature, squares.sqrt(), rtol=1e-4, atol=1e-5)
+
+
+def test_gradients_and_curvatures_are_counted_apart() -> None:
+    one = torch.ones(2)
+    smoothed = smoothing(0.5, 0.5).include_hessian(one)
+    for _ in range(3):
+        smoothed = smoothed.include_gradient(one)
+    assert (smoothed.gradients.count, smoothed.squares.count) == (3, 1)
+    torch.testing.assert_close(smoothed.gradient, one)
 
 
 def test_no_smoothing_keeps_the_last_estimate() -> None:
-    smoothing = Smoothing(0.0, 0.0)
+    smoothed = smoothing(0.0, 0.0)
     for value in (1.0, 5.0):
-        smoothing = smoothing.include(Curvature(torch.tensor([value]), torch.tensor([value])))
-    assert float(smoothing.gradient) == 5.0
-    assert float(smoothing.curvature) == 5.0
+        last = torch.tensor([value])
+        smoothed = smoothed.include_gradient(last).include_hessian(last)
+    assert float(smoothed.gradient) == 5.0
+    assert float(smoothed.curvature) == 5.0

@@ -12,6 +12,7 @@ from stages import preset
 REPOSITORY = Path(__file__).parents[2]
 NAMES = [
     "cifar10-resnet20",
+    "cifar10-resnet20-cheap",
     "cifar100-resnet18",
     "digits",
     "snli-roberta",
@@ -81,7 +82,11 @@ def test_a_preset_fills_in_sections_that_are_absent(params, text):
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
-        ("cifar", "preset: 'cifar' is not one of cifar10-resnet20, cifar100-resnet18, digits, "),
+        (
+            "cifar",
+            "preset: 'cifar' is not one of cifar10-resnet20, cifar10-resnet20-cheap, "
+            "cifar100-resnet18, digits, ",
+        ),
         ("../digits", "preset: '../digits' is not one of "),
         ("snli-roberta", "preset: snli-roberta: the paper's SNLI row, RoBERTa; not there yet"),
     ],

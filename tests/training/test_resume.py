@@ -38,6 +38,7 @@ def start(
     checkpoint: Checkpoint | None,
     saved: Run | None = None,
     lr: float = 0.1,
+    **crest: object,
 ) -> tuple[Run, nn.Module]:
     model = convnet()
     for parameter in model.parameters():
@@ -48,7 +49,7 @@ def start(
         model,
         split,
         STEPS,
-        crest={"threshold": 0.1, "learned_window": 5, "learned_loss": 0.5},
+        crest={"threshold": 0.1, "learned_window": 5, "learned_loss": 0.5, **crest},
         train={"lr": lr, "validations": 3},
     )
     base = replace(base, precision=Precision(precision, CPU))
@@ -81,6 +82,7 @@ def assert_same(first: tuple[Run, nn.Module], second: tuple[Run, nn.Module], nam
             (*some, record.coresets, record.regions, record.looks)
             for some, record in zip(tables, records, strict=True)
         ]
+        assert records[0].counts == records[1].counts
     for one, other in zip(*tables, strict=True):
         assert timeless(one).equals(timeless(other))
 
@@ -90,19 +92,33 @@ def crest_run() -> tuple[Run, nn.Module]:
     return start("crest", "float32", None)
 
 
+# Every way of making choosing cheaper at once, checks that fall between two selections included.
+CHEAP = {
+    "selection": "as_used",
+    "subset_coresets": 2,
+    "curvature_minibatches": 1,
+    "curvature_interval": 7,
+    "gradient": "training",
+    "region_loss": "filtered",
+    "interval_factor": 3.0,
+}
+
+
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize("name", ["random", "replay", "crest"])
+@pytest.mark.parametrize("name", ["random", "replay", "crest", "cheap crest"])
 def test_stopped_again_and_again_it_ends_the_same(
     tmp_path: Path, name: str, precision: str, crest_run: tuple[Run, nn.Module]
 ) -> None:
     saved = crest_run[0] if name == "replay" else None
-    whole = start(name, precision, None, saved)
+    changes = CHEAP if name == "cheap crest" else {}
+    name = name.removeprefix("cheap ")
+    whole = start(name, precision, None, saved, **changes)
     resumed, stops = None, []
     while resumed is None and len(stops) < 200:
         # Eleven calls end in the middle of a region's opening as well as between two steps.
         checkpoint = Checkpoint(tmp_path / "state", {}, 1e9, StopAfter(11))
         try:
-            resumed = start(name, precision, checkpoint, saved)
+            resumed = start(name, precision, checkpoint, saved, **changes)
         except Interrupted as interrupted:
             stops.append(interrupted.exit_code)
     assert len(stops) >= 2
