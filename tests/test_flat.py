@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -47,10 +48,11 @@ class Passes(TorchDispatchMode):
         return result
 
 
-def test_no_operation_of_a_region_goes_through_all_of_the_data() -> None:
+@pytest.mark.parametrize("selection", ["ahead", "as_used"])
+def test_no_operation_of_a_region_goes_through_all_of_the_data(selection: str) -> None:
     split = image_split(EXAMPLES, augmentation=Augmentation(1, True))
     crest = {"subset_size": 32, "threshold": 1e-12, "interval_factor": 1e-6, "learned_loss": 5.0}
-    run = context(split=split, steps=STEPS, crest=crest)
+    run = context(split=split, steps=STEPS, crest={**crest, "selection": selection})
     method, passes = Crest(run), Passes()
 
     def watch_from_the_first_step_to_the_last(taken: int) -> None:
