@@ -174,7 +174,7 @@ class Crest:
         try:
             with folded(context.model, self._folds):
                 with self._timed("select"):
-                    coresets, looks = self._select(number, count)
+                    coresets, looks = self._select(number, count, step)
                 with self._timed("model"):
                     estimate = self._estimate(coresets) if self._is_estimate_due(step) else None
         except Interrupted:
@@ -218,11 +218,19 @@ class Crest:
         region.used += 1
         return region.coresets[region.used - 1]
 
-    def _select(self, region: int, count: int) -> tuple[list[MiniBatchCoreset], list[Look]]:
-        """Select what the region needs now; also return what was seen."""
-        if self._parameters.selection == "as_used":
-            return self._select_one(region, 0)
-        return self._select_ahead(region, count)
+    def _select(
+        self, region: int, count: int, step: int
+    ) -> tuple[list[MiniBatchCoreset], list[Look]]:
+        """Select what a region needs when it opens; also return what was seen."""
+        parameters = self._parameters
+        if parameters.selection == "ahead":
+            return self._select_ahead(region, count)
+        coresets, looks = self._select_one(region, 0)
+        needed = parameters.curvature_minibatches or 1
+        while self._is_estimate_due(step) and len(coresets) < needed:
+            more, seen = self._select_one(region, len(coresets))
+            coresets, looks = coresets + more, looks + seen
+        return coresets, looks
 
     def _select_ahead(self, region: int, count: int) -> tuple[list[MiniBatchCoreset], list[Look]]:
         """Select P mini-batch coresets (Eq. 11), from one V_p each or as many as asked for."""

@@ -224,6 +224,21 @@ def test_curvature_is_estimated_no_more_often_than_asked_for() -> None:
     assert record.counts["hessian_vector_products"] == 4 * 2
 
 
+def test_as_used_as_many_coresets_are_selected_as_the_curvature_takes() -> None:
+    settings = {"selection": "as_used", "subset_coresets": 2, "curvature_minibatches": 5}
+    method = Crest(
+        context(crest={**settings, "threshold": 1e-9, "curvature_interval": 4}, steps=20)
+    )
+    drive(method, 6, move=0.01)
+    record = method.finish()
+    assert record.regions is not None
+    assert record.counts is not None
+    # T1 = 1 and every check ends its region, so that no region trains on more than one.
+    assert record.regions["minibatches"].to_list() == [6, 2, 2, 2, 6, 2]
+    assert record.counts["hessian_vector_products"] == 2 * 5
+    assert record.counts["examples_looked_at"] == 32 * (3 + 1 + 1 + 1 + 3 + 1)
+
+
 def test_by_default_every_minibatch_of_every_region_is_in_the_curvature() -> None:
     method = Crest(context(crest={"threshold": 1e-9}))
     drive(method, 6, move=0.01)
