@@ -37,7 +37,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from crest.config import CrestParameters, Parameters, TrainParameters
 from crest.data.augment import Augmentation
-from crest.data.prepared import SCHEMA_VERSION, Meta, load, write_meta
+from crest.data.files import SCHEMA_VERSION, Meta, write_meta
+from crest.data.prepared import load
 from crest.methods import METHODS, Context
 from crest.models import build
 from crest.training.generators import generator_for

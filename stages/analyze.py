@@ -11,7 +11,7 @@ import polars as pl
 from crest import artifacts
 from crest.analysis import ANALYSIS_TABLES, Analysis, Run, analyse
 from crest.config import Parameters
-from crest.data.prepared import read_meta
+from crest.data.files import read_meta
 from crest.difficulty import training_pass
 from crest.errors import ArtifactError, ParameterError
 from crest.figures import gallery, png

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from crest.analysis import Analysis
 from crest.comparison import percent, run_name, seconds
-from crest.data.prepared import Meta, open_array
+from crest.data.files import Meta, open_array
 from crest.difficulty import NEVER, hardest
 from crest.errors import ArtifactError
 from crest.figures import gallery, svg, thumbnail

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from crest.config import Parameters
-from crest.data.prepared import Meta
+from crest.data.files import Meta
 from crest.training.precision import Precision
 
 PACKAGES = ("crest-coresets", "torch", "torchvision", "polars", "numpy")

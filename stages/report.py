@@ -13,7 +13,7 @@ from crest import artifacts
 from crest.analysis import Analysis
 from crest.comparison import SUMMARY, findings, format_table, summarise
 from crest.config import Parameters
-from crest.data.prepared import Meta, read_meta
+from crest.data.files import Meta, read_meta
 from crest.errors import ArtifactError
 from stages.analyze import read_analysis, read_csv
 from stages.page import Page, render

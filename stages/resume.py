@@ -9,7 +9,7 @@ import torch
 
 import crest
 from crest.config import Parameters
-from crest.data.prepared import Meta
+from crest.data.files import Meta
 from crest.errors import ArtifactError
 from crest.selection.saved import SavedCoresets
 from crest.training.precision import Precision

@@ -9,7 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from crest.config import Parameters
-from crest.data.prepared import Meta, Prepared
+from crest.data.files import Meta
+from crest.data.prepared import Prepared
 from crest.inference import look
 from crest.methods import METHODS
 from crest.methods.crest import Crest

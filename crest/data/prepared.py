@@ -12,19 +12,7 @@ import torch
 from torch import Tensor
 
 from crest.data.augment import Augmentation, crop_and_flip, normalise
-from crest.data.files import SCHEMA_VERSION, Meta, damaged, open_array, read_meta, write_meta
-
-__all__ = [
-    "SCHEMA_VERSION",
-    "ImageSplit",
-    "Meta",
-    "Prepared",
-    "Split",
-    "load",
-    "open_array",
-    "read_meta",
-    "write_meta",
-]
+from crest.data.files import Meta, damaged, open_array, read_meta
 
 NO_AUGMENTATION = Augmentation()
 

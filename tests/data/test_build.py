@@ -11,7 +11,8 @@ from hypothesis.extra import numpy as arrays
 from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.data.build import ArrayFile, build, channel_statistics, content_hash
-from crest.data.prepared import load, read_meta
+from crest.data.files import read_meta
+from crest.data.prepared import load
 from crest.data.sources import Source
 from crest.errors import DataError, ParameterError
 

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from crest.data.augment import Augmentation, normalise
-from crest.data.prepared import SCHEMA_VERSION, Meta, load, read_meta, write_meta
+from crest.data.files import SCHEMA_VERSION, Meta, read_meta, write_meta
+from crest.data.prepared import load
 from crest.errors import ArtifactError
 
 CPU = torch.device("cpu")

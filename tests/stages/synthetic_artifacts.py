@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from crest import artifacts
-from crest.data.prepared import SCHEMA_VERSION, Meta, write_meta
+from crest.data.files import SCHEMA_VERSION, Meta, write_meta
 from stages.paths import Paths
 
 EXAMPLES = 40

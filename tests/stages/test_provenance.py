@@ -9,7 +9,7 @@ import torch
 
 from crest import artifacts
 from crest.config import parse
-from crest.data.prepared import read_meta
+from crest.data.files import read_meta
 from crest.training.precision import Precision
 from stages import provenance
 from tests.tiny import CPU, FLOAT32, digits_parameters
