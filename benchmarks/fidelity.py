@@ -1,11 +1,11 @@
 """What cheaper choosing costs in quality: errors of the gradient and of the quadratic model.
 
-    python benchmarks/fidelity.py --project FOLDER --checkpoint state.pt --out fidelity.json \
+    python benchmarks/fidelity.py --project FOLDER --checkpoint state.pt --at 600 --out f.json \
         --setting plain= --setting cheap=crest.selection=as_used,crest.subset_coresets=2
 
-FOLDER holds params.yaml and data/prepared; state.pt holds the state dictionaries 'model' and
-'optimizer' and the 'step' of a run of --steps (benchmarks/overhead.py --states writes them). Two
-measurements, nothing excluded from V in either:
+FOLDER holds params.yaml and data/prepared; state.pt holds the weights and the optimiser's state
+after --at steps of a run of --steps with random mini-batches, and is written where it is absent.
+Two measurements, nothing excluded from V in either:
 
 gradient: at fixed weights, of the step as training takes it (augmented, BatchNorm in train mode).
 With e = g_S - g the error of one mini-batch's gradient, over all parameters:
@@ -82,7 +82,8 @@ class Bench:
             seed=settings.seed,
         )
         model = model.to(self.precision.device).to(memory_format=torch.channels_last)
-        model.load_state_dict(self.checkpoint["model"])
+        if self.checkpoint:
+            model.load_state_dict(self.checkpoint["model"])
         return model
 
     def step_gradient(
@@ -128,6 +129,41 @@ class Errors:
     def summary(self) -> dict[str, dict[str, float]]:
         names = ("at_checks", "after_1", "after_2", "after_4")
         return {name: spread(getattr(self, name)) for name in names}
+
+
+def train_checkpoint(
+    data: Prepared, precision: Precision, parameters: Parameters, at: int, steps: int
+) -> dict:
+    """Take the first steps of a run with random mini-batches."""
+    bench = Bench(data, precision, {}, steps)
+    model = bench.model(parameters).train()
+    optimizer = optimizers.build(model, parameters.train)
+    generator = generator_for(parameters.train.seed, "checkpoint")
+    for step in range(at):
+        indices = torch.randint(
+            len(data.train), (parameters.train.batch_size,), generator=generator
+        )
+        take_step(bench, model, optimizer, parameters, uniform(indices), step, generator)
+    return {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": at}
+
+
+def take_step(
+    bench: Bench,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    parameters: Parameters,
+    minibatch: MiniBatchCoreset,
+    step: int,
+    generator: torch.Generator,
+) -> None:
+    """Take one step as the training loop does."""
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate(step, bench.steps, parameters.train)
+    gradient = bench.step_gradient(model, minibatch, generator)
+    parts = split_like(gradient, model)
+    for parameter, part in zip(trained_parameters(model), parts, strict=True):
+        parameter.grad = part
+    optimizer.step()
 
 
 def choose(
@@ -250,15 +286,8 @@ def follow(
         for name, minibatch in chosen.items():
             errors[name].remember(methods[name], step)
             taken[name].append((minibatch.region, minibatch.number))
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate(start + step, bench.steps, first.train)
         minibatch = next(iter(chosen.values()))
-        gradient = bench.step_gradient(model, minibatch, augmentation)
-        for parameter, part in zip(
-            trained_parameters(model), split_like(gradient, model), strict=True
-        ):
-            parameter.grad = part
-        optimizer.step()
+        take_step(bench, model, optimizer, first, minibatch, start + step, augmentation)
         for method in methods.values():
             method.update(start + step, 0.0)
     return errors, taken
@@ -321,6 +350,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--project", type=Path, required=True)
     parser.add_argument("--checkpoint", type=Path, required=True)
+    parser.add_argument("--at", type=int, default=600, help="step of a checkpoint to write")
     parser.add_argument("--steps", type=int, default=2000, help="of the checkpoint's whole run")
     parser.add_argument("--setting", action="append", required=True, help="NAME=KEY=VALUE,...")
     parser.add_argument("-S", dest="overrides", action="append", default=[], help="for all")
@@ -340,6 +370,9 @@ def main() -> None:
         torch.set_num_threads(common.train.threads)
     precision = resolve_precision(common.train.precision, resolve_device(common.train.device))
     data = prepared_data(common, Paths(arguments.project), precision.device)
+    if not arguments.checkpoint.exists():
+        state = train_checkpoint(data, precision, common, arguments.at, arguments.steps)
+        torch.save(state, arguments.checkpoint)
     state = torch.load(arguments.checkpoint, map_location=precision.device)
     bench = Bench(data, precision, state, arguments.steps)
     settings = {}
