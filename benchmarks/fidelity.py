@@ -40,9 +40,7 @@ from crest import config
 from crest.config import Parameters
 from crest.data.prepared import Prepared
 from crest.inference import look
-from crest.methods import Context
 from crest.methods.crest import Crest
-from crest.models import build
 from crest.models.folding import find_folds, folded
 from crest.models.head import last_layer
 from crest.regions.active import ActiveSet
@@ -56,7 +54,7 @@ from crest.training.precision import Precision, resolve_device, resolve_precisio
 from crest.training.schedules import learning_rate
 from stages.paths import Paths
 from stages.process import keep_freed_memory
-from stages.train import prepared_data
+from stages.train import context_of, fresh_model, model_spec_of, prepared_data
 
 WINDOW = 50
 WARM_UP = 20  # steps of the trajectory before errors count, for the averages to fill
@@ -73,15 +71,8 @@ class Bench:
 
     def model(self, parameters: Parameters) -> nn.Module:
         """Return the model of the checkpoint."""
-        settings = parameters.train
-        model = build(
-            settings.model,
-            classes=len(self.data.meta.classes),
-            image_shape=self.data.meta.image_shape,
-            stem=settings.stem,
-            seed=settings.seed,
-        )
-        model = model.to(self.precision.device).to(memory_format=torch.channels_last)
+        spec = model_spec_of(parameters, self.data)
+        model = fresh_model(spec, parameters.train.seed, self.precision.device)
         if self.checkpoint:
             model.load_state_dict(self.checkpoint["model"])
         return model
@@ -258,17 +249,7 @@ def follow(
     examples = torch.randperm(len(train), generator=generator_for(0, "sample"))[:sample]
     folds = find_folds(model, train.inputs(torch.arange(2)))
     methods = {
-        name: Crest(
-            Context(
-                model=model,
-                train=train,
-                steps=bench.steps,
-                batch_size=parameters.train.batch_size,
-                precision=bench.precision,
-                generator=generator_for(0, "method"),
-                parameters=parameters,
-            )
-        )
+        name: Crest(context_of(parameters, bench.data, model, bench.steps, bench.precision))
         for name, parameters in settings.items()
     }
     errors = {name: Errors() for name in methods}

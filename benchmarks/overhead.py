@@ -31,16 +31,14 @@ from torch.nn import functional as F
 from crest import artifacts, config
 from crest.config import Parameters
 from crest.data.prepared import Prepared
-from crest.methods import METHODS, Context
-from crest.models import build
+from crest.methods import METHODS
 from crest.models.folding import find_folds, folded
 from crest.training.evaluation import evaluate
-from crest.training.generators import generator_for
 from crest.training.loop import Run, train
 from crest.training.precision import Precision, resolve_device, resolve_precision
 from stages.paths import Paths
 from stages.process import keep_freed_memory
-from stages.train import prepared_data
+from stages.train import context_of, fresh_model, model_spec_of, prepared_data
 
 LOOK = 2500  # examples of a bare look
 LOOK_BATCH = 250  # and of its forward passes
@@ -74,18 +72,6 @@ def parse_setting(text: str) -> Setting:
     )
 
 
-def fresh_model(parameters: Parameters, data: Prepared, device: torch.device) -> nn.Module:
-    settings = parameters.train
-    model = build(
-        settings.model,
-        classes=len(data.meta.classes),
-        image_shape=data.meta.image_shape,
-        stem=settings.stem,
-        seed=settings.seed,
-    )
-    return model.to(device).to(memory_format=torch.channels_last)
-
-
 class Bare:
     """The parts of crest in plain PyTorch, on a model of their own."""
 
@@ -93,7 +79,8 @@ class Bare:
         self._data = data.train
         self._size = parameters.train.batch_size
         self._precision = precision
-        self._model = fresh_model(parameters, data, precision.device)
+        spec = model_spec_of(parameters, data)
+        self._model = fresh_model(spec, parameters.train.seed, precision.device)
         self._weights = list(self._model.parameters())
         self._folds = find_folds(self._model, data.train.inputs(torch.arange(2)))
         self._optimizer = torch.optim.SGD(
@@ -158,18 +145,9 @@ def work_of(
     """Return a function that trains from the start, as stages.train does but for the files."""
 
     def work(advance: Callable[[int], None]) -> tuple[nn.Module, Run]:
-        model = fresh_model(parameters, data, precision.device)
         settings = parameters.train
-        context = Context(
-            model=model,
-            train=data.train,
-            steps=steps,
-            batch_size=settings.batch_size,
-            precision=precision,
-            generator=generator_for(settings.seed, "method"),
-            parameters=parameters,
-        )
-        chooser = METHODS[method].build(context)
+        model = fresh_model(model_spec_of(parameters, data), settings.seed, precision.device)
+        chooser = METHODS[method].build(context_of(parameters, data, model, steps, precision))
         return model, train(model, chooser, data.train, None, steps, settings, precision, advance)
 
     return work

@@ -1,6 +1,6 @@
 """train: a model on what a method chooses, everything saved."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -147,23 +147,11 @@ def train_model(
     spec = METHODS[method]
     full_steps = total_steps(settings.epochs, len(data.train), settings.batch_size)
     steps = full_steps if spec.takes_all_steps else budget_steps(settings.budget, full_steps)
-    height, width, channels = data.meta.image_shape
-    model_spec = ModelSpec(
-        settings.model, len(data.meta.classes), (height, width, channels), settings.stem
-    )
-    model = _fresh_model(model_spec, settings.seed, precision.device)
-    context = Context(
-        model=model,
-        train=data.train,
-        steps=steps,
-        batch_size=settings.batch_size,
-        precision=precision,
-        generator=generator_for(settings.seed, "method"),
-        parameters=parameters,
-        saved=saved,
-        stop=checkpoint.stop if checkpoint else lambda: 0,
-    )
-    chooser = spec.build(context)
+    model_spec = model_spec_of(parameters, data)
+    model = fresh_model(model_spec, settings.seed, precision.device)
+    context = context_of(parameters, data, model, steps, precision)
+    stop = checkpoint.stop if checkpoint else context.stop
+    chooser = spec.build(replace(context, saved=saved, stop=stop))
     with progress_bar(f"train {method}", steps) as advance:
         done = train(
             model,
@@ -190,13 +178,37 @@ def write(trained: Trained, folder: Path) -> None:
     artifacts.write_json(folder / artifacts.RUN, trained.provenance)
 
 
-def _fresh_model(spec: ModelSpec, seed: int, device: torch.device) -> nn.Module:
+def model_spec_of(parameters: Parameters, data: Prepared) -> ModelSpec:
+    """Return what it takes to build the model that the parameters name for the data."""
+    height, width, channels = data.meta.image_shape
+    settings = parameters.train
+    return ModelSpec(
+        settings.model, len(data.meta.classes), (height, width, channels), settings.stem
+    )
+
+
+def fresh_model(spec: ModelSpec, seed: int, device: torch.device) -> nn.Module:
     """Build a model on its device, weights drawn from the seed, channels last in memory."""
     model = build(**asdict(spec), seed=seed)
     for parameter in model.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
     return model.to(device)
+
+
+def context_of(
+    parameters: Parameters, data: Prepared, model: nn.Module, steps: int, precision: Precision
+) -> Context:
+    """Return what a method is given at the start of a run."""
+    return Context(
+        model=model,
+        train=data.train,
+        steps=steps,
+        batch_size=parameters.train.batch_size,
+        precision=precision,
+        generator=generator_for(parameters.train.seed, "method"),
+        parameters=parameters,
+    )
 
 
 def _write_tables(done: Run, folder: Path) -> None:
