@@ -46,6 +46,7 @@ from crest.models.head import last_layer
 from crest.regions.active import ActiveSet
 from crest.regions.curvature import flatten, trained_parameters
 from crest.regions.quadratic import QuadraticModel
+from crest.selection.choices import find_choice
 from crest.selection.coresets import MiniBatchCoreset, choose_minibatch_coresets, uniform
 from crest.selection.gradients import find_proxy
 from crest.training import optimizers
@@ -166,14 +167,16 @@ def choose(
     size = config.subset_size(settings, len(train), batch)
     generator = generator_for(0, "fidelity")
     active, proxy = ActiveSet(len(train)), find_proxy(settings.proxy)
+    choice, each = find_choice(settings.choice), settings.subset_coresets
     folds = find_folds(model, train.inputs(torch.arange(2)))
     groups = []
     for _ in range(-(-count // settings.subset_coresets)):
         with folded(model, folds):
             shown = look(model, train, active.draw(size, generator), bench.precision)
         gradients = proxy(shown, last_layer(model))
-        chosen = choose_minibatch_coresets(shown, gradients, 1, batch, settings.subset_coresets)
-        groups.append(chosen)
+        groups.append(
+            choose_minibatch_coresets(shown, gradients, 1, batch, choice, generator, each)
+        )
     return groups
 
 

@@ -146,6 +146,7 @@ class CrestParameters(Section):
     """crest: the paper's symbols are in brackets in params.yaml; the defaults are its values."""
 
     proxy: str = "logits"
+    choice: str = "facility_location"
     subset_size: ShareOrCount = 0.01
     threshold: Positive = 0.05
     interval_factor: Factor = 1.0

@@ -9,6 +9,7 @@ from crest import artifacts
 from crest.config import Parameters, subset_size
 from crest.regions.active import ActiveSet
 from crest.regions.interval import minibatch_count
+from crest.selection.choices import find_choice
 from crest.selection.coresets import coreset_rows, select_minibatch_coresets
 from crest.selection.gradients import find_proxy
 from crest.training.generators import generator_for
@@ -55,7 +56,9 @@ def run(
         [active.draw(size, generator) for _ in range(math.ceil(count / settings.subset_coresets))],
         parameters.train.batch_size,
         find_proxy(settings.proxy),
+        find_choice(settings.choice),
         precision,
+        generator,
         region=0,
         each=settings.subset_coresets,
     )[:count]

@@ -17,6 +17,7 @@ from crest.methods.crest import Crest
 from crest.regions.active import ActiveSet, LearnedExamples
 from crest.regions.curvature import flatten, trained_parameters
 from crest.regions.quadratic import QuadraticModel
+from crest.selection.choices import find_choice
 from crest.selection.coresets import select_minibatch_coresets
 from crest.selection.gradients import find_proxy
 from crest.training import optimizers
@@ -149,7 +150,14 @@ def test_08_a_minibatch_has_exactly_m_examples_whatever_the_classes() -> None:
     split = replace_labels(image_split(), torch.arange(240) % 3)
     for size in (2, 7, 8):  # fewer than the classes, and no multiple of them
         coresets = select_minibatch_coresets(
-            convnet(), split, [torch.arange(40)], size, find_proxy("logits"), FLOAT32
+            convnet(),
+            split,
+            [torch.arange(40)],
+            size,
+            find_proxy("logits"),
+            find_choice("facility_location"),
+            FLOAT32,
+            torch.Generator(),
         )
         assert len(coresets[0].indices.unique()) == size
 

@@ -25,10 +25,11 @@ from crest.models.folding import find_folds, folded
 from crest.models.head import last_layer
 from crest.regions.active import ActiveSet, LearnedExamples
 from crest.regions.curvature import Curvature, estimate_curvature, flatten, trained_parameters
-from crest.regions.interval import check_interval, minibatch_count
+from crest.regions.interval import check_interval, minibatch_count, whole_subsets
 from crest.regions.loss import LossFilter
 from crest.regions.quadratic import Average, QuadraticModel, Smoothing, relative_error
 from crest.regions.region import Region, load_region, region_state
+from crest.selection.choices import find_choice
 from crest.selection.coresets import (
     MiniBatchCoreset,
     choose_minibatch_coresets,
@@ -56,6 +57,7 @@ class Crest:
         self._subset_size = subset_size(parameters, examples, context.batch_size)
         self._floor = max(self._subset_size, count_of(parameters.learned_floor, examples))
         self._proxy = find_proxy(parameters.proxy)
+        self._choice = find_choice(parameters.choice)
         self._folds = find_folds(
             context.model, context.train.inputs(torch.arange(min(2, examples)))
         )
@@ -67,7 +69,6 @@ class Crest:
         )
         self._filter = LossFilter()
         self._estimated_at: int | None = None  # step of the last estimate of h
-        self._predicted: float | None = None  # F(δ) at the end of the last region
         self._unused: Look | None = None  # of the last check, not selected from yet
         self._first_norm: float | None = None  # ‖H_0‖
         self._norm = 0.0  # ‖H_l‖
@@ -116,7 +117,6 @@ class Crest:
             "squares": dict(vars(smoothing.squares)),
             "filter": dict(vars(self._filter)),
             "estimated_at": self._estimated_at,
-            "predicted": self._predicted,
             "unused": None if self._unused is None else dict(vars(self._unused)),
             "first_norm": self._first_norm,
             "norm": self._norm,
@@ -137,7 +137,7 @@ class Crest:
         averages = (Average(**state[name]) for name in ("gradients", "squares"))
         self._smoothing = Smoothing(*(_to(average, device) for average in averages))
         self._filter = LossFilter(**state["filter"])
-        self._estimated_at, self._predicted = state["estimated_at"], state["predicted"]
+        self._estimated_at = state["estimated_at"]
         unused = state["unused"]
         self._unused = None if unused is None else Look(**unused).to(device)
         self._first_norm, self._norm = state["first_norm"], state["norm"]
@@ -182,12 +182,15 @@ class Crest:
             _, self._unused, self._counts = before
             raise
         losses = self._observe(looks, coresets, step)
+        # The last check's look, where it was selected from, is in the filter already.
+        seen = 0 if before[1] is None or self._unused is not None else len(before[1].indices)
+        self._filter = self._filter.observe(losses[seen:])
         with self._timed("model"):
             if estimate is not None:
                 self._include(estimate, step)
             loss = float(losses.mean())
-            if parameters.region_loss == "filtered" and self._predicted is not None:
-                loss = self._filter.estimate(self._predicted, losses)
+            if parameters.region_loss == "filtered":
+                loss = self._filter.loss
             model = QuadraticModel(
                 self._weights(), loss, self._smoothing.gradient, self._smoothing.curvature
             )
@@ -199,12 +202,13 @@ class Crest:
     def _adapt(self, step: int) -> tuple[int, int]:
         """T1 ← h‖H_0‖/‖H_l‖ and P ← b·T1; T1 = 1 for the first region."""
         parameters = self._parameters
-        interval = 1
+        interval, left = 1, self._context.steps - step
         if self._first_norm is not None:
-            left = self._context.steps - step
             interval = check_interval(
                 parameters.interval_factor, self._first_norm, self._norm, left
             )
+        if parameters.selection == "as_used":
+            interval = whole_subsets(interval, parameters.subset_coresets, left)
         return interval, minibatch_count(parameters.minibatch_factor, interval)
 
     def _next(self, region: Region, step: int) -> MiniBatchCoreset:
@@ -248,7 +252,9 @@ class Crest:
             subsets,
             context.batch_size,
             self._proxy,
+            self._choice,
             context.precision,
+            context.generator,
             region,
             observe,
             each,
@@ -265,7 +271,9 @@ class Crest:
             self._counts["examples_looked_at"] += self._subset_size
         gradients = self._proxy(shown, last_layer(context.model))
         each = self._parameters.subset_coresets
-        coresets = choose_minibatch_coresets(shown, gradients, 1, context.batch_size, each)
+        coresets = choose_minibatch_coresets(
+            shown, gradients, 1, context.batch_size, self._choice, context.generator, each
+        )
         numbered = [
             replace(coreset, region=region, number=first + place)
             for place, coreset in enumerate(coresets)
@@ -340,8 +348,7 @@ class Crest:
             shown = look(context.model, context.train, self._draw(), context.precision)
             predicted = region.model(self._weights())
             region.rho = relative_error(predicted, float(shown.losses.double().mean()))
-            self._filter = self._filter.include(predicted, shown.losses)
-        self._predicted = predicted
+            self._filter = self._filter.check(shown.losses)
         if self._parameters.selection == "as_used":
             self._unused = shown
         self._counts["examples_looked_at"] += self._subset_size

@@ -20,6 +20,15 @@ def check_interval(factor: float, first_norm: float, norm: float, longest: int) 
     return max(1, min(longest, round(factor * first_norm / norm)))
 
 
+def whole_subsets(interval: int, each: int, longest: int) -> int:
+    """T1 as a whole number of subsets, at least one, each of which serves ``each`` steps.
+
+    Where mini-batch coresets are selected as they are used, a region that ends in the middle of a
+    subset would leave coresets unused.
+    """
+    return min(longest, each * max(1, round(interval / each)))
+
+
 def minibatch_count(factor: float, interval: int) -> int:
     """Mini-batch coresets to select for a region, P = b · T1, at least 1."""
     return max(1, round(factor * interval))

@@ -11,7 +11,8 @@ from crest.artifacts import TABLES
 from crest.data.prepared import Split
 from crest.inference import Look, look
 from crest.models.head import last_layer
-from crest.selection.facility_location import cluster_sizes, greedy, pairwise_distances
+from crest.selection.choices import Choice
+from crest.selection.facility_location import pairwise_distances
 from crest.selection.gradients import GradientProxy
 from crest.training.precision import Precision
 
@@ -49,7 +50,9 @@ def select_minibatch_coresets(
     subsets: Sequence[Tensor],
     size: int,
     proxy: GradientProxy,
+    choice: Choice,
     precision: Precision,
+    generator: torch.Generator,
     region: int = NO_REGION,
     observe: Callable[[Look], None] | None = None,
     each: int = 1,
@@ -62,6 +65,8 @@ def select_minibatch_coresets(
         P index tensors, int64, all of r different examples.
     size
         m, at most r.
+    generator
+        On the CPU, for choices that draw.
     region
         Number of the region they are chosen for.
     observe
@@ -72,7 +77,7 @@ def select_minibatch_coresets(
     Returns
     -------
     list
-        P·each mini-batch coresets of exactly m different examples, weights m/r times cluster size.
+        P·each mini-batch coresets of exactly m different examples, those of a subset together.
     """
     coresets: list[MiniBatchCoreset] = []
     for start in range(0, len(subsets), SUBSETS_AT_ONCE):
@@ -81,26 +86,31 @@ def select_minibatch_coresets(
         if observe is not None:
             observe(shown)
         gradients = proxy(shown, last_layer(model))
-        coresets += choose_minibatch_coresets(shown, gradients, len(some), size, each)
+        coresets += choose_minibatch_coresets(
+            shown, gradients, len(some), size, choice, generator, each
+        )
     return [
         replace(coreset, region=region, number=number) for number, coreset in enumerate(coresets)
     ]
 
 
 def choose_minibatch_coresets(
-    shown: Look, gradients: Tensor, subsets: int, size: int, each: int = 1
+    shown: Look,
+    gradients: Tensor,
+    subsets: int,
+    size: int,
+    choice: Choice,
+    generator: torch.Generator,
+    each: int = 1,
 ) -> list[MiniBatchCoreset]:
-    """Choose by greedy facility location in each of the subsets that were looked at together.
-
-    Several mini-batch coresets of one subset have no example in common, and each stands for all of
-    the subset: a later one is picked from what the earlier ones left.
+    """Choose mini-batch coresets in each of the subsets that were looked at together.
 
     Parameters
     ----------
     gradients
         float32, (subsets·r)×d, of the examples in ``shown``.
     each
-        Mini-batch coresets of a subset; ``each``·m is at most r.
+        Mini-batch coresets of a subset, which share no example; ``each``·m is at most r.
 
     Returns
     -------
@@ -109,21 +119,12 @@ def choose_minibatch_coresets(
     """
     examples = len(gradients) // subsets
     distances = pairwise_distances(gradients.view(subsets, examples, -1))
-    losses = shown.losses.view(subsets, examples)
-    indices = shown.indices.view(subsets, examples)
-    taken = torch.empty(subsets, 0, dtype=torch.int64, device=distances.device)
-    rounds = []
-    for _ in range(each):
-        picks = greedy(distances, size, taken)
-        taken = torch.cat([taken, picks], 1)
-        weights = cluster_sizes(distances, picks).float() * (size / examples)
-        chosen_losses = losses.gather(1, picks).cpu()
-        rounds.append((indices.gather(1, picks.cpu()), weights.cpu(), chosen_losses))
-    return [
-        MiniBatchCoreset(chosen[subset], weights[subset], seen[subset])
-        for subset in range(subsets)
-        for chosen, weights, seen in rounds
-    ]
+    chosen = choice(distances, size, each, generator)
+    picks = chosen.picks.flatten(1)
+    indices = shown.indices.view(subsets, examples).gather(1, picks.cpu())
+    losses = shown.losses.view(subsets, examples).gather(1, picks).cpu()
+    rows = (values.reshape(-1, size) for values in (indices, chosen.weights.cpu(), losses))
+    return [MiniBatchCoreset(*row) for row in zip(*rows, strict=True)]
 
 
 def coreset_rows(coresets: Sequence[MiniBatchCoreset], labels: Tensor) -> pl.DataFrame:

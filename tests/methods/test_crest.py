@@ -3,11 +3,13 @@
 import polars as pl
 import pytest
 import torch
+from torch import Tensor
 
 from crest.errors import ParameterError
 from crest.inference import look
 from crest.methods.crest import Crest
 from crest.regions.curvature import flatten, trained_parameters
+from crest.regions.loss import LossFilter
 from tests.tiny import FLOAT32, context, convnet, image_split
 
 
@@ -201,9 +203,10 @@ def test_as_used_every_look_is_selected_from_before_there_is_another() -> None:
     drive(method, 10)
     record = method.finish()
     assert record.counts is not None
-    # T1 = 1 in the only region: a check each step, whose look serves when three are used up.
-    assert record.counts["examples_looked_at"] == 10 * 32
+    # Checks fall on the ends of subsets, T1 = 3, and each look serves the next three steps.
     assert record.regions is not None
+    assert record.regions["check_interval"].to_list() == [3]
+    assert record.counts["examples_looked_at"] == 4 * 32
     assert record.regions["minibatches"].to_list() == [12]
 
 
@@ -229,14 +232,15 @@ def test_as_used_as_many_coresets_are_selected_as_the_curvature_takes() -> None:
     method = Crest(
         context(crest={**settings, "threshold": 1e-9, "curvature_interval": 4}, steps=20)
     )
-    drive(method, 6, move=0.01)
+    drive(method, 12, move=0.01)
     record = method.finish()
     assert record.regions is not None
     assert record.counts is not None
-    # T1 = 1 and every check ends its region, so that no region trains on more than one.
-    assert record.regions["minibatches"].to_list() == [6, 2, 2, 2, 6, 2]
-    assert record.counts["hessian_vector_products"] == 2 * 5
-    assert record.counts["examples_looked_at"] == 32 * (3 + 1 + 1 + 1 + 3 + 1)
+    # Every check ends its region, after the two steps that one subset serves.
+    assert record.regions["check_interval"].to_list() == [2] * 6
+    assert record.regions["minibatches"].to_list() == [6, 2, 6, 2, 6, 2]
+    assert record.counts["hessian_vector_products"] == 3 * 5
+    assert record.counts["examples_looked_at"] == 32 * (3 + 1 + 3 + 1 + 3 + 1)
 
 
 def test_by_default_every_minibatch_of_every_region_is_in_the_curvature() -> None:
@@ -273,15 +277,46 @@ def test_the_gradient_of_training_is_the_average_of_the_steps() -> None:
     torch.testing.assert_close(method._region.model.gradient, expected)
 
 
-def test_a_filtered_loss_lies_between_the_prediction_and_what_was_seen() -> None:
-    settings = {"threshold": 1e-9, "region_loss": "filtered", "subset_size": 32}
-    plain = Crest(context(crest={**settings, "region_loss": "measured"}))
-    method = Crest(context(crest=settings))
-    for one in (plain, method):
-        drive(one, 8, move=0.003)
-    measured, filtered = (regions(one)["loss_start"].to_list() for one in (plain, method))
-    assert measured[0] == filtered[0]
-    assert measured[1:] != filtered[1:]
+@pytest.mark.parametrize("selection", ["ahead", "as_used"])
+def test_a_filtered_loss_takes_in_every_look_where_a_region_opens_once(selection: str) -> None:
+    settings = {"threshold": 1e-9, "selection": selection, "learned_window": 0}
+    method = Crest(context(crest={**settings, "region_loss": "filtered"}))
+    seen: list[tuple[int, Tensor]] = []
+    split, draw = method._context.train, method._draw
+
+    def drawn() -> Tensor:
+        subset = draw()
+        seen.append((len(seen), look(method._context.model, split, subset, FLOAT32).losses))
+        return subset
+
+    method._draw = drawn  # type: ignore[method-assign]
+    drive(method, 4, move=0.003)
+    losses = [values for _, values in seen]
+    expected, opened = LossFilter(), []
+    per_region = 5 if selection == "ahead" else 1
+    # The first region opens with looks of its own; later ones after a check, with or without more.
+    expected = expected.observe(torch.cat(losses[:per_region]))
+    opened.append(expected.loss)
+    rest = losses[per_region:]
+    more = 5 if selection == "ahead" else 0
+    while rest:
+        expected = expected.check(rest[0])
+        if more:
+            expected = expected.observe(torch.cat(rest[1 : 1 + more]))
+        opened.append(expected.loss)
+        rest = rest[1 + more :]
+    assert regions(method)["loss_start"].to_list() == pytest.approx(opened, rel=1e-4)
+
+
+def test_balanced_each_subset_is_dealt_out_whole() -> None:
+    settings = {"choice": "balanced", "selection": "as_used", "subset_coresets": 4}
+    method = Crest(context(crest={**settings, "threshold": 1e9, "interval_factor": 4.0}))
+    taken = drive(method, 8, move=0.001)
+    for subset in (taken[:4], taken[4:]):
+        dealt = torch.cat([coreset.indices for coreset in subset])
+        assert len(dealt.unique()) == 32
+        assert all((coreset.weights == 1.0).all() for coreset in subset)
+    assert method.finish().counts == {"examples_looked_at": 2 * 32, "hessian_vector_products": 4}
 
 
 @pytest.mark.parametrize(

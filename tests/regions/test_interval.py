@@ -2,7 +2,7 @@
 
 import pytest
 
-from crest.regions.interval import check_interval, minibatch_count
+from crest.regions.interval import check_interval, minibatch_count, whole_subsets
 
 
 @pytest.mark.parametrize(
@@ -26,3 +26,11 @@ def test_check_interval(
 def test_minibatch_count() -> None:
     assert [minibatch_count(5.0, interval) for interval in (1, 2, 7)] == [5, 10, 35]
     assert minibatch_count(0.1, 1) == 1
+
+
+@pytest.mark.parametrize(
+    ("interval", "each", "longest", "expected"),
+    [(1, 1, 9, 1), (3, 1, 9, 3), (1, 4, 9, 4), (5, 4, 9, 4), (7, 4, 9, 8), (7, 4, 6, 6)],
+)
+def test_whole_subsets(interval: int, each: int, longest: int, expected: int) -> None:
+    assert whole_subsets(interval, each, longest) == expected

@@ -4,6 +4,7 @@ import torch
 
 from crest.inference import Look, look
 from crest.models.head import last_layer
+from crest.selection.choices import find_choice
 from crest.selection.coresets import coreset_rows, select_minibatch_coresets, uniform
 from crest.selection.facility_location import cluster_sizes, greedy, pairwise_distances
 from crest.selection.gradients import find_proxy
@@ -19,6 +20,8 @@ def select(**changes: object) -> list:
         "subsets": SUBSETS,
         "size": 8,
         "proxy": find_proxy("logits"),
+        "choice": find_choice("facility_location"),
+        "generator": torch.Generator(),
         "precision": FLOAT32,
         "region": 7,
     }

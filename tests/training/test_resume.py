@@ -94,6 +94,7 @@ def crest_run() -> tuple[Run, nn.Module]:
 
 # Every way of making choosing cheaper at once, checks that fall between two selections included.
 CHEAP = {
+    "choice": "balanced",
     "selection": "as_used",
     "subset_coresets": 2,
     "curvature_minibatches": 1,

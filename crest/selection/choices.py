@@ -1,0 +1,62 @@
+"""Ways to choose mini-batches from the distances within each random subset.
+
+Several mini-batches of one subset have no example in common, and each stands for all of the
+subset.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from crest.errors import ParameterError
+from crest.selection.balanced import deal
+from crest.selection.facility_location import cluster_sizes, greedy
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """Mini-batches of P subsets, ``each`` of a subset: places in the subset, and weights.
+
+    ``picks`` int64 and ``weights`` float32 (mean 1 within a mini-batch), both P×each×m.
+    """
+
+    picks: Tensor
+    weights: Tensor
+
+
+# Called with distances (float32, P×r×r), m, each and the method's generator on the CPU.
+Choice = Callable[[Tensor, int, int, torch.Generator], Chosen]
+
+
+def facility_location(
+    distances: Tensor, size: int, each: int, generator: torch.Generator
+) -> Chosen:
+    """Choose greedily by facility location, weighted by cluster sizes (paper, Eq. 11).
+
+    A later mini-batch is picked from what the earlier ones left. Nothing is drawn.
+    """
+    taken = torch.empty(len(distances), 0, dtype=torch.int64, device=distances.device)
+    picks, weights = [], []
+    for _ in range(each):
+        picks.append(greedy(distances, size, taken))
+        taken = torch.cat([taken, picks[-1]], 1)
+        weights.append(cluster_sizes(distances, picks[-1]).float() * (size / distances.shape[1]))
+    return Chosen(torch.stack(picks, 1), torch.stack(weights, 1))
+
+
+def balanced(distances: Tensor, size: int, each: int, generator: torch.Generator) -> Chosen:
+    """Deal balanced samples without bias, every weight 1 (:mod:`crest.selection.balanced`)."""
+    picks = deal(distances, size, each, generator).to(distances.device)
+    return Chosen(picks, torch.ones_like(picks, dtype=torch.float32))
+
+
+CHOICES: Mapping[str, Choice] = {"facility_location": facility_location, "balanced": balanced}
+
+
+def find_choice(name: str) -> Choice:
+    """Look up a way to choose; an unknown one is a :class:`ParameterError`."""
+    if name not in CHOICES:
+        raise ParameterError(f"crest.choice: '{name}' is not one of {', '.join(CHOICES)}")
+    return CHOICES[name]
