@@ -170,7 +170,7 @@ class Crest:
         context, parameters = self._context, self._parameters
         number = len(self._region_rows)
         interval, count = self._adapt(step)
-        before = context.generator.get_state(), self._unused, dict(self._counts)
+        generator, checked, counts = context.generator.get_state(), self._unused, dict(self._counts)
         try:
             with folded(context.model, self._folds):
                 with self._timed("select"):
@@ -178,13 +178,13 @@ class Crest:
                 with self._timed("model"):
                     estimate = self._estimate(coresets) if self._is_estimate_due(step) else None
         except Interrupted:
-            context.generator.set_state(before[0])
-            _, self._unused, self._counts = before
+            context.generator.set_state(generator)
+            self._unused, self._counts = checked, counts
             raise
         losses = self._observe(looks, coresets, step)
         # The last check's look, where it was selected from, is in the filter already.
-        seen = 0 if before[1] is None or self._unused is not None else len(before[1].indices)
-        self._filter = self._filter.observe(losses[seen:])
+        known = 0 if checked is None else len(checked.indices)
+        self._filter = self._filter.observe(losses[known:])
         with self._timed("model"):
             if estimate is not None:
                 self._include(estimate, step)
