@@ -65,7 +65,7 @@ def local_pivotal(
             first, second = second, first
         chances[first], chances[second] = both - settled, settled
         decide(second)
-        if chances[first] in (0, count) and len(undecided) > 1:
+        if chances[first] in (0, count):
             decide(first)
     return np.flatnonzero(np.array(chances) == count)
 
