@@ -37,7 +37,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from crest.config import CrestParameters, Parameters, TrainParameters
 from crest.data.augment import Augmentation
-from crest.data.files import SCHEMA_VERSION, Meta, write_meta
+from crest.data.files import SCHEMA_VERSION, ImageMeta, write_meta
 from crest.data.prepared import load
 from crest.methods import METHODS, Context
 from crest.models import build
@@ -105,7 +105,7 @@ def write_data(folder: Path, examples: int) -> None:
             block[:] = random.integers(0, 30, block.shape, dtype=np.uint8)
             block += (22 * labels[start : start + BLOCK]).astype(np.uint8)[:, None, None, None]
         images.flush()
-    meta = Meta(
+    meta = ImageMeta(
         schema_version=SCHEMA_VERSION,
         kind="image",
         dataset="synthetic",

@@ -145,6 +145,7 @@ class WatchedSplit:
 
     def __init__(self, split: Split, watch: Stopwatch) -> None:
         self.labels = split.labels
+        self.lengths = split.lengths
         self._split = split
         self._watch = watch
 

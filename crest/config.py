@@ -64,6 +64,13 @@ Names = Annotated[
     AfterValidator(_distinct),
 ]
 
+Columns = Annotated[
+    tuple[str, ...],
+    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+    AfterValidator(_distinct),
+    Field(min_length=1, max_length=2),
+]
+
 
 def _share_or_count(value: Any) -> Any:
     """Accept a share in (0, 1) or a whole number of examples; reject anything between."""
@@ -94,6 +101,9 @@ class PrepareParameters(Section):
     label_column: str | None = None
     train_split: str | None = None
     test_split: str | None = None
+    text_columns: Columns | None = None
+    tokenizer: str | None = None
+    max_length: Annotated[int, Field(ge=4, lt=2**31)] = 128
     classes: Annotated[int, Field(ge=2)] | None = None
     image_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
     validation: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from crest.analysis import Analysis
 from crest.comparison import percent, run_name, seconds
-from crest.data.files import Meta, open_array
+from crest.data.files import ImageMeta, Meta, open_array
 from crest.difficulty import NEVER, hardest
 from crest.errors import ArtifactError
 from crest.figures import gallery, svg, thumbnail
@@ -111,9 +111,9 @@ def _pictures(page: Page) -> dict[str, list[Shown]]:
 
 def _sheets(page: Page) -> list[Sheet]:
     """Return the sheets that have an example to show; text has no images to show."""
-    if len(page.meta.image_shape) != 3:
+    if not isinstance(page.meta, ImageMeta):
         return []
-    images = _train_images(page)
+    images = _train_images(page, page.meta)
     return [
         Sheet(title, note, len(rows), [_card(row, page.meta, images) for row in shown])
         for title, note, rows, shown in _chosen(page.analysis.difficulty)
@@ -121,9 +121,9 @@ def _sheets(page: Page) -> list[Sheet]:
     ]
 
 
-def _train_images(page: Page) -> np.ndarray[Any, Any]:
+def _train_images(page: Page, meta: ImageMeta) -> np.ndarray[Any, Any]:
     images = open_array(page.prepared, "train", "images")
-    expected = (page.meta.sizes["train"], *page.meta.image_shape)
+    expected = (meta.sizes["train"], *meta.image_shape)
     if images.shape != expected or images.dtype != np.uint8:
         raise ArtifactError(
             f"{page.prepared / 'train_images.npy'}: {images.dtype} {images.shape}, meta.json says "

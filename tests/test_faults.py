@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from crest.config import Parameters
-from crest.data.files import Meta
+from crest.data.files import ImageMeta
 from crest.data.prepared import Prepared
 from crest.inference import look
 from crest.methods import METHODS
@@ -200,7 +200,7 @@ def test_12_training_has_no_test_set() -> None:
         def __getattribute__(self, name: str) -> object:
             raise AssertionError(f"training asked for {name} of the test split")
 
-    meta = Meta(1, "image", "tiny", "memory", {}, ["a", "b", "c"], [8, 8, 1], [0.5], [0.5], "")
+    meta = ImageMeta(1, "image", "tiny", "memory", {}, ["a", "b", "c"], [8, 8, 1], [0.5], [0.5], "")
     data = Prepared(meta, image_split(), image_split(30), Untouchable())  # type: ignore[arg-type]
     settings = parameters(train={"epochs": 1, "budget": 0.3, "validations": 3})
     trained = train_model(settings, data, "crest", FLOAT32, None)

@@ -80,6 +80,7 @@ class LinearSplit:
 
     features: Tensor
     labels: Tensor
+    lengths: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.labels)

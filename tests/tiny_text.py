@@ -7,6 +7,7 @@ WORDS = [
     *("not", "no", "one", "two", "on", "in", "near", "with", "plays", "rides", "sleeps", "runs"),
     *("sits", "eats", "reads", "red", "green", "blue", "big", "small"),
 ]
+POSITIONS = 128
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 LETTERS = [mark + letter for letter in "abcdefghijklmnopqrstuvwxyz" for mark in ("", "##")]
 VOCABULARY = [*SPECIAL, *LETTERS, ".", ",", *WORDS]
@@ -33,7 +34,7 @@ def tiny_tokenizer(folder: Path) -> Path:
     names = ("pad", "unk", "cls", "sep", "mask")
     PreTrainedTokenizerFast(
         tokenizer_object=tokenizer,
-        model_max_length=64,
+        model_max_length=POSITIONS,
         model_input_names=["input_ids", "token_type_ids", "attention_mask"],
         **{f"{name}_token": token for name, token in zip(names, SPECIAL, strict=True)},
     ).save_pretrained(folder)
@@ -51,7 +52,7 @@ def tiny_model(folder: Path, seed: int = 0) -> Path:
         num_hidden_layers=2,
         num_attention_heads=2,
         intermediate_size=32,
-        max_position_embeddings=64,
+        max_position_embeddings=POSITIONS,
     )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)

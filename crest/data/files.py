@@ -1,12 +1,20 @@
 """Prepared data on disk: one layout for every source. Nothing here takes the time to import torch.
 
-A folder holds, for each split (``train``, ``validation``, ``test``; validation may be absent),
-``SPLIT_images.npy`` (uint8, N×H×W×C) and ``SPLIT_labels.npy`` (int64, N), and ``meta.json``, the
-:class:`Meta` of the data.
+A folder holds ``meta.json``, the :data:`Meta` of the data, and for each split (``train``,
+``validation``, ``test``; validation may be absent) ``SPLIT_labels.npy`` (int64, N) and the examples:
+
+images
+    ``SPLIT_images.npy`` (uint8, N×H×W×C).
+text
+    ``SPLIT_tokens.npy`` (int32: the token numbers of all examples one after another, special
+    tokens included), ``SPLIT_offsets.npy`` (int64, N+1: where each begins, and the end),
+    ``SPLIT_seconds.npy`` (int32, N: where in the example the second text's tokens begin, its
+    length if nowhere) and ``SPLIT_texts.parquet`` (the text columns as the source has them).
 """
 
 import json
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -17,11 +25,12 @@ from crest.errors import ArtifactError
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
+PERCENTILES = (0, 50, 90, 99, 100)
 
 
 @dataclass(frozen=True)
-class Meta:
-    """What prepared data is and where it came from; meta.json holds exactly these fields.
+class ImageMeta:
+    """What prepared images are and where they came from; meta.json holds exactly these fields.
 
     ``mean`` and ``std`` are per channel, of the training split, on the scale 0 to 1;
     ``content_hash`` is a SHA-256 over all arrays in the order of their names.
@@ -37,6 +46,69 @@ class Meta:
     mean: list[float]
     std: list[float]
     content_hash: str
+
+    def is_whole(self) -> bool:
+        """Whether splits, classes, shape and channels are all there and agree."""
+        height, width, channels = self.image_shape
+        usable = all(map(math.isfinite, (*self.mean, *self.std))) and min(self.std) > 0
+        shaped = _are_counts([height, width, channels], least=1)
+        return _is_split(self) and shaped and usable and len(self.mean) == len(self.std) == channels
+
+
+@dataclass(frozen=True)
+class TextMeta:
+    """What prepared text is and where it came from; meta.json holds exactly these fields.
+
+    Parameters
+    ----------
+    tokenizer
+        Name or folder as given; ``vocabulary_hash`` is a SHA-256 over its tokens and their numbers.
+    token_types
+        Whether its models are told which tokens are of the second text.
+    lengths
+        For each split, percentiles of the examples' tokens before they were cut to ``max_length``.
+    truncated
+        For each split, how many were cut.
+    dropped
+        For train and test of the source, the rows left out for having no label.
+    content_hash
+        SHA-256 over all arrays and texts in the order of their names.
+    """
+
+    schema_version: int
+    kind: str
+    dataset: str
+    source: str
+    sizes: dict[str, int]
+    classes: list[str]
+    text_columns: list[str]
+    tokenizer: str
+    vocabulary_size: int
+    vocabulary_hash: str
+    pad_token_id: int
+    token_types: bool
+    max_length: int
+    lengths: dict[str, dict[str, float]]
+    truncated: dict[str, int]
+    dropped: dict[str, int]
+    content_hash: str
+
+    def is_whole(self) -> bool:
+        """Whether splits, classes, columns and vocabulary are all there and agree."""
+        described = self.sizes.keys() == self.lengths.keys() == self.truncated.keys()
+        expected = [str(percentile) for percentile in PERCENTILES]
+        measured = all(list(lengths) == expected for lengths in self.lengths.values())
+        counts = [*self.truncated.values(), *self.dropped.values()]
+        padded = _are_counts([self.pad_token_id]) and self.pad_token_id < self.vocabulary_size
+        columns = isinstance(self.text_columns, list) and len(self.text_columns) in (1, 2)
+        positive = _are_counts([self.vocabulary_size, self.max_length], least=1)
+        typed = isinstance(self.token_types, bool)
+        whole = described and measured and padded and columns and positive and typed
+        return whole and _is_split(self) and _are_counts(counts)
+
+
+Meta = ImageMeta | TextMeta
+METAS: Mapping[str, type[ImageMeta] | type[TextMeta]] = {"image": ImageMeta, "text": TextMeta}
 
 
 def read_meta(folder: Path) -> Meta:
@@ -58,10 +130,13 @@ def read_meta(folder: Path) -> Meta:
             f"{path}: schema version {version}, this code reads {SCHEMA_VERSION}; "
             "run `python cli.py prepare` again"
         )
-    names = {field.name for field in fields(Meta)}
+    kind = values.get("kind", "image")
+    if kind not in tuple(METAS):
+        raise damaged(path, f"kind {kind!r:.40} is none of {', '.join(METAS)}")
+    names = {field.name for field in fields(METAS[kind])}
     if values.keys() != names:
         raise damaged(path, f"lacking or not known: {', '.join(sorted(values.keys() ^ names))}")
-    meta = Meta(**values)
+    meta = METAS[kind](**values)
     if not _is_whole(meta):
         raise damaged(path, "its fields contradict each other")
     return meta
@@ -73,18 +148,22 @@ def damaged(path: Path, reason: str) -> ArtifactError:
 
 
 def _is_whole(meta: Meta) -> bool:
-    """Whether splits, classes, shape and channels are all there and agree."""
+    """Whether all is there and agrees; fields of any type are taken."""
     try:
-        height, width, channels = meta.image_shape
-        known = meta.sizes.keys() <= set(SPLITS)
-        numbers = [height, width, channels, *(meta.sizes[name] for name in ("train", "test"))]
-        numbers += meta.sizes.values()
-        usable = all(map(math.isfinite, (*meta.mean, *meta.std))) and min(meta.std) > 0
+        return meta.is_whole()
     except (TypeError, ValueError, KeyError, AttributeError):
         return False
-    positive = all(isinstance(number, int) and number > 0 for number in numbers)
+
+
+def _is_split(meta: Meta) -> bool:
+    """Whether there are examples to train on and to test with, of two classes at least."""
+    known = {"train", "test"} <= meta.sizes.keys() <= set(SPLITS)
     named = isinstance(meta.classes, list) and len(meta.classes) > 1
-    return known and positive and named and usable and len(meta.mean) == len(meta.std) == channels
+    return known and named and _are_counts([*meta.sizes.values()], least=1)
+
+
+def _are_counts(values: Sequence[Any], least: int = 0) -> bool:
+    return all(isinstance(value, int) and value >= least for value in values)
 
 
 def write_meta(folder: Path, meta: Meta) -> None:

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from crest.data.augment import Augmentation, normalise
-from crest.data.files import SCHEMA_VERSION, Meta, read_meta, write_meta
+from crest.data.files import SCHEMA_VERSION, ImageMeta, read_meta, write_meta
 from crest.data.prepared import load
 from crest.errors import ArtifactError
 
 CPU = torch.device("cpu")
 
-META = Meta(
+META = ImageMeta(
     schema_version=SCHEMA_VERSION,
     kind="image",
     dataset="made",

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from crest import artifacts
-from crest.data.files import SCHEMA_VERSION, Meta, write_meta
+from crest.data.files import SCHEMA_VERSION, ImageMeta, write_meta
 from stages.paths import Paths
 
 EXAMPLES = 40
@@ -48,7 +48,7 @@ def write_prepared(folder: Path, channels: int = 1) -> None:
         images = generator.integers(0, 256, shape, dtype=np.uint8)
         np.save(folder / f"{split}_images.npy", images)
         np.save(folder / f"{split}_labels.npy", np.arange(count, dtype=np.int64) % len(CLASSES))
-    meta = Meta(
+    meta = ImageMeta(
         schema_version=SCHEMA_VERSION,
         kind="images",
         dataset="made-up",
