@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from crest.config import Parameters, parse
 from crest.data.augment import Augmentation
+from crest.data.files import SCHEMA_VERSION, ImageMeta
 from crest.data.prepared import ImageSplit
 from crest.methods.base import Context
 from crest.models import build
@@ -28,6 +29,22 @@ def image_split(
     images = (noise + 60 * labels[:, None, None, None]).to(torch.uint8)
     mean, std = torch.tensor([0.45]), torch.tensor([0.25])
     return ImageSplit(images, labels, mean, std, CPU, augmentation or Augmentation())
+
+
+def image_meta() -> ImageMeta:
+    """What the images of :func:`image_split` would say of themselves."""
+    return ImageMeta(
+        schema_version=SCHEMA_VERSION,
+        kind="image",
+        dataset="made",
+        source="tests",
+        sizes={"train": 240, "test": 240},
+        classes=[str(number) for number in range(CLASSES)],
+        image_shape=[8, 8, 1],
+        mean=[0.45],
+        std=[0.25],
+        content_hash="0" * 64,
+    )
 
 
 def convnet(seed: int = 0) -> nn.Module:

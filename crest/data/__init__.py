@@ -2,13 +2,15 @@
 
 from dataclasses import replace
 from difflib import get_close_matches
+from typing import Any
 
 from crest.config import PrepareParameters
 from crest.data.cifar import CIFAR10, CIFAR100
 from crest.data.digits import DIGITS
 from crest.data.folder import FOLDER
 from crest.data.parquet import PARQUET, TINY_IMAGENET
-from crest.data.sources import DatasetSpec, Source
+from crest.data.sources import DatasetSpec, Source, refuse
+from crest.data.text import SNLI, TEXT
 from crest.errors import ParameterError
 
 DATASETS = {
@@ -18,6 +20,14 @@ DATASETS = {
     "tinyimagenet": TINY_IMAGENET,
     "parquet": PARQUET,
     "folder": FOLDER,
+    "snli": SNLI,
+    "text": TEXT,
+}
+
+# Parameters that only one kind of data has a use for.
+OWN = {
+    "image": ("image_column", "image_size", "workers"),
+    "text": ("text_columns", "tokenizer"),
 }
 
 
@@ -41,10 +51,13 @@ def find_dataset(params: PrepareParameters) -> DatasetSpec:
         raise ParameterError(f"prepare.source: {name} is bundled and has no source; set it to null")
     if spec.sources is not None and not params.source:
         raise ParameterError(f"prepare.source: {name} needs one: {spec.sources}")
+    for kind, keys in OWN.items():
+        if kind != spec.kind:
+            refuse(params, f"{name} is {spec.kind} data", *keys)
     return spec
 
 
-def open_source(params: PrepareParameters) -> Source:
+def open_source(params: PrepareParameters) -> Source[Any]:
     """Open the data set that the parameters name; nothing but files' descriptions is read yet.
 
     Raises
@@ -55,4 +68,4 @@ def open_source(params: PrepareParameters) -> Source:
         If files are missing, damaged, or laid out in another way.
     """
     spec = find_dataset(params)
-    return replace(spec.open(params), expected=spec.classes)
+    return replace(spec.open(params), expected=spec.classes, kind=spec.kind)

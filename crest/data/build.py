@@ -4,29 +4,43 @@ Arrays are appended to their files rather than mapped into memory: a full disk i
 with a message, where a mapped page that cannot be written ends the process.
 """
 
-import hashlib
 import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from crest.config import PrepareParameters
-from crest.data.files import SCHEMA_VERSION, Meta, open_array, write_meta
+from crest.data.files import SCHEMA_VERSION, ImageMeta, Meta, open_array, write_meta
 from crest.data.images import ImageDecoder
-from crest.data.labels import Encoded, encode_labels, hold_out
+from crest.data.labels import Encoded, encode_labels
 from crest.data.sources import Pixels, Reader, Source
+from crest.data.splits import (
+    BLOCK_BYTES,
+    Advance,
+    Rows,
+    content_hash,
+    split_rows,
+    write_labels,
+)
+from crest.data.tokens import build_text
 
-BLOCK_BYTES = 2**24
 
-Rows = NDArray[np.bool_]
-Advance = Callable[[int], None]
+def build(source: Source[Any], params: PrepareParameters, folder: Path, advance: Advance) -> Meta:
+    """Write everything of ``data/prepared`` into an empty folder, as its kind of data is written.
+
+    Parameters, and what is raised: see :func:`build_images` and
+    :func:`crest.data.tokens.build_text`.
+    """
+    return BUILDERS[source.kind](source, params, folder, advance)
 
 
-def build(source: Source, params: PrepareParameters, folder: Path, advance: Advance) -> Meta:
+def build_images(
+    source: Source[Reader], params: PrepareParameters, folder: Path, advance: Advance
+) -> ImageMeta:
     """Write everything of ``data/prepared`` into an empty folder.
 
     The result depends on the source and the parameters, not on the number of workers.
@@ -44,14 +58,12 @@ def build(source: Source, params: PrepareParameters, folder: Path, advance: Adva
         If the classes or the validation share do not fit the data.
     """
     labels = encode_labels(source, params.classes)
-    held = hold_out(labels.train, params.validation, params.seed)
-    train = {"train": ~held, "validation": held} if held.any() else {"train": ~held}
-    test = {"test": np.ones(len(labels.test), dtype=bool)}
+    train, test = split_rows(labels, params)
     with ImageDecoder(source.train, params.image_size, params.workers) as decoder:
         _write_images(source.train, decoder, train, folder, advance)
         done = len(source.train)
         _write_images(source.test, decoder, test, folder, lambda count: advance(done + count))
-    sizes = _write_labels(labels, train | test, folder)
+    sizes = write_labels(labels, train | test, folder)
     meta = _describe(params, labels, sizes, decoder.shape, folder)
     write_meta(folder, meta)
     return meta
@@ -83,17 +95,6 @@ def channel_statistics(images: Pixels) -> tuple[list[float], list[float]]:
     mean = share @ values
     std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
     return mean.tolist(), np.where(std > 0, std, 1.0).tolist()
-
-
-def content_hash(folder: Path) -> str:
-    """SHA-256 over the names and contents of all arrays of a folder, in the order of the names."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.npy")):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                digest.update(block)
-    return digest.hexdigest()
 
 
 class ArrayFile:
@@ -147,23 +148,15 @@ def _write_images(
                 start = end
 
 
-def _write_labels(labels: Encoded, parts: Mapping[str, Rows], folder: Path) -> dict[str, int]:
-    """Write SPLIT_labels.npy for each part; returns their sizes."""
-    for name, rows in parts.items():
-        split = labels.test if name == "test" else labels.train
-        np.save(folder / f"{name}_labels.npy", split[rows])
-    return {name: int(rows.sum()) for name, rows in parts.items()}
-
-
 def _describe(
     params: PrepareParameters,
     labels: Encoded,
     sizes: dict[str, int],
     shape: tuple[int, ...],
     folder: Path,
-) -> Meta:
+) -> ImageMeta:
     mean, std = channel_statistics(open_array(folder, "train", "images"))
-    return Meta(
+    return ImageMeta(
         schema_version=SCHEMA_VERSION,
         kind="image",
         dataset=params.dataset,
@@ -175,3 +168,7 @@ def _describe(
         std=std,
         content_hash=content_hash(folder),
     )
+
+
+Builder = Callable[[Source[Any], PrepareParameters, Path, Advance], Meta]
+BUILDERS: Mapping[str, Builder] = MappingProxyType({"image": build_images, "text": build_text})

@@ -12,7 +12,7 @@ import numpy as np
 from crest.config import PrepareParameters
 from crest.data.arrays import ArrayReader
 from crest.data.parquet import ParquetLayout, open_parquet
-from crest.data.sources import DatasetSpec, Source, local_folder, refuse
+from crest.data.sources import DatasetSpec, Reader, Source, local_folder, refuse
 from crest.errors import DataError
 
 DOWNLOADS = Path("~/.cache/crest")
@@ -26,7 +26,7 @@ class Cifar:
     layout: ParquetLayout
 
 
-def open_cifar(params: PrepareParameters, cifar: Cifar) -> Source:
+def open_cifar(params: PrepareParameters, cifar: Cifar) -> Source[Reader]:
     """Open Parquet files, or for the source 'torchvision' or 'torchvision:FOLDER' the archive.
 
     Raises
@@ -44,7 +44,7 @@ def open_cifar(params: PrepareParameters, cifar: Cifar) -> Source:
     return _open_archive(cifar.torchvision, DOWNLOADS.expanduser(), download=True)
 
 
-def _open_archive(name: str, folder: Path, download: bool) -> Source:
+def _open_archive(name: str, folder: Path, download: bool) -> Source[Reader]:
     from torchvision import datasets
     from torchvision.datasets.utils import check_integrity, extract_archive
 
@@ -59,7 +59,7 @@ def _open_archive(name: str, folder: Path, download: bool) -> Source:
         return _load(kind, Path(unpacked), download=False)
 
 
-def _load(kind: Any, folder: Path, download: bool) -> Source:
+def _load(kind: Any, folder: Path, download: bool) -> Source[Reader]:
     """Read both splits. torchvision unpickles only files whose MD5 is the official one."""
     with warnings.catch_warnings():
         # The archives were pickled with an old NumPy, whose data types today's warns about.

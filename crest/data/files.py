@@ -1,7 +1,8 @@
 """Prepared data on disk: one layout for every source. Nothing here takes the time to import torch.
 
 A folder holds ``meta.json``, the :data:`Meta` of the data, and for each split (``train``,
-``validation``, ``test``; validation may be absent) ``SPLIT_labels.npy`` (int64, N) and the examples:
+``validation``, ``test``; validation may be absent) ``SPLIT_labels.npy`` (int64, N) and the
+examples:
 
 images
     ``SPLIT_images.npy`` (uint8, N×H×W×C).
@@ -72,7 +73,7 @@ class TextMeta:
     dropped
         For train and test of the source, the rows left out for having no label.
     content_hash
-        SHA-256 over all arrays and texts in the order of their names.
+        SHA-256 over all arrays in the order of their names.
     """
 
     schema_version: int
@@ -100,7 +101,9 @@ class TextMeta:
         measured = all(list(lengths) == expected for lengths in self.lengths.values())
         counts = [*self.truncated.values(), *self.dropped.values()]
         padded = _are_counts([self.pad_token_id]) and self.pad_token_id < self.vocabulary_size
-        columns = isinstance(self.text_columns, list) and len(self.text_columns) in (1, 2)
+        columns = len(self.text_columns) in (1, 2) and all(
+            isinstance(column, str) for column in self.text_columns
+        )
         positive = _are_counts([self.vocabulary_size, self.max_length], least=1)
         typed = isinstance(self.token_types, bool)
         whole = described and measured and padded and columns and positive and typed

@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from crest.config import PrepareParameters
-from crest.data.sources import DatasetSpec, Example, Source, local_folder, refuse, some
+from crest.data.sources import DatasetSpec, Example, Reader, Source, local_folder, refuse, some
 from crest.errors import DataError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -42,7 +42,7 @@ class FolderReader:
         return str(self.files[row])
 
 
-def open_folder(params: PrepareParameters) -> Source:
+def open_folder(params: PrepareParameters) -> Source[Reader]:
     """Open SOURCE/train and SOURCE/test, or the splits that the parameters name.
 
     Raises

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from crest.data.sources import Labels, Reader, Source, some
+from crest.data.sources import Labelled, Labels, Source, some
 from crest.errors import DataError, ParameterError
 
 
@@ -20,7 +20,7 @@ class Encoded:
     classes: list[str]
 
 
-def encode_labels(source: Source, chosen: int | None = None) -> Encoded:
+def encode_labels(source: Source[Any], chosen: int | None = None) -> Encoded:
     """Number the classes of a source.
 
     Integer labels are class numbers already; strings are numbered in the order of the class names,
@@ -58,7 +58,7 @@ def encode_labels(source: Source, chosen: int | None = None) -> Encoded:
     return encoded
 
 
-def read_labels(reader: Reader, split: str) -> pl.Series:
+def read_labels(reader: Labelled, split: str) -> pl.Series:
     """Read labels that are all there, as integers or strings."""
     if len(reader) == 0:
         raise DataError(f"the {split} split is empty; it needs at least one example")
@@ -115,7 +115,7 @@ def hold_out(labels: Labels, share: float, seed: int) -> NDArray[np.bool_]:
     return held
 
 
-def _known_names(source: Source) -> list[str] | None:
+def _known_names(source: Source[Any]) -> list[str] | None:
     """Class names of the source, else of the data set; they must agree on how many there are."""
     names, known = source.class_names, source.expected
     count = known if isinstance(known, int) else len(known or ())
@@ -139,7 +139,7 @@ def _choose(names: list[str] | None, chosen: int | None) -> list[str] | None:
     return names[:chosen]
 
 
-def _found(reader: Reader, labels: pl.Series, chosen: int | None) -> list[str]:
+def _found(reader: Labelled, labels: pl.Series, chosen: int | None) -> list[str]:
     """Classes of a source that does not name them."""
     if labels.dtype == pl.String:
         found: list[str] = labels.unique().sort().to_list()
@@ -163,7 +163,7 @@ def _found(reader: Reader, labels: pl.Series, chosen: int | None) -> list[str]:
     return _numbers(len(numbers))
 
 
-def _encode(reader: Reader, labels: pl.Series, classes: list[str]) -> Labels:
+def _encode(reader: Labelled, labels: pl.Series, classes: list[str]) -> Labels:
     if labels.dtype == pl.String:
         known = f"the classes: {some(classes)}"
         _reject(reader, ~labels.is_in(classes), f"the label is none of {known}; correct it")
@@ -178,7 +178,7 @@ def _encode(reader: Reader, labels: pl.Series, classes: list[str]) -> Labels:
     return labels.cast(pl.Int64).to_numpy()
 
 
-def _require_all(reader: Reader, encoded: Encoded) -> None:
+def _require_all(reader: Labelled, encoded: Encoded) -> None:
     counts = np.bincount(encoded.train, minlength=len(encoded.classes))
     missing = [encoded.classes[number] for number in np.flatnonzero(counts == 0)]
     if missing:
@@ -188,7 +188,7 @@ def _require_all(reader: Reader, encoded: Encoded) -> None:
         )
 
 
-def _reject(reader: Reader, wrong: pl.Series, message: str) -> None:
+def _reject(reader: Labelled, wrong: pl.Series, message: str) -> None:
     """Raise for the first row that is wrong, if any."""
     rows = wrong.arg_true()
     if len(rows):

@@ -7,7 +7,7 @@ a field ``bytes``, or plain binary. Files are read a slice of rows at a time.
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,10 +16,11 @@ from typing import NoReturn
 import polars as pl
 
 from crest.config import PrepareParameters
-from crest.data.sources import DatasetSpec, Example, Source, local_folder, some
+from crest.data.sources import DatasetSpec, Example, Reader, Source, local_folder, some
 from crest.errors import DataError, ParameterError
 
 REMOTE = "hf://"
+PARQUET_SUFFIX = "parquet"
 ADDRESS = re.compile(r"hf://datasets/[^/\s]+/[^/\s]+(/[^/\s]+)*/?")
 SPLIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 FOLDERS = ("", "data/", "*/")
@@ -54,7 +55,7 @@ class ParquetReader:
     def labels(self) -> pl.Series:
         """Read the label column."""
         frames = [
-            collect(scan(file).select(_plain(file, self.label_column)), file) for file in self.files
+            collect(scan(file).select(plain(file, self.label_column)), file) for file in self.files
         ]
         return pl.concat(frames, how="vertical_relaxed")[self.label_column]
 
@@ -84,7 +85,9 @@ class ParquetReader:
         return f"{self.files[file]}, column '{column}', row {row} (counted from 0)"
 
 
-def open_parquet(params: PrepareParameters, layout: ParquetLayout = ParquetLayout()) -> Source:
+def open_parquet(
+    params: PrepareParameters, layout: ParquetLayout = ParquetLayout()
+) -> Source[Reader]:
     """Open the splits that the parameters name, or that the layout does where they are null.
 
     Raises
@@ -110,12 +113,12 @@ def open_parquet(params: PrepareParameters, layout: ParquetLayout = ParquetLayou
 
     train = split(params.train_split or layout.train_split, "train_split")
     test = split(params.test_split or layout.test_split, "test_split")
-    return Source(train, test, class_names(_metadata(train.files[0]), label))
+    return Source(train, test, class_names(metadata_of(train.files[0]), label))
 
 
-def patterns(split: str) -> tuple[str, ...]:
+def patterns(split: str, suffix: str = PARQUET_SUFFIX) -> tuple[str, ...]:
     """Where the files of a split may lie within a folder; the first that matches counts."""
-    names = (f"{split}-*.parquet", f"{split}.parquet")
+    names = (f"{split}-*.{suffix}", f"{split}.{suffix}")
     return tuple(folder + name for folder in FOLDERS for name in names)
 
 
@@ -129,8 +132,18 @@ def addresses(source: str, split: str) -> tuple[str, ...]:
     return tuple(f"{source.rstrip('/')}/{folder}{split}-*.parquet" for folder in FOLDERS)
 
 
-def find_files(source: str, split: str, key: str) -> tuple[str, ...]:
-    """List the files of a split in the order of their names; ``key`` is the parameter naming it."""
+def find_files(
+    source: str, split: str, key: str, suffixes: Sequence[str] = (PARQUET_SUFFIX,)
+) -> tuple[str, ...]:
+    """List the files of a split in the order of their names.
+
+    Parameters
+    ----------
+    key
+        The parameter that names the split, for messages.
+    suffixes
+        Of the formats that it may be in; on the hub it is in Parquet.
+    """
     if not SPLIT_NAME.fullmatch(split):
         raise ParameterError(f"{key}: {split!r} cannot be the name of a split's files")
     if source.startswith(REMOTE):
@@ -138,13 +151,34 @@ def find_files(source: str, split: str, key: str) -> tuple[str, ...]:
         there = "an address that holds Parquet files is needed"
     else:
         root = local_folder(source)
-        found = next(filter(None, (_list_local(root, pattern) for pattern in patterns(split))), [])
-        others = [name for at in ("", "*/") for name in _list_local(root, at + "*.parquet", True)]
-        there = f"Parquet files there: {some(others)}"
+        found = _find_local(root, split, suffixes)
+        others = [
+            name
+            for suffix in suffixes
+            for at in ("", "*/")
+            for name in _list_local(root, f"{at}*.{suffix}", True)
+        ]
+        kind = "Parquet files" if len(suffixes) == 1 else "files of these formats"
+        there = f"{kind} there: {some(others)}"
     if not found:
-        raise DataError(f"{source}: no {split}-*.parquet or {split}.parquet; {there}; set {key}")
+        names = [f"{split}-*.{suffixes[0]}", *(f"{split}.{suffix}" for suffix in suffixes)]
+        raise DataError(f"{source}: no {' or '.join(names)}; {there}; set {key}")
     check_complete(found, source)
     return tuple(found)
+
+
+def _find_local(root: Path, split: str, suffixes: Sequence[str]) -> list[str]:
+    """List the files of a split in the one format that it is in."""
+    formats = [
+        next(filter(None, (_list_local(root, at) for at in patterns(split, suffix))), [])
+        for suffix in suffixes
+    ]
+    found = [files for files in formats if files]
+    if len(found) > 1:
+        raise DataError(
+            f"{root}: {split} in several formats ({some([files[0] for files in found])}); keep one"
+        )
+    return found[0] if found else []
 
 
 def check_complete(files: Sequence[str], source: str) -> None:
@@ -202,14 +236,15 @@ def _unreadable(where: str, error: BaseException) -> NoReturn:
     raise DataError(f"{where}: not a whole Parquet file ({reason}); get it again") from None
 
 
-def _schema(file: str) -> pl.Schema:
+def _schema(file: str, opened: Callable[[str], pl.LazyFrame] = scan) -> pl.Schema:
     try:
-        return scan(file).collect_schema()
+        return opened(file).collect_schema()
     except UNREADABLE as error:
         _unreadable(file, error)
 
 
-def _metadata(file: str) -> Mapping[str, str]:
+def metadata_of(file: str) -> Mapping[str, str]:
+    """Read the text pairs in a file's footer."""
     try:
         return pl.read_parquet_metadata(file)
     except UNREADABLE as error:
@@ -242,10 +277,10 @@ def _image(file: str, column: str) -> pl.Expr:
     return expression.struct.field("bytes") if is_struct else expression
 
 
-def _plain(file: str, column: str) -> pl.Expr:
+def plain(file: str, column: str, opened: Callable[[str], pl.LazyFrame] = scan) -> pl.Expr:
     """Read a column of categories as strings: their numbers differ from file to file."""
     expression = pl.col(column)
-    is_category = isinstance(_schema(file)[column], pl.Categorical | pl.Enum)
+    is_category = isinstance(_schema(file, opened)[column], pl.Categorical | pl.Enum)
     return expression.cast(pl.String) if is_category else expression
 
 

@@ -12,23 +12,28 @@ import torch
 from torch import Tensor
 
 from crest.data.augment import Augmentation, crop_and_flip, normalise
-from crest.data.files import Meta, damaged, open_array, read_meta
+from crest.data.files import ImageMeta, Meta, TextMeta, damaged, open_array, read_meta
+from crest.data.ragged import check_labels, fits, open_split
+from crest.errors import ParameterError
 
 NO_AUGMENTATION = Augmentation()
+
+Inputs = Tensor | dict[str, Tensor]
 
 
 class Split(Protocol):
     """Examples that can be gathered as model inputs; all a method or the loop asks of data."""
 
     labels: Tensor
+    lengths: Tensor | None  # what an example costs, such as its tokens; None where all cost alike
 
     def __len__(self) -> int: ...
 
-    def inputs(self, indices: Tensor) -> Tensor:
+    def inputs(self, indices: Tensor) -> Inputs:
         """Model inputs of the examples at ``indices``, on the device, without augmentation."""
         ...
 
-    def augmented(self, indices: Tensor, generator: torch.Generator) -> Tensor:
+    def augmented(self, indices: Tensor, generator: torch.Generator) -> Inputs:
         """Model inputs as training takes them, augmentation drawn from ``generator``."""
         ...
 
@@ -54,6 +59,7 @@ class ImageSplit:
         augmentation: Augmentation,
     ) -> None:
         self.labels = labels
+        self.lengths: Tensor | None = None
         self._images = images
         self._mean = mean.to(device)
         self._std = std.to(device)
@@ -82,9 +88,9 @@ class Prepared:
     """Everything ``data/prepared`` holds, ready for training."""
 
     meta: Meta
-    train: ImageSplit
-    validation: ImageSplit | None
-    test: ImageSplit
+    train: Split
+    validation: Split | None
+    test: Split
 
 
 def load(
@@ -92,43 +98,47 @@ def load(
 ) -> Prepared:
     """Open prepared data.
 
-    Images stay mapped on the CPU; on another device they are copied there once, as uint8, when
-    they take less than half of its free memory.
+    Examples stay mapped on the CPU; on another device they are copied there once, as they are on
+    disk, when they take less than half of its free memory.
 
     Raises
     ------
     ArtifactError
         If a file is absent, damaged, or disagrees with meta.json.
+    ParameterError
+        If text is to be augmented.
     """
     meta = read_meta(folder)
-    mean, std = torch.tensor(meta.mean), torch.tensor(meta.std)
 
-    def split(name: str) -> ImageSplit:
-        images = torch.from_numpy(open_array(folder, name, "images"))
-        labels = torch.from_numpy(np.array(open_array(folder, name, "labels")))
-        _agree(folder, name, meta, images, labels)
-        if _fits(images, device):
-            images = images.to(device)
-        return ImageSplit(images, labels, mean, std, device, augmentation)
+    def split(name: str) -> Split:
+        if isinstance(meta, ImageMeta):
+            return _open_images(folder, name, meta, device, augmentation)
+        return open_split(folder, name, meta, device)
 
+    if isinstance(meta, TextMeta) and augmentation != NO_AUGMENTATION:
+        raise ParameterError(
+            "train.augment_crop, train.augment_flip: the prepared data are text; set them to 0 and "
+            "false"
+        )
     validation = split("validation") if meta.sizes.get("validation") else None
     return Prepared(meta, split("train"), validation, split("test"))
 
 
-def _agree(folder: Path, name: str, meta: Meta, images: Tensor, labels: Tensor) -> None:
+def _open_images(
+    folder: Path, name: str, meta: ImageMeta, device: torch.device, augmentation: Augmentation
+) -> ImageSplit:
+    images = torch.from_numpy(open_array(folder, name, "images"))
+    labels = torch.from_numpy(np.array(open_array(folder, name, "labels")))
+    _agree(folder, name, meta, images, labels)
+    if fits(images, device):
+        images = images.to(device)
+    mean, std = torch.tensor(meta.mean), torch.tensor(meta.std)
+    return ImageSplit(images, labels, mean, std, device, augmentation)
+
+
+def _agree(folder: Path, name: str, meta: ImageMeta, images: Tensor, labels: Tensor) -> None:
     expected = [meta.sizes[name], *meta.image_shape]
     if list(images.shape) != expected or images.dtype != torch.uint8:
         found = f"{images.dtype} {list(images.shape)}, meta.json says {expected} of uint8"
         raise damaged(folder / f"{name}_images.npy", found)
-    if list(labels.shape) != expected[:1] or labels.dtype != torch.int64:
-        found = f"{labels.dtype} {list(labels.shape)}, meta.json says {expected[:1]} of int64"
-        raise damaged(folder / f"{name}_labels.npy", found)
-    if labels.min() < 0 or labels.max() >= len(meta.classes):
-        raise damaged(folder / f"{name}_labels.npy", f"labels outside {len(meta.classes)} classes")
-
-
-def _fits(images: Tensor, device: torch.device) -> bool:
-    if device.type != "cuda":
-        return False
-    free, _ = torch.cuda.mem_get_info(device)
-    return images.nbytes < free / 2
+    check_labels(folder, name, labels, meta.sizes[name], len(meta.classes))

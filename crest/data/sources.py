@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import polars as pl
@@ -19,8 +19,8 @@ Labels = NDArray[np.int64]
 Example = bytes | Pixels | None
 
 
-class Reader(Protocol):
-    """One split of a source: all labels at once, the examples in batches of consecutive rows."""
+class Labelled(Protocol):
+    """The labels of one split of a source."""
 
     def __len__(self) -> int: ...
 
@@ -28,12 +28,16 @@ class Reader(Protocol):
         """Return the label of every row as the source has it: integers or strings."""
         ...
 
-    def examples(self) -> Iterator[Sequence[Example]]:
-        """Yield all rows in order, a batch at a time; never holds more than one batch."""
-        ...
-
     def label_at(self, row: int) -> str:
         """Name the place of a label, for messages."""
+        ...
+
+
+class Reader(Labelled, Protocol):
+    """One split of images: all labels at once, the examples in batches of consecutive rows."""
+
+    def examples(self) -> Iterator[Sequence[Example]]:
+        """Yield all rows in order, a batch at a time; never holds more than one batch."""
         ...
 
     def example_at(self, row: int) -> str:
@@ -41,22 +45,30 @@ class Reader(Protocol):
         ...
 
 
+Split = TypeVar("Split", bound=Labelled, covariant=True)
+
+
 @dataclass(frozen=True)
-class Source:
+class Source(Generic[Split]):
     """The opened splits of a data set.
 
     Parameters
     ----------
+    train, test
+        Readers of what the data set's kind of examples is.
     class_names
         What the source itself calls the classes, in the order of their numbers, if it does.
     expected
         What the data set's :class:`DatasetSpec` says of its classes.
+    kind
+        What it says an example is.
     """
 
-    train: Reader
-    test: Reader
+    train: Split
+    test: Split
     class_names: tuple[str, ...] | None = None
     expected: tuple[str, ...] | int | None = None
+    kind: str = "image"
 
 
 @dataclass(frozen=True)
@@ -72,10 +84,10 @@ class DatasetSpec:
     classes
         The classes' names in the order of their numbers, or just how many; None if unknown.
     kind
-        What an example is. Only images so far; text would be another kind, with its own writer.
+        What an example is, ``image`` or ``text``: each is prepared in its own way.
     """
 
-    open: Callable[[PrepareParameters], Source]
+    open: Callable[[PrepareParameters], Source[Any]]
     sources: str | None = None
     classes: tuple[str, ...] | int | None = None
     kind: str = "image"

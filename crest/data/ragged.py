@@ -1,0 +1,128 @@
+"""Prepared text: token numbers mapped into memory, padded to the longest of a batch."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from crest.data.files import TextMeta, damaged, open_array
+
+
+class TextSplit:
+    """A split of texts, mapped on the CPU or held on the device.
+
+    Parameters
+    ----------
+    tokens
+        int32, the token numbers of all examples one after another.
+    offsets
+        int64, N+1: where each example begins, and the end.
+    seconds
+        int32, N: where in the example the second text begins.
+    labels
+        int64, N, on the CPU.
+    """
+
+    def __init__(
+        self,
+        tokens: Tensor,
+        offsets: Tensor,
+        seconds: Tensor,
+        labels: Tensor,
+        pad_token: int,
+        token_types: bool,
+        device: torch.device,
+    ) -> None:
+        self.labels = labels
+        self.lengths: Tensor | None = offsets.diff()
+        self._tokens = tokens
+        self._offsets = offsets.to(tokens.device)
+        self._seconds = seconds.to(tokens.device)
+        self._pad_token = pad_token
+        self._token_types = token_types
+        self._device = device
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def inputs(self, indices: Tensor) -> dict[str, Tensor]:
+        """int64, k×longest: ``input_ids``, ``attention_mask``, and ``token_type_ids`` if known."""
+        indices = indices.to(self._tokens.device)
+        starts = self._offsets[indices, None]
+        lengths = self._offsets[indices + 1, None] - starts
+        place = torch.arange(int(lengths.max()), device=self._tokens.device)
+        filled = place < lengths
+        tokens = self._tokens[torch.where(filled, starts + place, 0)].long()
+        inputs = {
+            "input_ids": torch.where(filled, tokens, self._pad_token),
+            "attention_mask": filled.long(),
+        }
+        if self._token_types:
+            second = place >= self._seconds[indices, None]
+            inputs["token_type_ids"] = (filled & second).long()
+        return {name: value.to(self._device, non_blocking=True) for name, value in inputs.items()}
+
+    def augmented(self, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        """As :meth:`inputs`: text is trained on as it is."""
+        return self.inputs(indices)
+
+
+def open_split(folder: Path, name: str, meta: TextMeta, device: torch.device) -> TextSplit:
+    """Open a split of prepared text.
+
+    Raises
+    ------
+    ArtifactError
+        If a file is absent, damaged, or disagrees with meta.json.
+    """
+    arrays = {
+        part: torch.from_numpy(open_array(folder, name, part))
+        for part in ("tokens", "offsets", "seconds", "labels")
+    }
+    _agree(folder, name, meta, arrays)
+    tokens = arrays["tokens"]
+    if fits(tokens, device):
+        tokens = tokens.to(device)
+    offsets, seconds, labels = (arrays[part].clone() for part in ("offsets", "seconds", "labels"))
+    return TextSplit(tokens, offsets, seconds, labels, meta.pad_token_id, meta.token_types, device)
+
+
+def fits(values: Tensor, device: torch.device) -> bool:
+    """Whether an array takes less than half of the free memory of a device that is not the CPU."""
+    if device.type != "cuda":
+        return False
+    free, _ = torch.cuda.mem_get_info(device)
+    return values.nbytes < free / 2
+
+
+def check_labels(folder: Path, name: str, labels: Tensor, size: int, classes: int) -> None:
+    """Refuse labels that are not int64, one an example, of the classes."""
+    path = folder / f"{name}_labels.npy"
+    if list(labels.shape) != [size] or labels.dtype != torch.int64:
+        found = f"{labels.dtype} {list(labels.shape)}, meta.json says {[size]} of int64"
+        raise damaged(path, found)
+    if labels.min() < 0 or labels.max() >= classes:
+        raise damaged(path, f"labels outside {classes} classes")
+
+
+def _agree(folder: Path, name: str, meta: TextMeta, arrays: dict[str, Tensor]) -> None:
+    size = meta.sizes[name]
+    check_labels(folder, name, arrays["labels"], size, len(meta.classes))
+    tokens, offsets, seconds = (arrays[part] for part in ("tokens", "offsets", "seconds"))
+    expected = {"tokens": torch.int32, "offsets": torch.int64, "seconds": torch.int32}
+    shapes = {"tokens": [tokens.numel()], "offsets": [size + 1], "seconds": [size]}
+    for part, dtype in expected.items():
+        found = arrays[part]
+        if found.dtype != dtype or list(found.shape) != shapes[part]:
+            raise damaged(
+                folder / f"{name}_{part}.npy",
+                f"{found.dtype} {list(found.shape)}, meta.json says {shapes[part]} of {dtype}",
+            )
+    lengths = offsets.diff()
+    ends = (int(offsets[0]), int(offsets[-1])) == (0, len(tokens))
+    if not ends or lengths.min() < 1 or lengths.max() > meta.max_length:
+        raise damaged(folder / f"{name}_offsets.npy", "not where examples begin")
+    if seconds.min() < 0 or bool((seconds > lengths).any()):
+        raise damaged(folder / f"{name}_seconds.npy", "places outside their examples")
+    if tokens.min() < 0 or tokens.max() >= meta.vocabulary_size:
+        raise damaged(folder / f"{name}_tokens.npy", f"tokens outside {meta.vocabulary_size}")

@@ -1,0 +1,218 @@
+"""Texts and labels in Parquet, CSV or JSON lines: one or two text columns and a label column.
+
+Parquet is laid out and read as in :mod:`crest.data.parquet`, a slice of rows at a time; CSV
+(``SPLIT.csv``, ``SPLIT-*.csv``) and JSON lines (``.jsonl``, ``.ndjson``) are read a file at a time.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from crest.config import PrepareParameters
+from crest.data.parquet import (
+    UNREADABLE,
+    class_names,
+    find_files,
+    metadata_of,
+    plain,
+    scan,
+    slice_rows,
+)
+from crest.data.sources import DatasetSpec, Source, some
+from crest.errors import DataError
+
+# What may be called a file of lines, and how polars opens it.
+LINES: Mapping[str, Callable[..., pl.LazyFrame]] = {
+    "csv": pl.scan_csv,
+    "jsonl": pl.scan_ndjson,
+    "ndjson": pl.scan_ndjson,
+}
+SUFFIXES = ("parquet", *LINES)
+WHOLE_NUMBER = r"^[+-]?\d+$"
+
+
+@dataclass(frozen=True)
+class TextLayout:
+    """What a data set calls its columns, and which label stands for none."""
+
+    text_columns: tuple[str, ...] = ("text",)
+    label_column: str = "label"
+    unlabelled: int | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TextReader:
+    """A split of texts; ``rows`` are those of its files that have a label, counted through."""
+
+    files: tuple[str, ...]
+    sizes: tuple[int, ...]
+    text_columns: tuple[str, ...]
+    label_column: str
+    rows: NDArray[np.int64]
+    values: pl.Series
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def dropped(self) -> int:
+        """Rows left out because they have no label."""
+        return sum(self.sizes) - len(self.rows)
+
+    def labels(self) -> pl.Series:
+        """Labels of the rows."""
+        return self.values
+
+    def texts(self) -> Iterator[pl.DataFrame]:
+        """Yield the text columns of the rows as strings, in order, a batch at a time."""
+        starts = np.cumsum([0, *self.sizes])
+        place = 0
+        for file, (first, last) in zip(self.files, pairwise(starts), strict=True):
+            for start, frame in self._slices(file, int(last - first)):
+                end = first + start + len(frame)
+                taken = self.rows[place : np.searchsorted(self.rows, end)] - first - start
+                if len(taken):
+                    yield self._checked(frame[taken], place)
+                place += len(taken)
+
+    def label_at(self, row: int) -> str:
+        """File, column and row within the file."""
+        return self._at(self.label_column, row)
+
+    def _slices(self, file: str, size: int) -> Iterator[tuple[int, pl.DataFrame]]:
+        columns = [plain(file, column, _open) for column in self.text_columns]
+        rows = slice_rows(file, size) if _suffix(file) == "parquet" else size
+        for start in range(0, size, rows):
+            frame = _open(file).slice(start, rows).select(columns)
+            yield start, _collect(frame, f"{file}, near row {start} (counted from 0)")
+
+    def _checked(self, frame: pl.DataFrame, place: int) -> pl.DataFrame:
+        for column in self.text_columns:
+            missing = frame[column].is_null().arg_true()
+            if len(missing):
+                where = self._at(column, place + int(missing[0]))
+                raise DataError(f"{where}: there is no text; write one or remove the row")
+        return frame
+
+    def _at(self, column: str, row: int) -> str:
+        source = int(self.rows[row])
+        file = int(np.searchsorted(np.cumsum(self.sizes), source, side="right"))
+        source -= sum(self.sizes[:file])
+        return f"{self.files[file]}, column '{column}', row {source} (counted from 0)"
+
+
+def open_text(params: PrepareParameters, layout: TextLayout = TextLayout()) -> Source[TextReader]:
+    """Open the splits that the parameters name, or that the layout does where they are null.
+
+    Raises
+    ------
+    ParameterError
+        If the source or a split's name cannot be one.
+    DataError
+        If files or columns are missing, damaged or of another type.
+    """
+    texts = params.text_columns or layout.text_columns
+    label = params.label_column or layout.label_column
+
+    def split(name: str, key: str) -> TextReader:
+        files = find_files(str(params.source), name, f"prepare.{key}", SUFFIXES)
+        for file in files:
+            _check_columns(file, texts, label)
+        found = [_read_labels(file, label) for file in files]
+        labels = _joined(files, found)
+        kept = np.arange(len(labels))
+        if layout.unlabelled is not None and labels.dtype.is_integer():
+            kept = kept[(labels != layout.unlabelled).fill_null(True).to_numpy()]
+        if not len(kept):
+            raise DataError(
+                f"{some(files)}: no labelled rows; the split needs at least one; set prepare.{key}"
+            )
+        sizes = tuple(len(labels) for labels in found)
+        return TextReader(files, sizes, texts, label, kept, labels[kept])
+
+    train = split(params.train_split or "train", "train_split")
+    test = split(params.test_split or "test", "test_split")
+    first = train.files[0]
+    named = class_names(metadata_of(first), label) if _suffix(first) == "parquet" else None
+    return Source(train, test, named)
+
+
+def _suffix(file: str) -> str:
+    return file.rpartition(".")[2].lower()
+
+
+def _open(file: str) -> pl.LazyFrame:
+    """Open one file; the types of JSON lines are those of all its rows, CSV has text only."""
+    suffix = _suffix(file)
+    if suffix == "parquet":
+        return scan(file)
+    if suffix == "csv":
+        return pl.scan_csv(file, infer_schema=False, glob=False)
+    return LINES[suffix](file, infer_schema_length=None)
+
+
+def _collect(frame: pl.LazyFrame, where: str) -> pl.DataFrame:
+    try:
+        return frame.collect()
+    except UNREADABLE as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(f"{where}: cannot be read ({reason}); correct the file") from None
+
+
+def _check_columns(file: str, texts: Sequence[str], label: str) -> None:
+    try:
+        schema = _open(file).collect_schema()
+    except UNREADABLE as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(f"{file}: cannot be read ({reason}); correct the file") from None
+    for column, key in (*((text, "text_columns") for text in texts), (label, "label_column")):
+        if column not in schema:
+            raise DataError(
+                f"{file}: no column '{column}'; its columns: {some(list(schema))}; "
+                f"set prepare.{key}"
+            )
+    for column in texts:
+        if not isinstance(schema[column], pl.String | pl.Categorical | pl.Enum):
+            raise DataError(
+                f"{file}: column '{column}' holds {schema[column]}, not texts; "
+                "set prepare.text_columns"
+            )
+
+
+def _read_labels(file: str, column: str) -> pl.Series:
+    """Read the label column of one file; in CSV, whole numbers are numbers."""
+    labels = _collect(_open(file).select(plain(file, column, _open)), file)[column]
+    is_csv = _suffix(file) == "csv"
+    if is_csv and len(labels) and labels.drop_nulls().str.contains(WHOLE_NUMBER).all():
+        return labels.cast(pl.Int64, strict=False)
+    return labels
+
+
+def _joined(files: Sequence[str], found: Sequence[pl.Series]) -> pl.Series:
+    for file, labels in zip(files, found, strict=True):
+        if (labels.dtype == pl.String) != (found[0].dtype == pl.String):
+            raise DataError(
+                f"{file}: labels are {labels.dtype}, those of {files[0]} {found[0].dtype}; "
+                "use one type"
+            )
+    return pl.concat([labels.to_frame() for labels in found], how="vertical_relaxed").to_series()
+
+
+SNLI = DatasetSpec(
+    open=partial(open_text, layout=TextLayout(("premise", "hypothesis"), unlabelled=-1)),
+    sources="a folder of Parquet files, or hf://datasets/stanfordnlp/snli",
+    classes=("entailment", "neutral", "contradiction"),
+    kind="text",
+)
+
+TEXT = DatasetSpec(
+    open=open_text,
+    sources="a folder with train and test as Parquet, CSV or JSON lines, or "
+    "hf://datasets/OWNER/NAME",
+    kind="text",
+)

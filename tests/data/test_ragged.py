@@ -1,0 +1,121 @@
+"""Damaged files of prepared text are refused, with the file's name."""
+
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+import pytest
+import torch
+
+from crest.data.augment import Augmentation
+from crest.data.files import SCHEMA_VERSION, TextMeta, read_meta, write_meta
+from crest.data.prepared import load
+from crest.errors import ArtifactError, ParameterError
+
+CPU = torch.device("cpu")
+LENGTHS = {"0": 1.0, "50": 2.0, "90": 3.0, "99": 3.0, "100": 3.0}
+META = TextMeta(
+    schema_version=SCHEMA_VERSION,
+    kind="text",
+    dataset="made",
+    source="tests",
+    sizes={"train": 3, "test": 3},
+    classes=["no", "yes"],
+    text_columns=["text"],
+    tokenizer="none",
+    vocabulary_size=10,
+    vocabulary_hash="0" * 64,
+    pad_token_id=9,
+    token_types=True,
+    max_length=3,
+    lengths={"train": LENGTHS, "test": LENGTHS},
+    truncated={"train": 0, "test": 0},
+    dropped={"train": 0, "test": 0},
+    content_hash="0" * 64,
+)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for name in ("train", "test"):
+        np.save(tmp_path / f"{name}_tokens.npy", np.array([1, 2, 3, 4, 5, 6], dtype=np.int32))
+        np.save(tmp_path / f"{name}_offsets.npy", np.array([0, 1, 3, 6]))
+        np.save(tmp_path / f"{name}_seconds.npy", np.array([1, 1, 3], dtype=np.int32))
+        np.save(tmp_path / f"{name}_labels.npy", np.array([0, 1, 0]))
+        pl.DataFrame({"text": ["a", "b", "c"]}).write_parquet(tmp_path / f"{name}_texts.parquet")
+    write_meta(tmp_path, META)
+    return tmp_path
+
+
+def test_meta_comes_back(folder):
+    assert read_meta(folder) == META
+
+
+def test_a_batch_is_padded_to_its_longest(folder):
+    split = load(folder, CPU).train
+    found = split.inputs(torch.tensor([2, 0, 1]))
+    assert found["input_ids"].tolist() == [[4, 5, 6], [1, 9, 9], [2, 3, 9]]
+    assert found["attention_mask"].tolist() == [[1, 1, 1], [1, 0, 0], [1, 1, 0]]
+    assert found["token_type_ids"].tolist() == [[0, 0, 0], [0, 0, 0], [0, 1, 0]]
+    assert split.inputs(torch.tensor([0]))["input_ids"].tolist() == [[1]]
+    assert split.lengths.tolist() == [1, 2, 3]
+    assert len(split) == 3
+
+
+@pytest.mark.parametrize(
+    ("part", "values", "expected"),
+    [
+        ("tokens", np.array([1, 2, 3, 4, 5, 10], dtype=np.int32), "tokens outside 10"),
+        ("tokens", np.array([1, 2, 3, 4, 5, -1], dtype=np.int32), "tokens outside 10"),
+        ("tokens", np.array([1, 2, 3, 4, 5, 6]), "of torch.int32"),
+        ("tokens", np.array([1, 2, 3], dtype=np.int32), "not where examples begin"),
+        ("offsets", np.array([0, 3, 1, 6]), "not where examples begin"),
+        ("offsets", np.array([0, 1, 1, 6]), "not where examples begin"),
+        ("offsets", np.array([0, 1, 2, 6]), "not where examples begin"),
+        ("offsets", np.array([0, 3, 6]), r"says \[4\] of torch.int64"),
+        ("seconds", np.array([1, 3, 3], dtype=np.int32), "places outside their examples"),
+        ("seconds", np.array([-1, 1, 3], dtype=np.int32), "places outside their examples"),
+        ("seconds", np.array([1, 1], dtype=np.int32), r"says \[3\] of torch.int32"),
+        ("labels", np.array([0, 1, 2]), "labels outside 2 classes"),
+        ("labels", np.array([0, 1]), r"says \[3\] of int64"),
+    ],
+)
+def test_a_damaged_file_is_named(folder, part, values, expected):
+    np.save(folder / f"train_{part}.npy", values)
+    with pytest.raises(ArtifactError, match=rf"train_\w+\.npy: damaged .*{expected}"):
+        load(folder, CPU)
+
+
+@pytest.mark.parametrize("part", ["tokens", "offsets", "seconds", "labels"])
+def test_a_missing_file_is_named(folder, part):
+    (folder / f"test_{part}.npy").unlink()
+    with pytest.raises(ArtifactError, match=rf"test_{part}\.npy: no such file; run"):
+        load(folder, CPU)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"sizes": {"train": 3}},
+        {"text_columns": []},
+        {"text_columns": ["a", "b", "c"]},
+        {"pad_token_id": 10},
+        {"vocabulary_size": 0},
+        {"token_types": 1},
+        {"max_length": "3"},
+        {"lengths": {"train": LENGTHS}},
+        {"truncated": {"train": -1, "test": 0}},
+        {"classes": ["one"]},
+    ],
+    ids=str,
+)
+def test_a_description_that_contradicts_itself_is_refused(folder, change):
+    write_meta(folder, replace(META, **change))
+    with pytest.raises(ArtifactError, match=r"meta\.json: damaged"):
+        read_meta(folder)
+
+
+@pytest.mark.parametrize("augmentation", [Augmentation(1, False), Augmentation(0, True)])
+def test_text_is_not_augmented(folder, augmentation):
+    with pytest.raises(ParameterError, match=r"train\.augment_crop, train\.augment_flip: the prep"):
+        load(folder, CPU, augmentation)
