@@ -125,8 +125,9 @@ class TrainParameters(Section):
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     nesterov: bool = False
     weight_decay: NonNegative = 5e-4
-    schedule: Literal["steps", "cosine"] = "steps"
+    schedule: Literal["steps", "cosine", "linear"] = "steps"
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
+    clip_norm: Positive | None = None
     augment_crop: Annotated[int, Field(ge=0)] = 0
     augment_flip: bool = False
     seed: Seed = 0
@@ -157,6 +158,7 @@ class CrestParameters(Section):
 
     proxy: str = "logits"
     choice: str = "facility_location"
+    quadratic: str = "full"
     subset_size: ShareOrCount = 0.01
     threshold: Positive = 0.05
     interval_factor: Factor = 1.0

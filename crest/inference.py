@@ -16,6 +16,11 @@ from crest.training.precision import Precision
 # resnet20 looks at 4,400 examples a second in batches of 250 and at 1,600 in batches of 2,500.
 BATCH_SIZES = {"cpu": 250}
 BATCH_SIZE = 2000
+# The same of examples that differ in length, which the longest of a batch fills up: sorted, a
+# batch holds few lengths. On one core a 6-layer encoder looks at 135 sentence pairs a second in
+# batches of 32 and at 58 in batches of 250.
+RAGGED_BATCH_SIZES = {"cpu": 32}
+RAGGED_BATCH_SIZE = 256
 
 
 @contextmanager
@@ -76,6 +81,9 @@ def look(
 ) -> Look:
     """Look at examples: one forward pass in eval mode without augmentation.
 
+    Examples that differ in length go through the model in the order of their lengths, the longest
+    first; the answer is in the order of ``indices``.
+
     Parameters
     ----------
     indices
@@ -84,12 +92,29 @@ def look(
         Examples per forward pass; None for what suits the device.
     """
     features, logits = [], []
-    size = batch_size or BATCH_SIZES.get(precision.device.type, BATCH_SIZE)
+    order = _by_length(split, indices)
+    size = batch_size or _batch_size(split, precision.device)
     with torch.inference_mode(), evaluating(model), precision.autocast():
-        for batch in indices.split(size):
+        for batch in (indices if order is None else indices[order]).split(size):
             batch_features, batch_logits = features_and_logits(model, split.inputs(batch))
             features.append(batch_features.float())
             logits.append(batch_logits.float())
-    all_logits = torch.cat(logits)
+    all_features, all_logits = torch.cat(features), torch.cat(logits)
+    if order is not None:
+        place = order.argsort().to(all_logits.device)
+        all_features, all_logits = all_features[place], all_logits[place]
     labels = split.labels[indices].to(all_logits.device)
-    return Look(indices, labels, all_logits, torch.cat(features))
+    return Look(indices, labels, all_logits, all_features)
+
+
+def _by_length(split: Split, indices: Tensor) -> Tensor | None:
+    """Return the order from the longest example to the shortest; None where all are alike."""
+    if split.lengths is None:
+        return None
+    return split.lengths[indices].argsort(descending=True, stable=True)
+
+
+def _batch_size(split: Split, device: torch.device) -> int:
+    if split.lengths is None:
+        return BATCH_SIZES.get(device.type, BATCH_SIZE)
+    return RAGGED_BATCH_SIZES.get(device.type, RAGGED_BATCH_SIZE)

@@ -77,7 +77,7 @@ def load_message(path: Path, *overrides: str) -> str:
         ("train", "nesterov", 1, "must be true or false, got 1"),
         ("train", "nesterov", "no", "must be true or false, got 'no'"),
         ("train", "model", 20, "must be text, got 20"),
-        ("train", "schedule", "linear", "must be 'steps' or 'cosine', got 'linear'"),
+        ("train", "schedule", "step", "must be 'steps', 'cosine' or 'linear', got 'step'"),
         ("train", "precision", "fp16", "must be 'auto', 'float32' or 'bf16', got 'fp16'"),
         ("train", "device", "gpu", "must be auto, cpu, cuda or cuda:N, got 'gpu'"),
         ("train", "device", "cuda:0\n", "must be auto, cpu, cuda or cuda:N, got 'cuda:0\\n'"),

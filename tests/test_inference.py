@@ -10,7 +10,15 @@ from crest.data.augment import Augmentation
 from crest.inference import evaluating, look
 from crest.models.head import last_layer
 from crest.training.precision import Precision
-from tests.tiny import CPU, FLOAT32, convnet, image_split, linear_model, linear_split
+from tests.tiny import (
+    CPU,
+    FLOAT32,
+    LinearSplit,
+    convnet,
+    image_split,
+    linear_model,
+    linear_split,
+)
 
 INDICES = torch.tensor([5, 0, 17, 5, 39])
 
@@ -45,6 +53,42 @@ def test_the_features_are_what_the_last_layer_gets() -> None:
     model, split = convnet(), image_split(40)
     shown = look(model, split, INDICES, FLOAT32)
     torch.testing.assert_close(last_layer(model)(shown.features), shown.logits)
+
+
+class RaggedSplit(LinearSplit):
+    """Feature vectors that are said to differ in length; each batch that was made is kept."""
+
+    def __init__(self, examples: int) -> None:
+        plain = linear_split(examples)
+        generator = torch.Generator().manual_seed(2)
+        lengths = torch.randint(1, 9, (examples,), generator=generator)
+        super().__init__(plain.features, plain.labels, lengths)
+        self.batches: list[torch.Tensor] = []
+
+    def inputs(self, indices: torch.Tensor) -> torch.Tensor:
+        self.batches.append(indices)
+        return super().inputs(indices)
+
+
+def test_ragged_examples_are_looked_at_by_length_and_answered_in_the_order_asked_for() -> None:
+    model, split = linear_model(), RaggedSplit(60)
+    indices = torch.randperm(60, generator=torch.Generator().manual_seed(3))[:50]
+    shown = look(model, split, indices, FLOAT32, batch_size=8)
+    assert split.lengths is not None
+    lengths = split.lengths[torch.cat(split.batches)].tolist()
+    assert lengths == sorted(lengths, reverse=True)
+    assert [len(batch) for batch in split.batches] == [8] * 6 + [2]
+    assert torch.equal(shown.indices, indices)
+    assert torch.equal(shown.labels, split.labels[indices])
+    with torch.no_grad():
+        torch.testing.assert_close(shown.logits, model(split.features[indices]))
+    assert torch.equal(shown.features, split.features[indices])
+
+
+def test_ragged_examples_go_in_smaller_batches_on_a_cpu() -> None:
+    split = RaggedSplit(60)
+    look(linear_model(), split, torch.arange(60), FLOAT32)
+    assert [len(batch) for batch in split.batches] == [32, 28]
 
 
 def test_a_look_has_no_augmentation() -> None:

@@ -14,11 +14,12 @@ from torch.optim import Optimizer
 
 from crest.artifacts import TABLES
 from crest.config import TrainParameters
-from crest.data.prepared import Split
+from crest.data.prepared import Inputs, Split
 from crest.errors import Interrupted
 from crest.methods.base import Method, Record
 from crest.selection.coresets import MiniBatchCoreset
 from crest.training import optimizers
+from crest.training.clipping import clipped
 from crest.training.evaluation import evaluate
 from crest.training.generators import generator_for
 from crest.training.precision import Precision
@@ -160,9 +161,15 @@ class _Training:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         inputs = self._data.augmented(minibatch.indices, self._augmentation)
-        labels = self._data.labels[minibatch.indices].to(inputs.device)
+        labels = self._data.labels[minibatch.indices].to(self._precision.device)
         loss, losses, correct = _take_step(
-            self._model, self._optimizer, inputs, labels, minibatch, self._precision
+            self._model,
+            self._optimizer,
+            inputs,
+            labels,
+            minibatch,
+            self._precision,
+            self._parameters.clip_norm,
         )
         self.steps_taken = step + 1
         self._method.update(step, time.perf_counter() - started)
@@ -224,10 +231,11 @@ class _Training:
 def _take_step(
     model: nn.Module,
     optimizer: Optimizer,
-    inputs: Tensor,
+    inputs: Inputs,
     labels: Tensor,
     minibatch: MiniBatchCoreset,
     precision: Precision,
+    clip_norm: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One optimiser step on the weighted mean loss; loss, and losses and correctness before it."""
     with precision.autocast():
@@ -236,7 +244,8 @@ def _take_step(
     loss = (losses * minibatch.weights.to(losses.device)).mean()
     optimizer.zero_grad(set_to_none=True)
     loss.backward()
-    optimizer.step()
+    with clipped(optimizer, clip_norm):
+        optimizer.step()
     return loss.detach(), losses.detach(), logits.detach().argmax(1) == labels
 
 

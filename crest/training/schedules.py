@@ -24,7 +24,14 @@ def _cosine(step: int, steps: int, warmup: int) -> float:
     return math.sin(0.5 * math.pi * (steps - step) / (steps - warmup)) ** 2
 
 
-SCHEDULES: Mapping[str, Schedule] = MappingProxyType({"steps": _steps, "cosine": _cosine})
+def _linear(step: int, steps: int, warmup: int) -> float:
+    """Return 1 after the warm-up, falling evenly to 0 just past the last step."""
+    return (steps - step) / (steps - warmup)
+
+
+SCHEDULES: Mapping[str, Schedule] = MappingProxyType(
+    {"steps": _steps, "cosine": _cosine, "linear": _linear}
+)
 
 
 def learning_rate(step: int, steps: int, parameters: TrainParameters) -> float:

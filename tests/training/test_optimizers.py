@@ -65,6 +65,13 @@ def test_adamw_takes_the_steps_of_the_formula():
     torch.testing.assert_close(model.weight.detach(), expected)
 
 
+def test_adamw_is_fused_where_there_is_one_layout_only():
+    parameters = TrainParameters(optimizer="adamw")
+    for model, fused in ((nn.Linear(5, 3), True), (nn.Conv2d(4, 3, 3), False)):
+        optimizer = optimizers.build(model, parameters)
+        assert {bool(group["fused"]) for group in optimizer.param_groups} == {fused}
+
+
 def test_sgd_decays_every_weight_in_one_group():
     model = models.build("convnet", classes=3, image_shape=(8, 8, 1), stem="cifar", seed=0)
     (group,) = optimizers.build(model, TrainParameters(weight_decay=0.01)).param_groups

@@ -27,6 +27,12 @@ def test_drops_fall_on_the_first_step_at_or_past_the_share(steps):
     assert actual == pytest.approx(expected)
 
 
+def test_linear_falls_evenly_from_the_peak_to_just_above_0():
+    actual = rates(50, schedule="linear", warmup=0.2)
+    assert actual[10:] == pytest.approx([0.1 * (50 - step) / 40 for step in range(10, 50)])
+    assert actual[-1] > 0
+
+
 def test_cosine_is_the_closed_form():
     expected = [0.05 * (1 + math.cos(math.pi * step / 50)) for step in range(50)]
     assert rates(50, schedule="cosine") == pytest.approx(expected)
@@ -75,8 +81,10 @@ def test_a_step_outside_the_run_is_a_bug(step):
 
 
 def test_an_unknown_schedule_is_named():
-    parameters = TrainParameters.model_construct(schedule="linear", warmup=0.0, lr=0.1)
-    with pytest.raises(ParameterError, match=r"train\.schedule: unknown schedule 'linear'; known"):
+    parameters = TrainParameters.model_construct(schedule="exponential", warmup=0.0, lr=0.1)
+    with pytest.raises(
+        ParameterError, match=r"train\.schedule: unknown schedule 'exponential'; known"
+    ):
         learning_rate(0, 10, parameters)
 
 
