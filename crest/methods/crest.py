@@ -24,7 +24,12 @@ from crest.methods.base import Context, Record
 from crest.models.folding import find_folds, folded
 from crest.models.head import last_layer
 from crest.regions.active import ActiveSet, LearnedExamples
-from crest.regions.curvature import Curvature, estimate_curvature, flatten, trained_parameters
+from crest.regions.curvature import (
+    Curvature,
+    covered_parameters,
+    estimate_curvature,
+    flatten,
+)
 from crest.regions.interval import check_interval, minibatch_count, whole_subsets
 from crest.regions.loss import LossFilter
 from crest.regions.quadratic import Average, QuadraticModel, Smoothing, relative_error
@@ -58,6 +63,7 @@ class Crest:
         self._floor = max(self._subset_size, count_of(parameters.learned_floor, examples))
         self._proxy = find_proxy(parameters.proxy)
         self._choice = find_choice(parameters.choice)
+        self._covered = covered_parameters(context.model, parameters.quadratic)
         self._folds = find_folds(
             context.model, context.train.inputs(torch.arange(min(2, examples)))
         )
@@ -300,6 +306,7 @@ class Crest:
             context.generator,
             parameters.hutchinson_draws,
             self._stop_if_asked,
+            self._covered,
         )
 
     def _include(self, estimate: Curvature, step: int) -> None:
@@ -316,11 +323,10 @@ class Crest:
 
     def _gradient_of_step(self) -> Tensor:
         """The gradient that the optimiser has just used."""
-        parameters = trained_parameters(self._context.model)
         return flatten(
             [
                 torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                for parameter in parameters
+                for parameter in self._covered
             ]
         )
 
@@ -372,7 +378,7 @@ class Crest:
         self._region = None
 
     def _weights(self) -> Tensor:
-        return flatten(trained_parameters(self._context.model))
+        return flatten(self._covered)
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from crest.data.prepared import Inputs
 from crest.inference import evaluating
 
 # What a folded model may differ by, relative to its largest logit: rounding in float32.
@@ -28,7 +29,7 @@ class Fold:
     norm: str
 
 
-def find_folds(model: nn.Module, inputs: Tensor) -> tuple[Fold, ...]:
+def find_folds(model: nn.Module, inputs: Inputs) -> tuple[Fold, ...]:
     """Find every BatchNorm that can be folded.
 
     The pairs are those seen in a forward pass, tried on a copy of the model whose statistics are
@@ -45,6 +46,8 @@ def find_folds(model: nn.Module, inputs: Tensor) -> tuple[Fold, ...]:
     tuple
         Empty for a model without BatchNorm.
     """
+    if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
+        return ()
     trial = copy.deepcopy(model).eval()
     _randomise(trial)
     with torch.no_grad():
@@ -102,7 +105,7 @@ def _identity(inputs: Tensor) -> Tensor:
     return inputs
 
 
-def _pairs(model: nn.Module, inputs: Tensor) -> tuple[Fold, ...]:
+def _pairs(model: nn.Module, inputs: Inputs) -> tuple[Fold, ...]:
     """Pair each BatchNorm with the convolution whose very output it is given."""
     names = {module: name for name, module in model.named_modules()}
     made: dict[int, tuple[nn.Module, Tensor]] = {}

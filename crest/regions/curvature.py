@@ -1,21 +1,26 @@
 """Gradient and Hessian diagonal of the loss on the union of mini-batch coresets (Eq. 6, 7)."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from crest.data.prepared import Split
+from crest.errors import ParameterError, TrainingError
 from crest.inference import evaluating
+from crest.models.head import last_layer
 from crest.selection.coresets import MiniBatchCoreset
 from crest.training.precision import Precision
 
 
 @dataclass(frozen=True)
 class Curvature:
-    """Gradient g and Hessian diagonal h at one point, flat float32 vectors of all parameters.
+    """Gradient g and Hessian diagonal h at one point, flat float32 vectors of the parameters.
 
     ``products`` is how many Hessian-vector products were taken.
     """
@@ -35,6 +40,36 @@ def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
+def covered_parameters(model: nn.Module, quadratic: str) -> list[nn.Parameter]:
+    """The parameters that the quadratic model is over, in the model's order.
+
+    Parameters
+    ----------
+    quadratic
+        ``full`` for all that training moves, ``last_layer`` for those of the layer that gives the
+        logits (paper, section 5, for RoBERTa), else a pattern of parameters' names, where ``*``
+        stands for any text.
+
+    Raises
+    ------
+    ParameterError
+        If no parameter has such a name.
+    """
+    if quadratic == "full":
+        return trained_parameters(model)
+    if quadratic == "last_layer":
+        return trained_parameters(last_layer(model))
+    named = {name: value for name, value in model.named_parameters() if value.requires_grad}
+    covered = [value for name, value in named.items() if fnmatchcase(name, quadratic)]
+    if not covered:
+        names = list(named)
+        raise ParameterError(
+            f"crest.quadratic: '{quadratic}' is neither full, last_layer nor a pattern of a "
+            f"parameter's name; the last ones are {', '.join(names[-4:])}"
+        )
+    return covered
+
+
 def estimate_curvature(
     model: nn.Module,
     split: Split,
@@ -43,6 +78,7 @@ def estimate_curvature(
     generator: torch.Generator,
     draws: int = 1,
     pause: Callable[[], None] | None = None,
+    parameters: Sequence[nn.Parameter] | None = None,
 ) -> Curvature:
     """Estimate g and h on the union of mini-batch coresets.
 
@@ -58,13 +94,21 @@ def estimate_curvature(
         Hessian-vector products for each mini-batch.
     pause
         Called before each mini-batch; what it raises ends the estimate.
+    parameters
+        Those of :func:`covered_parameters`; None for all that training moves.
+
+    Raises
+    ------
+    TrainingError
+        If an operation of the model has no second derivative.
     """
-    parameters = trained_parameters(model)
+    parameters = trained_parameters(model) if parameters is None else list(parameters)
     count = sum(parameter.numel() for parameter in parameters)
     device = parameters[0].device
     gradient = torch.zeros(count, device=device)
     hessian = torch.zeros(count, device=device)
-    with evaluating(model):
+    # Of attention's kernels only the plain one can be differentiated twice.
+    with evaluating(model), requiring_only(model, parameters), sdpa_kernel(SDPBackend.MATH):
         for coreset in coresets:
             if pause is not None:
                 pause()
@@ -78,14 +122,31 @@ def estimate_curvature(
     return Curvature(gradient / len(coresets), hessian / products, products)
 
 
+@contextmanager
+def requiring_only(model: nn.Module, parameters: Sequence[nn.Parameter]) -> Iterator[None]:
+    """Ask for the gradients of some parameters only, for the length of a block.
+
+    The forward pass then keeps nothing of the layers before them.
+    """
+    kept = {id(parameter) for parameter in parameters}
+    others = [value for value in trained_parameters(model) if id(value) not in kept]
+    for parameter in others:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in others:
+            parameter.requires_grad_(True)
+
+
 def _coreset_loss(
     model: nn.Module, split: Split, coreset: MiniBatchCoreset, precision: Precision
 ) -> Tensor:
     """Weighted mean loss of a coreset, in whatever mode the model is."""
     inputs = split.inputs(coreset.indices)
-    labels = split.labels[coreset.indices].to(inputs.device)
     with precision.autocast():
         logits = model(inputs)
+    labels = split.labels[coreset.indices].to(logits.device)
     losses = F.cross_entropy(logits.float(), labels, reduction="none")
     return (losses * coreset.weights.to(losses.device)).mean()
 
@@ -98,9 +159,17 @@ def _hutchinson_draw(
 ) -> Tensor:
     """One draw of z ⊙ (Hz): the product Hz is the gradient of g·z."""
     signs = [_rademacher(parameter, generator) for parameter in parameters]
-    products = torch.autograd.grad(
-        gradient, parameters, signs, retain_graph=keep_graph, materialize_grads=True
-    )
+    try:
+        products = torch.autograd.grad(
+            gradient, parameters, signs, retain_graph=keep_graph, materialize_grads=True
+        )
+    except RuntimeError as error:
+        if "derivative" not in str(error):
+            raise
+        raise TrainingError(
+            f"crest.quadratic: an operation of this model has no second derivative ({error}); "
+            "set it to last_layer, or to a pattern of the parameters after that operation"
+        ) from None
     return flatten([sign * product for sign, product in zip(signs, products, strict=True)])
 
 

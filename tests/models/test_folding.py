@@ -20,6 +20,14 @@ def trained(model: nn.Module) -> nn.Module:
     return model
 
 
+def test_a_model_without_batchnorm_is_not_even_run() -> None:
+    class Unrunnable(nn.Linear):
+        def forward(self, inputs: Tensor) -> Tensor:
+            raise AssertionError
+
+    assert find_folds(Unrunnable(2, 2), torch.zeros(2, 2)) == ()
+
+
 def images(size: int = 8) -> Tensor:
     return torch.randn(4, 3, size, size, generator=torch.Generator().manual_seed(1))
 

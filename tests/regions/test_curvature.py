@@ -1,11 +1,20 @@
 """Gradient and Hutchinson diagonal against exact derivatives of a small network."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from crest.regions.curvature import estimate_curvature, flatten, trained_parameters
+from crest.errors import ParameterError, TrainingError
+from crest.models.head import last_layer
+from crest.regions.curvature import (
+    covered_parameters,
+    estimate_curvature,
+    flatten,
+    trained_parameters,
+)
 from crest.selection.coresets import MiniBatchCoreset
 from tests.tiny import FLOAT32, LinearSplit, convnet, image_split, linear_split
 
@@ -89,3 +98,105 @@ def test_batchnorm_statistics_and_gradients_are_left_alone() -> None:
         assert torch.equal(value, before[name]), name
     assert all(parameter.grad is None for parameter in model.parameters())
     assert model.training
+
+
+@pytest.mark.parametrize(
+    ("quadratic", "names"),
+    [
+        ("full", ["0.weight", "0.bias", "2.weight", "2.bias"]),
+        ("last_layer", ["2.weight", "2.bias"]),
+        ("*.bias", ["0.bias", "2.bias"]),
+        ("0.*", ["0.weight", "0.bias"]),
+    ],
+)
+def test_covered_parameters_are_those_named(quadratic: str, names: list[str]) -> None:
+    model = network()
+    named = dict(model.named_parameters())
+    covered = covered_parameters(model, quadratic)
+    assert [id(value) for value in covered] == [id(named[name]) for name in names]
+
+
+def test_frozen_parameters_are_not_covered() -> None:
+    model = network()
+    model[2].bias.requires_grad_(False)
+    assert covered_parameters(model, "last_layer")[0] is model[2].weight
+    assert len(covered_parameters(model, "last_layer")) == 1
+    assert len(covered_parameters(model, "*")) == 3
+
+
+def test_a_pattern_of_nothing_is_refused_with_names_that_exist() -> None:
+    with pytest.raises(ParameterError, match=r"crest\.quadratic: 'head.*2\.weight, 2\.bias"):
+        covered_parameters(network(), "head.*")
+
+
+@pytest.mark.parametrize("quadratic", ["last_layer", "*.bias"])
+def test_a_part_of_the_diagonal_is_that_part_of_the_exact_one(quadratic: str) -> None:
+    model, split = network(), linear_split()
+    gradient, hessian = exact(model, split, coresets())
+    inside = torch.cat(
+        [
+            torch.full((value.numel(),), any(value is one for one in covered))
+            for covered in [covered_parameters(model, quadratic)]
+            for value in model.parameters()
+        ]
+    )
+    generator = torch.Generator().manual_seed(0)
+    found = estimate_curvature(
+        model,
+        split,
+        coresets(),
+        FLOAT32,
+        generator,
+        draws=1000,
+        parameters=covered_parameters(model, quadratic),
+    )
+    torch.testing.assert_close(found.gradient, gradient[inside])
+    diagonal = hessian.diagonal()[inside]
+    assert float((found.hessian - diagonal).norm()) < 0.15 * float(diagonal.norm())
+    assert all(value.requires_grad for value in model.parameters())
+
+
+class Attending(nn.Module):
+    """Attention by torch's own operation, whose fast kernels have no second derivative."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(1, 3)
+        self.last = nn.Linear(1, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        query, key, value = self.inner(inputs[:, None, :, None]).split(1, dim=-1)
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value)
+        return self.last(mixed[:, 0].mean(1))
+
+
+def test_attention_is_differentiated_twice() -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Attending()
+    split = linear_split()
+    with sdpa_kernel(SDPBackend.MATH):
+        gradient, _ = exact(model, split, coresets())
+    found = estimate_curvature(model, split, coresets(), FLOAT32, torch.Generator())
+    torch.testing.assert_close(found.gradient, gradient)
+    assert found.hessian[: model.inner.weight.numel()].abs().min() > 0
+
+
+class AttendingFast(Attending):
+    """Attention that insists on a fast kernel."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        query, key, value = self.inner(inputs[:, None, :, None]).split(1, dim=-1)
+        attend = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        return self.last(attend(query, key, value)[0][:, 0].mean(1))
+
+
+def test_an_operation_without_a_second_derivative_is_told_with_the_way_out() -> None:
+    model, split = AttendingFast(), linear_split()
+    with pytest.raises(TrainingError, match=r"crest\.quadratic: .*last_layer"):
+        estimate_curvature(model, split, coresets(), FLOAT32, torch.Generator())
+    covered = trained_parameters(last_layer(model))
+    found = estimate_curvature(
+        model, split, coresets(), FLOAT32, torch.Generator(), parameters=covered
+    )
+    assert found.gradient.isfinite().all()
