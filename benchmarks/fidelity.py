@@ -41,6 +41,7 @@ from crest.config import Parameters
 from crest.data.prepared import Prepared
 from crest.inference import look
 from crest.methods.crest import Crest
+from crest.models import spec_for
 from crest.models.folding import find_folds, folded
 from crest.models.head import last_layer
 from crest.regions.active import ActiveSet
@@ -55,7 +56,7 @@ from crest.training.precision import Precision, resolve_device, resolve_precisio
 from crest.training.schedules import learning_rate
 from stages.paths import Paths
 from stages.process import keep_freed_memory
-from stages.train import context_of, fresh_model, model_spec_of, prepared_data
+from stages.train import context_of, fresh_model, prepared_data
 
 WINDOW = 50
 WARM_UP = 20  # steps of the trajectory before errors count, for the averages to fill
@@ -72,7 +73,7 @@ class Bench:
 
     def model(self, parameters: Parameters) -> nn.Module:
         """Return the model of the checkpoint."""
-        spec = model_spec_of(parameters, self.data)
+        spec = spec_for(parameters.train, self.data.meta)
         model = fresh_model(spec, parameters.train.seed, self.precision.device)
         if self.checkpoint:
             model.load_state_dict(self.checkpoint["model"])

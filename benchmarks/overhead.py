@@ -32,13 +32,14 @@ from crest import artifacts, config
 from crest.config import Parameters
 from crest.data.prepared import Prepared
 from crest.methods import METHODS
+from crest.models import spec_for
 from crest.models.folding import find_folds, folded
 from crest.training.evaluation import evaluate
 from crest.training.loop import Run, train
 from crest.training.precision import Precision, resolve_device, resolve_precision
 from stages.paths import Paths
 from stages.process import keep_freed_memory
-from stages.train import context_of, fresh_model, model_spec_of, prepared_data
+from stages.train import context_of, fresh_model, prepared_data
 
 LOOK = 2500  # examples of a bare look
 LOOK_BATCH = 250  # and of its forward passes
@@ -79,7 +80,7 @@ class Bare:
         self._data = data.train
         self._size = parameters.train.batch_size
         self._precision = precision
-        spec = model_spec_of(parameters, data)
+        spec = spec_for(parameters.train, data.meta)
         self._model = fresh_model(spec, parameters.train.seed, precision.device)
         self._weights = list(self._model.parameters())
         self._folds = find_folds(self._model, data.train.inputs(torch.arange(2)))
@@ -146,7 +147,7 @@ def work_of(
 
     def work(advance: Callable[[int], None]) -> tuple[nn.Module, Run]:
         settings = parameters.train
-        model = fresh_model(model_spec_of(parameters, data), settings.seed, precision.device)
+        model = fresh_model(spec_for(parameters.train, data.meta), settings.seed, precision.device)
         chooser = METHODS[method].build(context_of(parameters, data, model, steps, precision))
         return model, train(model, chooser, data.train, None, steps, settings, precision, advance)
 

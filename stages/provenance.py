@@ -13,7 +13,7 @@ from crest.config import Parameters
 from crest.data.files import Meta
 from crest.training.precision import Precision
 
-PACKAGES = ("crest-coresets", "torch", "torchvision", "polars", "numpy")
+PACKAGES = ("crest-coresets", "torch", "torchvision", "transformers", "polars", "numpy")
 
 
 def describe(

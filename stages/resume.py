@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -44,6 +45,7 @@ def checkpoint_for(
         "coresets": _coresets_hash(saved),
         "code": _code_hash(),
         "torch version": torch.__version__,
+        "transformers version": version("transformers"),
         "device": str(precision.device),
         "precision": precision.name,
         "threads": str(torch.get_num_threads()),

@@ -1,6 +1,6 @@
 """train: a model on what a method chooses, everything saved."""
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,11 @@ from torch import nn
 from crest import artifacts
 from crest.config import Parameters
 from crest.data.augment import Augmentation
+from crest.data.files import ImageMeta
 from crest.data.prepared import Prepared, load
 from crest.errors import ArtifactError, ParameterError
 from crest.methods import METHODS, Context
-from crest.models import ModelSpec, build, weights
+from crest.models import Spec, spec_for, weights
 from crest.selection.saved import SavedCoresets, from_tables
 from crest.training.generators import generator_for
 from crest.training.loop import Run, train
@@ -80,7 +81,7 @@ class Trained:
     """A trained model and everything that is saved of its run."""
 
     model: nn.Module
-    spec: ModelSpec
+    spec: Spec
     run: Run
     metrics: dict[str, Any]
     provenance: dict[str, Any]
@@ -98,13 +99,18 @@ def prepared_data(parameters: Parameters, paths: Paths, device: torch.device) ->
     """Open the prepared data, with the augmentation that the parameters name."""
     crop = parameters.train.augment_crop
     data = load(paths.prepared, device, Augmentation(crop, parameters.train.augment_flip))
-    height, width, _ = data.meta.image_shape
+    if isinstance(data.meta, ImageMeta):
+        _check_crop(crop, data.meta)
+    return data
+
+
+def _check_crop(crop: int, meta: ImageMeta) -> None:
+    height, width, _ = meta.image_shape
     if crop > min(height, width):
         raise ParameterError(
             f"train.augment_crop: {crop} pixels of padding are more than an image of "
             f"{width}×{height} pixels has; use at most {min(height, width)}"
         )
-    return data
 
 
 def read_coresets(source: Path, data: Prepared) -> SavedCoresets:
@@ -124,13 +130,8 @@ def read_coresets(source: Path, data: Prepared) -> SavedCoresets:
 def load_trained(path: Path, data: Prepared, device: torch.device) -> nn.Module:
     """Load a trained model; :class:`ArtifactError` if it is not one for these data."""
     model, spec = weights.load_model(path)
-    found = (spec.classes, list(spec.image_shape))
-    expected = (len(data.meta.classes), data.meta.image_shape)
-    if found != expected:
-        raise ArtifactError(
-            f"{path}: a model of {found[0]} classes and images {found[1]}; the prepared data have "
-            f"{expected[0]} classes and images {expected[1]}; use a model trained on them"
-        )
+    if misfit := spec.misfit(data.meta):
+        raise ArtifactError(f"{path}: {misfit}; use a model trained on them")
     return model.to(device)
 
 
@@ -147,7 +148,7 @@ def train_model(
     spec = METHODS[method]
     full_steps = total_steps(settings.epochs, len(data.train), settings.batch_size)
     steps = full_steps if spec.takes_all_steps else budget_steps(settings.budget, full_steps)
-    model_spec = model_spec_of(parameters, data)
+    model_spec = spec_for(settings, data.meta)
     model = fresh_model(model_spec, settings.seed, precision.device)
     context = context_of(parameters, data, model, steps, precision)
     stop = checkpoint.stop if checkpoint else context.stop
@@ -178,18 +179,9 @@ def write(trained: Trained, folder: Path) -> None:
     artifacts.write_json(folder / artifacts.RUN, trained.provenance)
 
 
-def model_spec_of(parameters: Parameters, data: Prepared) -> ModelSpec:
-    """Return what it takes to build the model that the parameters name for the data."""
-    height, width, channels = data.meta.image_shape
-    settings = parameters.train
-    return ModelSpec(
-        settings.model, len(data.meta.classes), (height, width, channels), settings.stem
-    )
-
-
-def fresh_model(spec: ModelSpec, seed: int, device: torch.device) -> nn.Module:
-    """Build a model on its device, weights drawn from the seed, channels last in memory."""
-    model = build(**asdict(spec), seed=seed)
+def fresh_model(spec: Spec, seed: int, device: torch.device) -> nn.Module:
+    """Build a model as training starts from it, on its device, channels last in memory."""
+    model = spec.fresh(seed)
     for parameter in model.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)

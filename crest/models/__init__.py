@@ -1,17 +1,25 @@
-"""Models by name: our own small ones and torchvision's classifiers, with seeded random weights."""
+"""Models by name: of images, our own and torchvision's; of text, those of transformers.
 
+Models of images start from seeded random weights, models of text from pretrained ones.
+"""
+
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from types import MappingProxyType
+from typing import Protocol
 
 import torch
 from torch import nn
 
+from crest.config import TrainParameters
+from crest.data.files import ImageMeta, Meta
 from crest.errors import ParameterError
 from crest.models.convnet import convnet
 from crest.models.head import features_and_logits
 from crest.models.resnet20 import resnet20
+from crest.models.text import TextModelSpec
 
 Builder = Callable[[int, Sequence[int], str], nn.Module]
 """From the number of classes, the image shape (H, W, C) and the stem to a model."""
@@ -19,9 +27,34 @@ Builder = Callable[[int, Sequence[int], str], nn.Module]
 STEMS = ("cifar", "imagenet")
 
 
+class Spec(Protocol):
+    """What it takes to build a model, all but its weights; ``str`` of it names it in messages."""
+
+    @property
+    def name(self) -> str:
+        """The value of train.model."""
+        ...
+
+    def fresh(self, seed: int) -> nn.Module:
+        """Return the model as training starts from it, on the CPU and in train mode."""
+        ...
+
+    def empty(self) -> nn.Module:
+        """Return the model with weights of no meaning, for a file's to be copied into."""
+        ...
+
+    def misfit(self, meta: Meta) -> str | None:
+        """Say why the model is none for these prepared data; None if it is one."""
+        ...
+
+    def metadata(self) -> dict[str, str]:
+        """Return the spec as safetensors stores it, with its ``kind``."""
+        ...
+
+
 @dataclass(frozen=True)
 class ModelSpec:
-    """What it takes to build a model, all but its weights.
+    """What it takes to build a model of images.
 
     Attributes
     ----------
@@ -39,6 +72,81 @@ class ModelSpec:
     classes: int
     image_shape: tuple[int, int, int]
     stem: str = "cifar"
+
+    @classmethod
+    def for_data(cls, settings: TrainParameters, meta: Meta) -> "ModelSpec":
+        """Return the spec of train.model for prepared images."""
+        assert isinstance(meta, ImageMeta)
+        height, width, channels = meta.image_shape
+        return cls(settings.model, len(meta.classes), (height, width, channels), settings.stem)
+
+    def fresh(self, seed: int) -> nn.Module:
+        """Return the model with random weights; raises as :func:`build` does."""
+        return build(
+            self.name,
+            classes=self.classes,
+            image_shape=self.image_shape,
+            stem=self.stem,
+            seed=seed,
+        )
+
+    def empty(self) -> nn.Module:
+        """Return the model with random weights."""
+        return self.fresh(seed=0)
+
+    def misfit(self, meta: Meta) -> str | None:
+        """Say why the model is none for these prepared data; None if it is one."""
+        if not isinstance(meta, ImageMeta):
+            return "a model of images; the prepared data are text"
+        found = (self.classes, list(self.image_shape))
+        expected = (len(meta.classes), meta.image_shape)
+        if found == expected:
+            return None
+        return (
+            f"a model of {found[0]} classes and images {found[1]}; the prepared data have "
+            f"{expected[0]} classes and images {expected[1]}"
+        )
+
+    def metadata(self) -> dict[str, str]:
+        """Return the spec as safetensors stores it: text to text."""
+        return {
+            "kind": "image",
+            "model": self.name,
+            "classes": str(self.classes),
+            "image_shape": json.dumps(self.image_shape),
+            "stem": self.stem,
+        }
+
+    @classmethod
+    def from_metadata(cls, metadata: Mapping[str, str]) -> "ModelSpec":
+        """Return the spec that :meth:`metadata` stored; KeyError or ValueError if it cannot be."""
+        height, width, channels = (int(size) for size in json.loads(metadata["image_shape"]))
+        classes = int(metadata["classes"])
+        return cls(metadata["model"], classes, (height, width, channels), metadata["stem"])
+
+    def __str__(self) -> str:
+        height, width, channels = self.image_shape
+        return (
+            f"{self.name} for {self.classes} classes and {height} x {width} x {channels} images "
+            f"({self.stem} stem)"
+        )
+
+
+SPECS: Mapping[str, type[ModelSpec] | type[TextModelSpec]] = MappingProxyType(
+    {"image": ModelSpec, "text": TextModelSpec}
+)
+"""For each kind of prepared data, the kind of its models."""
+
+
+def spec_for(settings: TrainParameters, meta: Meta) -> Spec:
+    """Return what it takes to build train.model for the prepared data.
+
+    Raises
+    ------
+    ParameterError
+        If the model is not one for such data.
+    """
+    return SPECS[meta.kind].for_data(settings, meta)
 
 
 def _torchvision(name: str) -> Builder:

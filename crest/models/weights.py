@@ -1,6 +1,5 @@
 """A model's weights on disk: one safetensors file that also says which model they are for."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,13 +10,13 @@ from torch import Tensor, nn
 
 from crest.artifacts import os_error, replacing
 from crest.errors import ArtifactError, ParameterError
-from crest.models import ModelSpec, build
+from crest.models import SPECS, Spec
 
 SCHEMA_VERSION = 1
 AGAIN = "train it again, or name another file"
 
 
-def save(model: nn.Module, spec: ModelSpec, path: Path) -> None:
+def save(model: nn.Module, spec: Spec, path: Path) -> None:
     """Write the weights and buffers, floating ones as float32, and the spec.
 
     The file appears whole or not at all.
@@ -35,7 +34,7 @@ def save(model: nn.Module, spec: ModelSpec, path: Path) -> None:
             raise os_error(error) from None
 
 
-def read_spec(path: Path) -> ModelSpec:
+def read_spec(path: Path) -> Spec:
     """Return which model a file of :func:`save` holds, without reading its weights.
 
     Raises
@@ -46,7 +45,7 @@ def read_spec(path: Path) -> ModelSpec:
     return _spec(path, _read_metadata(path))
 
 
-def load_model(path: Path, spec: ModelSpec | None = None) -> tuple[nn.Module, ModelSpec]:
+def load_model(path: Path, spec: Spec | None = None) -> tuple[nn.Module, Spec]:
     """Return the model that a file holds, on the CPU and in train mode, and its spec.
 
     Parameters
@@ -65,20 +64,14 @@ def load_model(path: Path, spec: ModelSpec | None = None) -> tuple[nn.Module, Mo
     if spec is None or "schema_version" in metadata:
         spec = _agreed(path, _spec(path, metadata), spec)
     try:
-        model = build(
-            spec.name,
-            classes=spec.classes,
-            image_shape=spec.image_shape,
-            stem=spec.stem,
-            seed=0,
-        )
+        model = spec.empty()
     except ParameterError as error:
         raise ArtifactError(f"{path}: holds a model that cannot be built: {error}") from None
     _copy(path, _read_tensors(path), model)
     return model, spec
 
 
-def load_into(model: nn.Module, path: Path, spec: ModelSpec | None = None) -> None:
+def load_into(model: nn.Module, path: Path, spec: Spec | None = None) -> None:
     """Copy the weights of a file into a model, which keeps its device, layout and types.
 
     Parameters
@@ -108,23 +101,17 @@ def _to_store(tensor: Tensor) -> Tensor:
     return tensor.detach().to("cpu", dtype).clone(memory_format=torch.contiguous_format)
 
 
-def _metadata(spec: ModelSpec) -> dict[str, str]:
+def _metadata(spec: Spec) -> dict[str, str]:
     """Return the spec as safetensors stores it: text to text."""
-    return {
-        "schema_version": str(SCHEMA_VERSION),
-        "model": spec.name,
-        "classes": str(spec.classes),
-        "image_shape": json.dumps(spec.image_shape),
-        "stem": spec.stem,
-    }
+    return {"schema_version": str(SCHEMA_VERSION), **spec.metadata()}
 
 
-def _spec(path: Path, metadata: Mapping[str, str]) -> ModelSpec:
+def _spec(path: Path, metadata: Mapping[str, str]) -> Spec:
     """Return the spec that :func:`_metadata` stored."""
     if "schema_version" not in metadata:
         raise ArtifactError(
             f"{path}: a safetensors file that does not say which model it holds; pass the model's "
-            "name, classes, image shape and stem with it, or use a file that train wrote"
+            "spec with it, or use a file that train wrote"
         )
     version = metadata["schema_version"]
     if version != str(SCHEMA_VERSION):
@@ -133,29 +120,19 @@ def _spec(path: Path, metadata: Mapping[str, str]) -> ModelSpec:
             f"version {SCHEMA_VERSION}; {AGAIN}"
         )
     try:
-        height, width, channels = (int(size) for size in json.loads(metadata["image_shape"]))
-        classes = int(metadata["classes"])
-        return ModelSpec(metadata["model"], classes, (height, width, channels), metadata["stem"])
+        # Files of the first release hold images' models, and do not say so.
+        return SPECS[metadata.get("kind", "image")].from_metadata(metadata)
     except (KeyError, TypeError, ValueError):
         raise ArtifactError(
             f"{path}: damaged: its description of the model makes no sense; {AGAIN}"
         ) from None
 
 
-def _agreed(path: Path, found: ModelSpec, expected: ModelSpec | None) -> ModelSpec:
+def _agreed(path: Path, found: Spec, expected: Spec | None) -> Spec:
     """Return what the file holds, if that is what is expected."""
     if expected is None or found == expected:
         return found
-    raise ArtifactError(f"{path}: holds {_describe(found)}, not {_describe(expected)}; {AGAIN}")
-
-
-def _describe(spec: ModelSpec) -> str:
-    """Return a spec in words."""
-    height, width, channels = spec.image_shape
-    return (
-        f"{spec.name} for {spec.classes} classes and {height} x {width} x {channels} images "
-        f"({spec.stem} stem)"
-    )
+    raise ArtifactError(f"{path}: holds {found}, not {expected}; {AGAIN}")
 
 
 def _read_metadata(path: Path) -> dict[str, str]:

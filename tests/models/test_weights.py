@@ -179,7 +179,7 @@ def test_another_model_without_a_spec_is_left_unchanged(model, path):
 def test_a_plain_safetensors_file_needs_a_spec(model, path):
     safetensors.torch.save_file(model.state_dict(), path)
     for call in (weights.read_spec, weights.load_model):
-        assert "pass the model's name, classes, image shape and stem" in message(call, path)
+        assert "pass the model's spec" in message(call, path)
     loaded, spec = weights.load_model(path, SPEC)
     assert spec == SPEC
     assert_equal_states(model, loaded)

@@ -1,0 +1,214 @@
+"""Sequence classifiers of transformers, on a tiny BERT made on the spot."""
+
+import json
+import logging
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from crest.config import TrainParameters
+from crest.data.files import SCHEMA_VERSION, TextMeta
+from crest.data.vocabulary import load_tokenizer, vocabulary_hash
+from crest.errors import ArtifactError, ParameterError
+from crest.models import spec_for, weights
+from crest.models.head import features_and_logits, last_layer
+from crest.models.text import TextModelSpec
+from tests.tiny import image_meta
+from tests.tiny_text import VOCABULARY, tiny_model
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return tiny_model(tmp_path_factory.mktemp("bert"))
+
+
+def meta(folder, **changes):
+    values = {
+        "schema_version": SCHEMA_VERSION,
+        "kind": "text",
+        "dataset": "made",
+        "source": "tests",
+        "sizes": {"train": 6, "test": 3},
+        "classes": ["no", "maybe", "yes"],
+        "text_columns": ["text"],
+        "tokenizer": str(folder),
+        "vocabulary_size": len(VOCABULARY),
+        "vocabulary_hash": vocabulary_hash(load_tokenizer(str(folder))),
+        "pad_token_id": 0,
+        "token_types": True,
+        "max_length": 16,
+        "lengths": {},
+        "truncated": {},
+        "dropped": {},
+        "content_hash": "0" * 64,
+    }
+    return TextMeta(**(values | changes))
+
+
+def spec(folder, **changes) -> TextModelSpec:
+    found = spec_for(TrainParameters(model=str(folder)), meta(folder, **changes))
+    assert isinstance(found, TextModelSpec)
+    return found
+
+
+def inputs():
+    ids = torch.tensor([[2, 10, 11, 3], [2, 12, 3, 0]])
+    return {
+        "input_ids": ids,
+        "attention_mask": (ids != 0).long(),
+        "token_type_ids": torch.zeros_like(ids),
+    }
+
+
+def test_the_body_is_pretrained_and_the_head_fresh(folder):
+    state = spec(folder).fresh(seed=0).state_dict()
+    checkpoint = load_file(folder / "model.safetensors")
+    for name, value in checkpoint.items():
+        assert torch.equal(state[f"network.bert.{name}"], value), name
+    assert state["network.classifier.weight"].shape == (3, 16)
+
+
+def test_the_seed_draws_the_head_and_nothing_else(folder):
+    one, same, other = (spec(folder).fresh(seed).state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    differ = {name for name in one if not torch.equal(one[name], other[name])}
+    assert differ == {"network.classifier.weight"}
+
+
+def test_the_global_generator_is_left_alone(folder):
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    spec(folder).fresh(seed=0)
+    spec(folder).empty()
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_a_head_in_the_checkpoint_is_not_used(folder, tmp_path):
+    """A fine-tuned checkpoint, of as many classes or of more, gives its body only."""
+    from transformers import BertConfig, BertForSequenceClassification
+
+    fresh = spec(folder).fresh(seed=3).state_dict()
+    for classes in (3, 7):
+        tuned = shutil.copytree(folder, tmp_path / str(classes))
+        config = BertConfig.from_pretrained(folder, num_labels=classes)
+        BertForSequenceClassification.from_pretrained(folder, config=config).save_pretrained(tuned)
+        state = spec(tuned).fresh(seed=3).state_dict()
+        assert all(torch.equal(state[name], fresh[name]) for name in fresh)
+
+
+def test_nothing_is_reported_of_a_head_that_is_meant_to_be_new(folder, capfd, caplog):
+    with caplog.at_level(logging.WARNING):
+        spec(folder).fresh(seed=0)
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")
+
+
+def test_logits_are_those_of_transformers(folder):
+    model = spec(folder).fresh(seed=0).eval()
+    expected = model.network(**inputs()).logits
+    features, logits = features_and_logits(model, inputs())
+    assert torch.equal(logits, expected)
+    torch.testing.assert_close(last_layer(model)(features), logits)
+
+
+def test_a_model_without_token_types_is_given_none(tmp_path):
+    from transformers import DistilBertConfig, DistilBertModel
+
+    from tests.tiny_text import tiny_tokenizer
+
+    config = DistilBertConfig(vocab_size=len(VOCABULARY), dim=16, n_layers=1, n_heads=2)
+    DistilBertModel(config).save_pretrained(tmp_path)
+    model = spec(tiny_tokenizer(tmp_path)).fresh(seed=0)
+    assert model(inputs()).shape == (2, 3)
+
+
+def test_a_file_holds_all_it_takes_to_load_it(folder, tmp_path):
+    """The pretrained weights may be gone: the file has the architecture and every weight."""
+    gone = shutil.copytree(folder, tmp_path / "gone")
+    described = spec(gone)
+    model = described.fresh(seed=0)
+    path = tmp_path / "model.safetensors"
+    weights.save(model, described, path)
+    shutil.rmtree(gone)
+    loaded, found = weights.load_model(path)
+    assert found == described
+    state = loaded.state_dict()
+    assert all(torch.equal(state[name], value) for name, value in model.state_dict().items())
+    with torch.no_grad():
+        assert torch.equal(loaded.eval()(inputs()), model.eval()(inputs()))
+
+
+@pytest.mark.parametrize("config", ["{}", "[]", "nonsense", '{"model_type": 3}'])
+def test_a_file_with_a_damaged_description_is_refused(folder, tmp_path, config):
+    described = spec(folder)
+    path = tmp_path / "model.safetensors"
+    metadata = {"schema_version": "1", **described.metadata(), "config": config}
+    save_file(described.empty().state_dict(), path, metadata=metadata)
+    with pytest.raises(ArtifactError, match="its description of the model makes no sense"):
+        weights.load_model(path)
+
+
+def test_misfits_are_told(folder):
+    described = spec(folder)
+    assert described.misfit(meta(folder)) is None
+    assert "3 classes" in str(described.misfit(meta(folder, classes=["a", "b"])))
+    assert "another vocabulary" in str(described.misfit(meta(folder, vocabulary_hash="1")))
+    assert "are images" in str(described.misfit(image_meta()))
+
+
+def failure(folder, **changes) -> str:
+    with pytest.raises(ParameterError) as caught:
+        spec(folder, **changes).fresh(seed=0)
+    return str(caught.value)
+
+
+def test_an_unknown_model_is_told_with_what_to_do(folder, tmp_path):
+    with pytest.raises(ParameterError) as caught:
+        spec_for(TrainParameters(model=str(tmp_path / "nowhere")), meta(folder))
+    text = str(caught.value)
+    assert "train.model" in text
+    assert "model.safetensors" in text
+    assert "\n" not in text
+
+
+def test_weights_that_are_not_safetensors_are_refused(folder, tmp_path):
+    pickled = shutil.copytree(folder, tmp_path / "pickled")
+    state = load_file(pickled / "model.safetensors")
+    (pickled / "model.safetensors").unlink()
+    torch.save(state, pickled / "pytorch_model.bin")
+    assert "model.safetensors" in failure(pickled)
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(folder, tmp_path):
+    partial = shutil.copytree(folder, tmp_path / "partial")
+    state = load_file(partial / "model.safetensors")
+    kept = {name: value for name, value in state.items() if "layer.1" not in name}
+    save_file(kept, partial / "model.safetensors", metadata={"format": "pt"})
+    assert "lacks 16 pretrained weights, such as bert.encoder.layer.1" in failure(partial)
+
+
+def test_a_model_with_code_of_its_own_is_refused(folder, tmp_path):
+    remote = shutil.copytree(folder, tmp_path / "remote")
+    config = json.loads((remote / "config.json").read_text())
+    config["model_type"] = "made_up"
+    config["auto_map"] = {"AutoConfig": "evil.Config", "AutoModel": "evil.Model"}
+    (remote / "config.json").write_text(json.dumps(config))
+    (remote / "evil.py").write_text("raise SystemExit('ran')")
+    assert "cannot be loaded" in failure(remote)
+
+
+def test_a_kind_of_model_that_classifies_nothing_is_refused(folder, tmp_path):
+    vision = shutil.copytree(folder, tmp_path / "vision")
+    (vision / "config.json").write_text(json.dumps({"model_type": "vit"}))
+    assert "no sequence classification for 'vit'" in failure(vision)
+
+
+def test_text_that_is_too_long_for_the_model_is_told_before_training(folder):
+    assert "prepare.max_length" in failure(folder, max_length=129)
+
+
+def test_another_vocabulary_is_refused(folder, tmp_path):
+    assert "knows 91 tokens" in failure(folder, vocabulary_size=92)
+    assert "another vocabulary" in failure(folder, tokenizer="other", vocabulary_hash="0")
