@@ -6,6 +6,7 @@ Network Learning*, ICLR 2019, arXiv 1812.05159). Its forgetting score is how oft
 """
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import polars as pl
 import torch
@@ -331,6 +332,56 @@ def hardest(difficulty: pl.DataFrame) -> pl.DataFrame:
     return difficulty.filter(pl.col("seen") > 0).sort(
         learned, -pl.col("forgotten"), -pl.col("mean_loss"), "index"
     )
+
+
+@dataclass(frozen=True)
+class Group:
+    """Examples that something happened to: ``shown``, rows of 'difficulty', are some of ``count``.
+
+    ``name`` is hardest, most_selected, never_selected or excluded.
+    """
+
+    name: str
+    count: int
+    shown: pl.DataFrame
+
+
+def notable(difficulty: pl.DataFrame, most: int = 24) -> list[Group]:
+    """Choose the examples worth looking at.
+
+    Parameters
+    ----------
+    difficulty
+        'difficulty' table.
+    most
+        Most examples shown of a group.
+
+    Returns
+    -------
+    list[Group]
+        hardest: see :func:`hardest`; most_selected; never_selected: spread evenly over the data;
+        excluded: first to be left out as learned. A group of none is left out, and where nothing
+        was selected so are all but the hardest.
+    """
+    groups = [_head("hardest", hardest(difficulty), most)]
+    selected = difficulty.filter(pl.col("selected") > 0).sort(-pl.col("selected"), "index")
+    if not selected.is_empty():
+        left = difficulty.filter(pl.col("excluded_at") != NEVER).sort("excluded_at", "index")
+        groups += [
+            _head("most_selected", selected, most),
+            _spread("never_selected", difficulty.filter(pl.col("selected") == 0), most),
+            _head("excluded", left, most),
+        ]
+    return [group for group in groups if group.count]
+
+
+def _head(name: str, rows: pl.DataFrame, most: int) -> Group:
+    return Group(name, len(rows), rows.head(most))
+
+
+def _spread(name: str, rows: pl.DataFrame, most: int) -> Group:
+    shown = min(most, len(rows))
+    return Group(name, len(rows), rows[[place * len(rows) // shown for place in range(shown)]])
 
 
 def _selected(coresets: pl.DataFrame | None) -> pl.DataFrame:

@@ -12,6 +12,7 @@ from crest.difficulty import (
     class_balance,
     difficulty_table,
     hardest,
+    notable,
     overall_score,
     score_by_window,
     selected_by_score,
@@ -215,3 +216,38 @@ def test_class_balance_compares_picks_and_weights_with_the_data():
 
 def test_hardest_puts_the_never_learned_first_and_leaves_out_the_unseen():
     assert hardest(difficulty_table(SCORING))["index"].to_list() == [2, 1, 0]
+
+
+def test_notable_groups_are_ordered_counted_and_cut():
+    coresets = picks({(0, 0): [(0, 0, 1.0), (1, 1, 1.0), (0, 0, 1.0)]})
+    table = difficulty_table(SCORING, coresets, SCORING.with_columns(excluded_at=pl.lit(5)))
+    groups = {group.name: group for group in notable(table, most=1)}
+    assert list(groups) == ["hardest", "most_selected", "never_selected", "excluded"]
+    assert {name: group.count for name, group in groups.items()} == {
+        "hardest": 3,
+        "most_selected": 2,
+        "never_selected": 2,
+        "excluded": 4,
+    }
+    assert {name: group.shown["index"].to_list() for name, group in groups.items()} == {
+        "hardest": [2],
+        "most_selected": [0],
+        "never_selected": [2],
+        "excluded": [0],
+    }
+
+
+def test_notable_groups_of_none_are_left_out():
+    coresets = picks({(0, 0): [(index, 0, 1.0) for index in range(4)]})
+    names = [group.name for group in notable(difficulty_table(SCORING, coresets))]
+    assert names == ["hardest", "most_selected"]
+    assert [group.name for group in notable(difficulty_table(SCORING))] == ["hardest"]
+    assert notable(difficulty_table(SCORING).clear()) == []
+
+
+def test_the_never_selected_are_spread_over_the_data():
+    count = 40
+    scoring = examples([1] * count, [0] * count, [0] * count)
+    coresets = picks({(0, 0): [(0, 0, 1.0), (1, 0, 1.0)]})
+    groups = {group.name: group for group in notable(difficulty_table(scoring, coresets), most=4)}
+    assert groups["never_selected"].shown["index"].to_list() == [2, 11, 21, 30]
