@@ -11,17 +11,20 @@ import polars as pl
 from crest import artifacts
 from crest.analysis import ANALYSIS_TABLES, Analysis, Run, analyse
 from crest.config import Parameters
-from crest.data.files import read_meta
-from crest.difficulty import training_pass
+from crest.data.files import TextMeta, read_meta
+from crest.difficulty import notable, training_pass
 from crest.errors import ArtifactError, ParameterError
 from crest.figures import gallery, png
 from stages.paths import Paths
+from stages.texts import shown_texts
 
 logger = logging.getLogger(__name__)
 
 
 def run(parameters: Parameters, paths: Paths) -> None:
     """Write artifacts/analyze: difficulty.parquet, a CSV a table, a PNG a picture.
+
+    For text also texts.csv: the examples that the report shows, with their texts.
 
     Without a selecting method the selection tables have no rows, difficulty.parquet counts no
     selections, and a message says so.
@@ -31,7 +34,8 @@ def run(parameters: Parameters, paths: Paths) -> None:
     ParameterError
         If ``analyze.scores_from`` is not one of the methods that were run.
     ArtifactError
-        If a run is missing or damaged, or runs are not of the same data.
+        If a run is missing or damaged, or runs are not of the same data; for text, if the texts
+        are.
     """
     methods = parameters.train.methods
     scores_from = parameters.analyze.scores_from
@@ -40,18 +44,21 @@ def run(parameters: Parameters, paths: Paths) -> None:
             f"analyze.scores_from: '{scores_from}' was not run; name one of train.methods: "
             f"{', '.join(methods)}"
         )
-    classes = read_meta(paths.prepared).classes
+    meta = read_meta(paths.prepared)
     runs = [read_run(paths.train(method), method) for method in methods]
     _check_same_data(runs, paths)
     if all(one.coresets is None for one in runs):
         logger.warning(
             "analyze: none of %s selects coresets; curves and difficulty only", ", ".join(methods)
         )
-    analysis = analyse(runs, scores_from, classes)
+    analysis = analyse(runs, scores_from, meta.classes)
     with artifacts.replacing_folder(paths.analyze) as folder:
         write_analysis(folder, analysis)
         for picture in gallery(analysis, parameters.crest.threshold):
             (folder / f"{picture.name}.png").write_bytes(png(picture.figure))
+        if isinstance(meta, TextMeta):
+            texts = shown_texts(paths.prepared, meta, notable(analysis.difficulty))
+            texts.write_csv(folder / "texts.csv")
 
 
 def read_run(folder: Path, method: str) -> Run:

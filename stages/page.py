@@ -1,8 +1,9 @@
 """The report's page: everything in one HTML file that needs nothing else."""
 
 import json
+import re
 from base64 import b64encode
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,22 @@ from markupsafe import Markup
 
 from crest.analysis import Analysis
 from crest.comparison import percent, run_name, seconds
-from crest.data.files import ImageMeta, Meta, open_array
-from crest.difficulty import NEVER, hardest
+from crest.data.files import ImageMeta, Meta, TextMeta, open_array
+from crest.difficulty import NEVER, notable
 from crest.errors import ArtifactError
 from crest.figures import gallery, svg, thumbnail
+from stages.texts import class_name, read_texts
 
 TEMPLATES = Path(__file__).parent / "templates"
-CARDS = 24
+LONGEST = 400  # characters shown of a text
+
+# Title and note of each group of examples.
+SHEETS = {
+    "hardest": ("Hardest", "Never classified rightly first, then the most often forgotten."),
+    "most_selected": ("Most selected", "Most often picked into a mini-batch coreset."),
+    "never_selected": ("Never selected", "Spread evenly over the data."),
+    "excluded": ("Excluded early", "First to be left out as learned."),
+}
 
 
 @dataclass(frozen=True)
@@ -47,13 +57,26 @@ class Shown:
 
 
 @dataclass(frozen=True)
+class Passage:
+    """A text as it is shown; ``length`` is that of the whole, where only its start is shown."""
+
+    name: str
+    text: str
+    length: int | None
+
+
+# What a card shows of an example: the data URI of an image, or its texts.
+Content = str | list[Passage]
+
+
+@dataclass(frozen=True)
 class Card:
-    """One example on a contact sheet; ``image`` is a data URI."""
+    """One example on a contact sheet."""
 
     index: int
     label: str
     facts: str
-    image: str
+    content: Content
 
 
 @dataclass(frozen=True)
@@ -80,7 +103,7 @@ def render(page: Page) -> str:
     Raises
     ------
     ArtifactError
-        If the images are missing or not those of the description.
+        If what the examples are is missing, or not that of the description.
     """
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -110,67 +133,70 @@ def _pictures(page: Page) -> dict[str, list[Shown]]:
 
 
 def _sheets(page: Page) -> list[Sheet]:
-    """Return the sheets that have an example to show; text has no images to show."""
-    if not isinstance(page.meta, ImageMeta):
-        return []
-    images = _train_images(page, page.meta)
+    """Return the sheets that have an example to show."""
+    groups = notable(page.analysis.difficulty)
+    indices = [index for group in groups for index in group.shown["index"]]
+    contents = CONTENTS[page.meta.kind](page, indices)
     return [
-        Sheet(title, note, len(rows), [_card(row, page.meta, images) for row in shown])
-        for title, note, rows, shown in _chosen(page.analysis.difficulty)
-        if not rows.is_empty()
+        Sheet(*SHEETS[group.name], group.count, _cards(group.shown, page.meta, contents))
+        for group in groups
     ]
 
 
-def _train_images(page: Page, meta: ImageMeta) -> np.ndarray[Any, Any]:
-    images = open_array(page.prepared, "train", "images")
+def _cards(rows: pl.DataFrame, meta: Meta, contents: Mapping[int, Content]) -> list[Card]:
+    return [
+        Card(row["index"], class_name(meta, row["label"]), _facts(row), contents[row["index"]])
+        for row in rows.iter_rows(named=True)
+    ]
+
+
+def _images(page: Page, indices: Sequence[int]) -> dict[int, Content]:
+    assert isinstance(page.meta, ImageMeta)
+    images = _train_images(page.prepared, page.meta)
+    return {index: _data_uri(images[index]) for index in set(indices)}
+
+
+def _train_images(folder: Path, meta: ImageMeta) -> np.ndarray[Any, Any]:
+    images = open_array(folder, "train", "images")
     expected = (meta.sizes["train"], *meta.image_shape)
     if images.shape != expected or images.dtype != np.uint8:
         raise ArtifactError(
-            f"{page.prepared / 'train_images.npy'}: {images.dtype} {images.shape}, meta.json says "
+            f"{folder / 'train_images.npy'}: {images.dtype} {images.shape}, meta.json says "
             f"uint8 {expected}; run `python cli.py prepare` again"
         )
     return images
 
 
-def _chosen(
-    difficulty: pl.DataFrame,
-) -> Iterator[tuple[str, str, pl.DataFrame, Sequence[Mapping[str, Any]]]]:
-    hard = hardest(difficulty)
-    yield (
-        "Hardest",
-        "Never classified rightly first, then the most often forgotten.",
-        hard,
-        _first(hard),
-    )
-    if difficulty.filter(pl.col("selected") > 0).is_empty():
-        return
-    often = difficulty.filter(pl.col("selected") > 0).sort(-pl.col("selected"), "index")
-    yield "Most selected", "Most often picked into a mini-batch coreset.", often, _first(often)
-    unpicked = difficulty.filter(pl.col("selected") == 0)
-    yield "Never selected", "Spread evenly over the data.", unpicked, _spread(unpicked)
-    left = difficulty.filter(pl.col("excluded_at") != NEVER).sort("excluded_at", "index")
-    yield "Excluded early", "First to be left out as learned.", left, _first(left)
+def _data_uri(image: np.ndarray[Any, Any]) -> str:
+    return f"data:image/png;base64,{b64encode(thumbnail(image)).decode('ascii')}"
 
 
-def _first(rows: pl.DataFrame) -> Sequence[Mapping[str, Any]]:
-    return rows.head(CARDS).to_dicts()
+def _texts(page: Page, indices: Sequence[int]) -> dict[int, Content]:
+    assert isinstance(page.meta, TextMeta)
+    names = page.meta.text_columns
+    texts = read_texts(page.prepared, page.meta, indices)
+    return {
+        index: [_passage(name, text) for name, text in zip(names, row, strict=True)]
+        for index, row in texts.items()
+    }
 
 
-def _spread(rows: pl.DataFrame) -> Sequence[Mapping[str, Any]]:
-    shown = min(CARDS, len(rows))
-    return rows[[place * len(rows) // shown for place in range(shown)]].to_dicts() if shown else []
+def _passage(name: str, text: str) -> Passage:
+    cut = len(text) > LONGEST
+    return Passage(name, _visible(text[:LONGEST]), len(text) if cut else None)
 
 
-def _card(row: Mapping[str, Any], meta: Meta, images: np.ndarray[Any, Any]) -> Card:
-    label = row["label"]
-    known = 0 <= label < len(meta.classes)
-    encoded = b64encode(thumbnail(images[row["index"]])).decode("ascii")
-    return Card(
-        index=row["index"],
-        label=meta.classes[label] if known else str(label),
-        facts=_facts(row),
-        image=f"data:image/png;base64,{encoded}",
-    )
+def _visible(text: str) -> str:
+    """Put a sign in the place of each control character but white space, which HTML cannot hold."""
+    return re.sub(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+
+
+# What of the examples at some indices the cards show, by kind of data; how, the template of that
+# name says.
+CONTENTS: Mapping[str, Callable[[Page, Sequence[int]], Mapping[int, Content]]] = {
+    "image": _images,
+    "text": _texts,
+}
 
 
 def _facts(row: Mapping[str, Any]) -> str:

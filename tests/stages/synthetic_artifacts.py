@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from crest import artifacts
-from crest.data.files import SCHEMA_VERSION, ImageMeta, write_meta
+from crest.data.files import SCHEMA_VERSION, ImageMeta, TextMeta, write_meta
 from stages.paths import Paths
 
 EXAMPLES = 40
@@ -50,7 +50,7 @@ def write_prepared(folder: Path, channels: int = 1) -> None:
         np.save(folder / f"{split}_labels.npy", np.arange(count, dtype=np.int64) % len(CLASSES))
     meta = ImageMeta(
         schema_version=SCHEMA_VERSION,
-        kind="images",
+        kind="image",
         dataset="made-up",
         source="tests",
         sizes={"train": EXAMPLES, "test": 100},
@@ -61,6 +61,49 @@ def write_prepared(folder: Path, channels: int = 1) -> None:
         content_hash="abc",
     )
     write_meta(folder, meta)
+
+
+def write_text(folder: Path, **columns: list[str]) -> None:
+    """Prepared text of one token an example; ``columns`` are the texts of the training split."""
+    sizes = {"train": EXAMPLES, "test": 100}
+    for split, count in sizes.items():
+        np.save(folder / f"{split}_tokens.npy", np.full(count, 3, np.int32))
+        np.save(folder / f"{split}_offsets.npy", np.arange(count + 1, dtype=np.int64))
+        np.save(folder / f"{split}_seconds.npy", np.ones(count, np.int32))
+        np.save(folder / f"{split}_labels.npy", np.arange(count, dtype=np.int64) % len(CLASSES))
+        texts = columns if split == "train" else {name: ["a test"] * count for name in columns}
+        pl.DataFrame(texts).write_parquet(folder / f"{split}_texts.parquet")
+    meta = TextMeta(
+        schema_version=SCHEMA_VERSION,
+        kind="text",
+        dataset="made-up",
+        source="tests",
+        sizes=sizes,
+        classes=CLASSES,
+        text_columns=list(columns),
+        tokenizer="made-up",
+        vocabulary_size=4,
+        vocabulary_hash="def",
+        pad_token_id=0,
+        token_types=False,
+        max_length=8,
+        lengths={split: dict.fromkeys(("0", "50", "90", "99", "100"), 1) for split in sizes},
+        truncated=dict.fromkeys(sizes, 0),
+        dropped={"train": 0, "test": 0},
+        content_hash="abc",
+    )
+    write_meta(folder, meta)
+
+
+def sentences(name: str) -> list[str]:
+    return [f"{name} of example {index}" for index in range(EXAMPLES)]
+
+
+def turn_into_text(folder: Path, **columns: list[str]) -> None:
+    """Put text in the place of the images of prepared data."""
+    for path in folder.iterdir():
+        path.unlink()
+    write_text(folder, **columns)
 
 
 def table(name: str, **columns: object) -> pl.DataFrame:

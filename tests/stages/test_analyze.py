@@ -1,5 +1,6 @@
 """analyze on made-up runs whose tables are known."""
 
+import csv
 import logging
 
 import polars as pl
@@ -196,3 +197,66 @@ def test_a_damaged_analysis_is_one_message(paths):
     path.unlink()
     with pytest.raises(ArtifactError, match=r"curves\.csv: no such file"):
         analyze.read_analysis(paths.analyze)
+
+
+def write_texts(paths, **columns):
+    made_up.turn_into_text(paths.prepared, **columns)
+    analyze.run(parameters(), paths)
+    return pl.read_csv(
+        paths.analyze / "texts.csv", schema_overrides=dict.fromkeys(columns, pl.String)
+    )
+
+
+def test_texts_holds_the_examples_that_the_report_shows(paths):
+    table = write_texts(paths, premise=made_up.sentences("one"), claim=made_up.sentences("two"))
+    groups = table["group"].unique(maintain_order=True).to_list()
+    assert groups == ["hardest", "most_selected", "never_selected", "excluded"]
+    assert table.row(1, named=True) == {
+        "group": "hardest", "index": 19, "label": "three", "forgotten": 0, "first_learned": -1,
+        "selected": 1, "excluded_at": -1, "premise": "one of example 19",
+        "claim": "two of example 19",
+    }  # fmt: skip
+    assert table.filter(pl.col("group") == "excluded")["index"].to_list() == [0, 1, 2]
+    assert len(analyze.read_analysis(paths.analyze).difficulty) == made_up.EXAMPLES
+
+
+def test_texts_read_back_whatever_they_hold(paths):
+    hostile = [
+        "",
+        " ",
+        "=1+1",
+        'a "quote"',
+        "a,b;c\td",
+        "line\r\nline\rline\n",
+        "\u202e\x00\U0001f600",
+    ]
+    texts = [hostile[index % len(hostile)] for index in range(made_up.EXAMPLES)]
+    table = write_texts(paths, text=texts)
+    assert table["text"].to_list() == [texts[index] for index in table["index"]]
+    with (paths.analyze / "texts.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["text"] for row in rows] == table["text"].to_list()
+
+
+def test_text_columns_called_as_the_tables_own_are_kept_apart(paths):
+    columns = {"group": made_up.sentences("one"), "group_text": made_up.sentences("two")}
+    made_up.turn_into_text(paths.prepared, **columns)
+    analyze.run(parameters(), paths)
+    row = pl.read_csv(paths.analyze / "texts.csv").row(0, named=True)
+    assert row["group"] == "hardest"
+    assert row["group_text_"] == "one of example 39"
+    assert row["group_text"] == "two of example 39"
+
+
+def test_texts_that_are_gone_leave_the_earlier_analysis(paths):
+    write_texts(paths, text=made_up.sentences("one"))
+    before = (paths.analyze / "texts.csv").read_bytes()
+    (paths.prepared / "train_texts.parquet").unlink()
+    with pytest.raises(ArtifactError, match=r"train_texts\.parquet: no such file.*cli\.py prepare"):
+        analyze.run(parameters(), paths)
+    assert (paths.analyze / "texts.csv").read_bytes() == before
+
+
+def test_images_have_no_table_of_texts(paths):
+    analyze.run(parameters(), paths)
+    assert not (paths.analyze / "texts.csv").exists()

@@ -1,0 +1,101 @@
+"""Prepared texts, read back for people to see: only the rows that are shown."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from crest.data.files import Meta, TextMeta, damaged
+from crest.difficulty import Group
+from crest.errors import ArtifactError
+
+# The columns of texts.csv that come before the texts.
+SHOWN = {
+    "group": pl.String,
+    "index": pl.Int64,
+    "label": pl.String,
+    "forgotten": pl.Int32,
+    "first_learned": pl.Int32,
+    "selected": pl.Int32,
+    "excluded_at": pl.Int32,
+}
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+
+
+def shown_texts(folder: Path, meta: TextMeta, groups: Sequence[Group]) -> pl.DataFrame:
+    """Put the texts of the examples that groups show beside their scores.
+
+    Columns are those of :data:`SHOWN` and the texts', under their own names; a text column that is
+    called as one of SHOWN has ``_text`` added.
+
+    Raises
+    ------
+    ArtifactError
+        As :func:`read_texts`.
+    """
+    texts = read_texts(folder, meta, [row for group in groups for row in group.shown["index"]])
+    rows = [
+        {
+            **row,
+            "group": group.name,
+            "label": class_name(meta, row["label"]),
+            **dict(zip(_text_names(meta), texts[row["index"]], strict=True)),
+        }
+        for group in groups
+        for row in group.shown.iter_rows(named=True)
+    ]
+    return pl.DataFrame(rows, schema=SHOWN | dict.fromkeys(_text_names(meta), pl.String))
+
+
+def _text_names(meta: TextMeta) -> list[str]:
+    taken = {*SHOWN, *meta.text_columns}
+    return [_free(f"{name}_text", taken) if name in SHOWN else name for name in meta.text_columns]
+
+
+def _free(name: str, taken: set[str]) -> str:
+    return _free(f"{name}_", taken) if name in taken else name
+
+
+def class_name(meta: Meta, label: int) -> str:
+    """Return the name of a label, or its number where it has none."""
+    return meta.classes[label] if 0 <= label < len(meta.classes) else str(label)
+
+
+def read_texts(folder: Path, meta: TextMeta, rows: Sequence[int]) -> dict[int, list[str]]:
+    """Read training examples: the texts of each of ``rows``, in the order of meta.text_columns.
+
+    The file is scanned, never held whole, however many examples there are.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing, damaged, or not that of the description.
+    """
+    path = folder / "train_texts.parquet"
+    if not path.is_file():
+        raise ArtifactError(f"{path}: no such file; run `python cli.py prepare` again")
+    try:
+        scan = pl.scan_parquet(path, glob=False)
+        _check(path, meta, scan)
+        # The position of a column, not its name: a column may be called as the row's number is.
+        texts = [pl.col(name).alias(str(at)) for at, name in enumerate(meta.text_columns)]
+        numbered = scan.select(texts).with_row_index("row")
+        wanted = numbered.filter(pl.col("row").is_in(sorted(set(rows))))
+        found = wanted.collect(engine="streaming")
+    except UNREADABLE as error:
+        raise damaged(path, str(error).partition("\n")[0]) from None
+    for row, *values in found.iter_rows():
+        if None in values:
+            raise damaged(path, f"row {row} lacks a text")
+    return {row: values for row, *values in found.iter_rows()}
+
+
+def _check(path: Path, meta: TextMeta, scan: pl.LazyFrame) -> None:
+    schema = scan.collect_schema()
+    for name in meta.text_columns:
+        if schema.get(name) != pl.String:
+            kind = schema.get(name, "missing")
+            raise damaged(path, f"column '{name}' is {kind}, it must be String")
+    count = scan.select(pl.len()).collect().item()
+    if count != meta.sizes["train"]:
+        raise damaged(path, f"{count} rows, meta.json says {meta.sizes['train']}")
