@@ -98,6 +98,8 @@ def prepare(params: ParamsFile = PARAMS, overrides: Overrides = None) -> None:
         meta = stage.run(load(params, overrides or ()).prepare, PATHS.prepared)
         sizes = ", ".join(f"{split} {size}" for split, size in meta.sizes.items())
         typer.echo(f"{PATHS.prepared}: {meta.dataset}, {sizes}, {len(meta.classes)} classes")
+        for line in stage.notes(meta):
+            typer.echo(line)
 
 
 @app.command()

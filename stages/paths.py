@@ -41,8 +41,9 @@ class Paths:
         return self.root / "artifacts" / "evaluate" / _folder_name(method)
 
     def reuse(self, model: str) -> Path:
-        """A model trained on saved coresets."""
-        return self.root / "artifacts" / "reuse" / _folder_name(model)
+        """A model trained on saved coresets; one named by a path goes by its last part."""
+        name = model.rstrip("/").rpartition("/")[2]
+        return self.root / "artifacts" / "reuse" / _folder_name(name)
 
 
 def _folder_name(name: str) -> str:

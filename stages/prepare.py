@@ -1,12 +1,13 @@
 """prepare: any source of data as the arrays in data/prepared."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from crest.artifacts import replacing_folder
 from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.data.build import build
-from crest.data.files import Meta
+from crest.data.files import Meta, TextMeta
 from stages.progress import progress_bar
 
 
@@ -26,3 +27,19 @@ def run(params: PrepareParameters, folder: Path) -> Meta:
     total = len(source.train) + len(source.test)
     with replacing_folder(folder) as partial, progress_bar("prepare", total) as advance:
         return build(source, params, partial, advance)
+
+
+def notes(meta: Meta) -> Iterator[str]:
+    """Say in lines what became of texts: how long they are, what was cut, what was left out."""
+    if not isinstance(meta, TextMeta):
+        return
+    for split, lengths in meta.lengths.items():
+        shares = ", ".join(
+            f"{name} {lengths[share]:g}"
+            for name, share in (("half up to", "50"), ("90% up to", "90"), ("longest", "100"))
+        )
+        cut = f"{meta.truncated[split]} cut to {meta.max_length}"
+        yield f"{split}: tokens: {shares}; {cut}"
+    dropped = {split: count for split, count in meta.dropped.items() if count}
+    for split, count in dropped.items():
+        yield f"{split}: {count} rows without a label left out"

@@ -2,11 +2,23 @@
 
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ["HF_HUB_OFFLINE"] = "1"  # models come from folders; no test asks the network
+
+
+@pytest.fixture(scope="session")
+def samples():
+    """The folder of real data sets; tests that need it skip where it is absent."""
+    beside = Path(__file__).parents[1].parent / "shared" / "data"
+    folder = Path(os.environ.get("CREST_TEST_DATA", beside))
+    if not (folder / "cifar10").is_dir():
+        pytest.skip(f"no real data in {folder}; set CREST_TEST_DATA")
+    return folder
 
 
 @pytest.fixture(scope="session")

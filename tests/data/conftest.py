@@ -1,8 +1,6 @@
 """Small images and sources for the tests of the data."""
 
 import io
-import os
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -10,16 +8,6 @@ import pytest
 from PIL import Image
 
 from crest.data.arrays import ArrayReader
-
-
-@pytest.fixture(scope="session")
-def samples():
-    """The folder of real data sets; tests that need it skip where it is absent."""
-    beside = Path(__file__).parents[2].parent / "shared" / "data"
-    folder = Path(os.environ.get("CREST_TEST_DATA", beside))
-    if not (folder / "cifar10").is_dir():
-        pytest.skip(f"no real data in {folder}; set CREST_TEST_DATA")
-    return folder
 
 
 @pytest.fixture(scope="session")

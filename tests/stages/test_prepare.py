@@ -51,7 +51,7 @@ def test_an_earlier_result_stays_when_anything_fails(tmp_path, monkeypatch, fail
     def fail(reader, *_):
         raise failure
 
-    monkeypatch.setattr("crest.data.build._write_labels", fail)
+    monkeypatch.setattr("crest.data.build.write_labels", fail)
     with pytest.raises(type(failure)):
         prepare.run(PrepareParameters(seed=1), folder)
     assert load(folder, torch.device("cpu")).meta == meta
