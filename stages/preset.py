@@ -6,6 +6,7 @@ from typing import Any
 
 import yaml
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
@@ -34,8 +35,6 @@ def run(name: str, path: Path) -> None:
     known = presets()
     if name not in known:
         raise ParameterError(f"preset: '{name}' is not one of {', '.join(known)}")
-    if set(known[name]) == {"description"}:
-        raise ParameterError(f"preset: {name}: {known[name]['description']}")
     load(path)
     round_trip = YAML()
     round_trip.width = 200
@@ -45,11 +44,20 @@ def run(name: str, path: Path) -> None:
         if section == "description":
             continue
         document[section] = document.get(section) or {}
-        document[section].update(values)
+        document[section].update({key: _in_a_line(value) for key, value in values.items()})
     with replacing(path) as partial:
         with partial.open("w", encoding="utf-8") as written:
             round_trip.dump(document, written)
         load(partial)
+
+
+def _in_a_line(value: Any) -> Any:
+    """Return a list as one that is written in a line, before the comment of its key."""
+    if not isinstance(value, list):
+        return value
+    line = CommentedSeq(value)
+    line.fa.set_flow_style()
+    return line
 
 
 def _represent_null(representer: RoundTripRepresenter, value: None) -> ScalarNode:

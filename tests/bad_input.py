@@ -24,6 +24,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+# No case asks the network; before transformers is imported.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
 import numpy as np
 import polars as pl
 import torch
@@ -34,6 +37,7 @@ from typer.testing import CliRunner
 import cli
 from crest import artifacts
 from crest.models import ModelSpec, build, weights
+from tests.tiny_text import tiny_tokenizer
 
 Break = Callable[[], None]
 Surroundings = Callable[[], AbstractContextManager[object]]
@@ -67,6 +71,11 @@ TRAIN_AGAIN = "train it again, or name another file"
 AFRESH = "to start afresh, run `python cli.py train --fresh` or remove the file"
 SELECT = f"select --checkpoint {MODEL} --json"
 FOLDER = "prepare -S prepare.dataset=folder -S prepare.source=images"
+TEXTS = (
+    "prepare -S prepare.dataset=text -S prepare.source=texts -S prepare.workers=null "
+    "-S prepare.tokenizer=tokenizer -S prepare.validation=0"
+)
+CSV = b"text,label\na cat,0\na dog,1\nno,0\na ball,1\n"
 
 
 def nothing() -> None:
@@ -132,6 +141,9 @@ def make_project(folder: Path) -> None:
             Path("images", name).mkdir(parents=True)
             for place in range(5):
                 Path("images", name, f"{place}.png").write_bytes(png(5 * number + place))
+        tiny_tokenizer(Path("tokenizer"))
+        for split in ("train", "test"):
+            content(f"texts/{split}.csv", CSV)()
         for command in ("prepare", "train", "evaluate", "analyze", "report"):
             done = invoke(command)
             assert done.exit_code == 0, done.output
@@ -483,8 +495,9 @@ PARAMETERS = [
     Case("more padding than image", "train -S train.augment_crop=9",
          "train.augment_crop: 9 pixels of padding are more than an image of 8×8 pixels has; "
          "use at most 8", code=2),
-    Case("an unknown schedule", "train -S train.schedule=linear",
-         "params.yaml with -S: train.schedule: must be 'steps' or 'cosine', got 'linear'", code=2),
+    Case("an unknown schedule", "train -S train.schedule=step",
+         "params.yaml with -S: train.schedule: must be 'steps', 'cosine' or 'linear', got 'step'",
+         code=2),
     Case("an unknown device", "train -S train.device=gpu",
          "params.yaml with -S: train.device: must be auto, cpu, cuda or cuda:N, got 'gpu'", code=2),
     Case("an unknown model", "train -S train.model=resnet19",
@@ -519,9 +532,12 @@ PARAMETERS = [
     Case("a method that leads elsewhere", "train -S train.methods=[../../x]",
          "params.yaml with -S: train.methods.0: must be a name of letters, digits and . _ -,"
          " as folders have, got '../../x'", code=2),
-    Case("a model that leads elsewhere", "reuse --model ../../x",
-         "--method, --model: '../../x' is no name of one; use letters, digits and - _ . only",
+    Case("a model that leads elsewhere", "reuse --model ../..",
+         "--method, --model: '..' is no name of one; use letters, digits and - _ . only",
          code=2),
+    Case("a quadratic model of nothing", "train -S crest.quadratic=head.*",
+         "crest.quadratic: 'head.*' is neither full, last_layer nor a pattern of a parameter's "
+         "name; the last ones are …, linear.weight, linear.bias", code=2),
     Case("scores from a method that was not run", "analyze -S analyze.scores_from=full",
          "analyze.scores_from: 'full' was not run; name one of train.methods: crest", code=2),
     Case("-S without a value", "train -S train.lr",
@@ -1048,12 +1064,59 @@ SURROUNDINGS = [
          "float32, and start with --fresh: the state before that is kept until then"),
 ]
 
+TEXT = [
+    Case("no tokenizer named", TEXTS + " -S prepare.tokenizer=null",
+         "prepare.tokenizer: text needs one: the name or folder of a model of transformers, "
+         "usually that of train.model", code=2),
+    Case("a tokenizer that is not there", TEXTS + " -S prepare.tokenizer=nowhere/at-all",
+         "prepare.tokenizer: no tokenizer of nowhere/at-all can be loaded (…); name a model of the "
+         "Hugging Face hub, or a folder with its tokenizer.json (where HF_HUB_OFFLINE is set, one "
+         "that is in the cache)", code=2),
+    Case("a tokenizer for images", "prepare -S prepare.tokenizer=tokenizer",
+         "prepare.tokenizer: parquet is image data; leave it null", code=2),
+    Case("an image size for text", TEXTS + " -S prepare.image_size=8",
+         "prepare.image_size: text is text data; leave it null", code=2),
+    Case("three text columns", TEXTS + " -S 'prepare.text_columns=[a, b, c]'",
+         "params.yaml with -S: prepare.text_columns: … at most 2 items …", code=2),
+    Case("a greatest length that holds no text", TEXTS + " -S prepare.max_length=2",
+         "params.yaml with -S: prepare.max_length: must be greater than or equal to 4, got 2",
+         code=2),
+    Case("a text column that is not there", TEXTS + " -S 'prepare.text_columns=[body]'",
+         "texts/train.csv: no column 'body'; its columns: text, label; set prepare.text_columns"),
+    Case("a label column that is not there", TEXTS + " -S prepare.label_column=class",
+         "texts/train.csv: no column 'class'; its columns: text, label; set prepare.label_column"),
+    Case("no test file", TEXTS,
+         "texts: no test-*.parquet or test.parquet or test.csv or test.jsonl or test.ndjson; files "
+         "of these formats there: train.csv; set prepare.test_split", gone("texts/test.csv")),
+    Case("a split in two formats", TEXTS,
+         "texts: train in several formats (texts/train.csv, texts/train.jsonl); keep one",
+         content("texts/train.jsonl", b'{"text": "a", "label": 0}')),
+    Case("a cell without text", TEXTS,
+         "texts/train.csv, column 'text', row 2 (counted from 0): there is no text; write one or "
+         "remove the row", content("texts/train.csv", CSV.replace(b"no,", b","))),
+    Case("a cell without a label", TEXTS,
+         "texts/train.csv, column 'label', row 1 (counted from 0): the label is null; label the "
+         "row or remove it", content("texts/train.csv", CSV.replace(b"dog,1", b"dog,"))),
+    Case("words among the labels of train only", TEXTS,
+         "texts/test.csv, column 'label', row 0 (counted from 0): labels are Int64, those of train "
+         "String; use one type", content("texts/train.csv", CSV.replace(b"dog,1", b"dog,one"))),
+    Case("a line that is no JSON", TEXTS, "texts/train.jsonl: cannot be read (…); correct the file",
+         both(gone("texts/train.csv"), content("texts/train.jsonl", b'{"text": "a"\n{'))),
+    Case("numbers for texts", TEXTS,
+         "texts/train.jsonl: column 'text' holds Int64, not texts; set prepare.text_columns",
+         both(gone("texts/train.csv"), content("texts/train.jsonl", b'{"text": 1, "label": 0}\n'))),
+    Case("a row with too many cells", TEXTS,
+         "texts/train.csv: cannot be read (…); correct the file (in CSV, texts that hold commas "
+         "need quotes)", content("texts/train.csv", CSV + b"one, two,0,1,2\n")),
+]
+
 # fmt: on
 
 CASES = {
     "Parameters": PARAMETERS,
     "Parquet files": PARQUET,
     "Image folders": FOLDERS,
+    "Text": TEXT,
     "Prepared data": PREPARED_DATA,
     "Checkpoints": CHECKPOINTS,
     "Coresets and runs": SAVED_CORESETS,

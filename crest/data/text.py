@@ -26,11 +26,22 @@ from crest.data.parquet import (
 from crest.data.sources import DatasetSpec, Source, some
 from crest.errors import DataError
 
-# What may be called a file of lines, and how polars opens it.
-LINES: Mapping[str, Callable[..., pl.LazyFrame]] = {
-    "csv": pl.scan_csv,
-    "jsonl": pl.scan_ndjson,
-    "ndjson": pl.scan_ndjson,
+
+def _open_csv(file: str) -> pl.LazyFrame:
+    """Read a CSV, all of it as text: a scan of some columns would not see a row of too many."""
+    return pl.read_csv(file, infer_schema=False, glob=False).lazy()
+
+
+def _open_json_lines(file: str) -> pl.LazyFrame:
+    """Open JSON lines, of the types that all their rows have."""
+    return pl.scan_ndjson(file, infer_schema_length=None)
+
+
+# The formats of lines by the endings of their names.
+LINES: Mapping[str, Callable[[str], pl.LazyFrame]] = {
+    "csv": _open_csv,
+    "jsonl": _open_json_lines,
+    "ndjson": _open_json_lines,
 }
 SUFFIXES = ("parquet", *LINES)
 WHOLE_NUMBER = r"^[+-]?\d+$"
@@ -147,29 +158,31 @@ def _suffix(file: str) -> str:
 
 
 def _open(file: str) -> pl.LazyFrame:
-    """Open one file; the types of JSON lines are those of all its rows, CSV has text only."""
+    """Open one file."""
     suffix = _suffix(file)
     if suffix == "parquet":
         return scan(file)
-    if suffix == "csv":
-        return pl.scan_csv(file, infer_schema=False, glob=False)
-    return LINES[suffix](file, infer_schema_length=None)
+    return LINES[suffix](file)
 
 
 def _collect(frame: pl.LazyFrame, where: str) -> pl.DataFrame:
     try:
         return frame.collect()
     except UNREADABLE as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise DataError(f"{where}: cannot be read ({reason}); correct the file") from None
+        raise _unreadable(where, error) from None
+
+
+def _unreadable(where: str, error: BaseException) -> DataError:
+    reason = str(error).strip().partition("\n")[0]
+    hint = " (in CSV, texts that hold commas need quotes)" if where.endswith(".csv") else ""
+    return DataError(f"{where}: cannot be read ({reason}); correct the file{hint}")
 
 
 def _check_columns(file: str, texts: Sequence[str], label: str) -> None:
     try:
         schema = _open(file).collect_schema()
     except UNREADABLE as error:
-        reason = str(error).strip().partition("\n")[0]
-        raise DataError(f"{file}: cannot be read ({reason}); correct the file") from None
+        raise _unreadable(file, error) from None
     for column, key in (*((text, "text_columns") for text in texts), (label, "label_column")):
         if column not in schema:
             raise DataError(
