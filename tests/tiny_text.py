@@ -58,3 +58,32 @@ def tiny_model(folder: Path, seed: int = 0) -> Path:
         torch.manual_seed(seed)
         BertModel(config).save_pretrained(folder)
     return tiny_tokenizer(folder)
+
+
+def tiny_roberta(folder: Path, texts: list[str]) -> Path:
+    """Write a RoBERTa of 2 layers of 16 units, its byte-level tokenizer trained on texts."""
+    import torch
+    from tokenizers import ByteLevelBPETokenizer
+    from transformers import RobertaConfig, RobertaModel, RobertaTokenizerFast
+
+    trained = ByteLevelBPETokenizer()
+    special = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
+    trained.train_from_iterator(texts, vocab_size=400, special_tokens=special)
+    folder.mkdir(parents=True, exist_ok=True)
+    trained.save_model(str(folder))
+    tokenizer = RobertaTokenizerFast(
+        vocab=str(folder / "vocab.json"), merges=str(folder / "merges.txt")
+    )
+    config = RobertaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=32,
+        max_position_embeddings=130,  # RoBERTa's positions start after the padding's
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        RobertaModel(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder

@@ -10,16 +10,16 @@ import torch
 from safetensors.torch import load_file
 
 from crest import artifacts
-from crest.config import Parameters, parse
+from crest.config import Parameters, load, parse
 from crest.data.files import read_meta
 from crest.errors import ArtifactError, ParameterError
 from crest.inference import look
 from crest.training.loop import train as train_loop
-from stages import analyze, evaluate, prepare, report, reuse, select, train
+from stages import analyze, evaluate, prepare, preset, report, reuse, select, train
 from stages.paths import Paths
 from tests.conftest import copied
 from tests.tiny import FLOAT32
-from tests.tiny_text import tiny_model
+from tests.tiny_text import tiny_model, tiny_roberta
 
 # The class of a sentence is told by its animal, which a tiny model learns in few steps.
 CLASSES = {"cat": 0, "dog": 1, "child": 2}
@@ -215,6 +215,32 @@ def test_an_image_model_is_not_to_be_had_for_text(project, source, model):
 def test_text_is_not_augmented(project, source, model):
     with pytest.raises(ParameterError, match=r"train\.augment_crop, train\.augment_flip"):
         train.run(text_parameters(source, model, train={"augment_flip": True}), project, "random")
+
+
+def test_the_papers_row_runs_by_its_preset_given_data_and_weights(samples, tmp_path):
+    pairs = pl.read_parquet(samples / "snli" / "train-00000-of-00001.parquet").head(300)
+    roberta = tiny_roberta(tmp_path / "roberta", pairs["premise"].to_list())
+    (tmp_path / "data").mkdir()
+    for split in ("train", "test"):
+        pairs.write_parquet(tmp_path / "data" / f"{split}.parquet")
+    params = tmp_path / "params.yaml"
+    params.write_text("")
+    preset.run("snli-roberta", params)
+    local = (f"prepare.source={tmp_path / 'data'}", f"prepare.tokenizer={roberta}")
+    # 0.005 of 300 pairs would be less than a mini-batch.
+    quick = ("train.epochs=1", "train.budget=0.5", "crest.subset_size=40", "train.threads=1")
+    parameters = load(params, (*local, f"train.model={roberta}", *quick))
+    paths = Paths(tmp_path)
+    prepare.run(parameters.prepare, paths.prepared)
+    assert read_meta(paths.prepared).classes == ["entailment", "neutral", "contradiction"]
+    for method in parameters.train.methods:
+        train.run(parameters, paths, method)
+        evaluate.run(parameters, paths, method)
+    analyze.run(parameters, paths)
+    report.run(parameters, paths)
+    coresets = artifacts.read_table(paths.train("crest") / artifacts.CORESETS, "coresets")
+    assert coresets.group_by("region", "minibatch").len()["len"].unique().to_list() == [32]
+    assert (paths.report / "report.html").is_file()
 
 
 @pytest.fixture(scope="module")
