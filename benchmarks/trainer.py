@@ -1,4 +1,4 @@
-"""Examples per second of `random` through the training loop, against the Trainer of transformers.
+r"""Examples per second of `random` through the training loop, against the Trainer of transformers.
 
     pip install --no-deps --target /tmp/rivals accelerate psutil
     python cli.py prepare -S prepare.dataset=snli -S prepare.source=FOLDER \
