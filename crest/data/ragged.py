@@ -50,7 +50,8 @@ class TextSplit:
         indices = indices.to(self._tokens.device)
         starts = self._offsets[indices, None]
         lengths = self._offsets[indices + 1, None] - starts
-        place = torch.arange(int(lengths.max()), device=self._tokens.device)
+        longest = int(lengths.max()) if len(lengths) else 0
+        place = torch.arange(longest, device=self._tokens.device)
         filled = place < lengths
         tokens = self._tokens[torch.where(filled, starts + place, 0)].long()
         inputs = {

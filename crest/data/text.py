@@ -29,7 +29,7 @@ from crest.errors import DataError
 
 def _open_csv(file: str) -> pl.LazyFrame:
     """Read a CSV, all of it as text: a scan of some columns would not see a row of too many."""
-    return pl.read_csv(file, infer_schema=False, glob=False).lazy()
+    return pl.read_csv(file, infer_schema=False, null_values="", glob=False).lazy()
 
 
 def _open_json_lines(file: str) -> pl.LazyFrame:
@@ -45,6 +45,7 @@ LINES: Mapping[str, Callable[[str], pl.LazyFrame]] = {
 }
 SUFFIXES = ("parquet", *LINES)
 WHOLE_NUMBER = r"^[+-]?\d+$"
+NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,10 @@ class TextReader:
     def label_at(self, row: int) -> str:
         """File, column and row within the file."""
         return self._at(self.label_column, row)
+
+    def text_at(self, row: int) -> str:
+        """File, first text column and row within the file."""
+        return self._at(self.text_columns[0], row)
 
     def _slices(self, file: str, size: int) -> Iterator[tuple[int, pl.DataFrame]]:
         columns = [plain(file, column, _open) for column in self.text_columns]
@@ -189,6 +194,8 @@ def _check_columns(file: str, texts: Sequence[str], label: str) -> None:
                 f"{file}: no column '{column}'; its columns: {some(list(schema))}; "
                 f"set prepare.{key}"
             )
+        if _suffix(file) == "csv" and f"{column}_duplicated_0" in schema:  # as Polars renames it
+            raise DataError(f"{file}: more than one column '{column}'; rename or drop all but one")
     for column in texts:
         if not isinstance(schema[column], pl.String | pl.Categorical | pl.Enum):
             raise DataError(
@@ -198,11 +205,13 @@ def _check_columns(file: str, texts: Sequence[str], label: str) -> None:
 
 
 def _read_labels(file: str, column: str) -> pl.Series:
-    """Read the label column of one file; in CSV, whole numbers are numbers."""
+    """Read the label column of one file; in CSV, what are all numbers are numbers."""
     labels = _collect(_open(file).select(plain(file, column, _open)), file)[column]
-    is_csv = _suffix(file) == "csv"
-    if is_csv and len(labels) and labels.drop_nulls().str.contains(WHOLE_NUMBER).all():
-        return labels.cast(pl.Int64, strict=False)
+    if _suffix(file) != "csv" or labels.is_empty():
+        return labels
+    for pattern, kind in ((WHOLE_NUMBER, pl.Int64), (NUMBER, pl.Float64)):
+        if labels.drop_nulls().str.contains(pattern).all():
+            return labels.cast(kind, strict=False)
     return labels
 
 

@@ -1,7 +1,7 @@
 """From texts to a folder of token numbers, a batch at a time; see :mod:`crest.data.files`."""
 
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from crest.artifacts import os_error
 from crest.config import PrepareParameters
 from crest.data.files import PERCENTILES, SCHEMA_VERSION, TextMeta, write_meta
 from crest.data.labels import encode_labels
@@ -197,7 +198,8 @@ class TextFile:
         with self._folder:
             if kind is None:
                 self._flush()
-                pl.scan_parquet(self._parts).sink_parquet(self._path)
+                parts = pl.scan_parquet(self._parts, glob=False)
+                _writing(lambda: parts.sink_parquet(self._path))
 
     def append(self, texts: pl.DataFrame) -> None:
         """Add rows at the end."""
@@ -208,9 +210,17 @@ class TextFile:
     def _flush(self) -> None:
         if self._waiting:
             part = Path(self._folder.name) / f"{len(self._parts):08}.parquet"
-            pl.concat(self._waiting).write_parquet(part)
+            _writing(lambda: pl.concat(self._waiting).write_parquet(part))
             self._parts.append(part)
             self._waiting = []
+
+
+def _writing(write: Callable[[], object]) -> None:
+    """Let Polars write; what the disk refuses is an :class:`OSError`, as elsewhere."""
+    try:
+        write()
+    except pl.exceptions.ComputeError as error:
+        raise os_error(error) from None
 
 
 def build_text(
@@ -281,11 +291,19 @@ def _write_texts(
         for texts in _batches(reader.texts()):
             end = start + len(texts)
             encoded = encoder.encode(texts)
+            _require_tokens(reader, encoded, start)
             for name, rows in parts.items():
                 writers[name].append(encoded, texts, rows[start:end])
             advance(end)
             start = end
     return writers
+
+
+def _require_tokens(reader: TextReader, encoded: Encoded, start: int) -> None:
+    """Raise for the first text that has no token, as blanks have none without special tokens."""
+    if 0 in encoded.full_lengths:
+        where = reader.text_at(start + encoded.full_lengths.index(0))
+        raise DataError(f"{where}: the text has no tokens; write one or remove the row")
 
 
 def _batches(frames: Iterable[pl.DataFrame]) -> Iterable[pl.DataFrame]:

@@ -7,6 +7,7 @@ import pytest
 
 from crest.config import PrepareParameters
 from crest.data import open_source
+from crest.data.labels import read_labels
 from crest.errors import DataError, ParameterError
 
 ROWS = {
@@ -74,6 +75,27 @@ def test_labels_of_a_csv_are_numbers_only_where_all_are(write):
     assert open_source(write()).train.labels().dtype == pl.Int64
     mixed = {"label": ["1", "2", "x", "1", "2", "x"]}
     assert open_source(write(train=mixed, test=mixed)).train.labels().dtype == pl.String
+
+
+def test_fractions_for_labels_are_refused_in_a_csv_too(write):
+    parameters = write(train={"label": [0.0, 1.0, 0.0, 2.0, 1.0, 2.0]})
+    labels = open_source(parameters).train
+    with pytest.raises(DataError, match=r"train.csv, column 'label', row 0 .*0.0 \(Float64\)"):
+        read_labels(labels, "train")
+
+
+def test_a_quoted_cell_without_text_is_one_without_text(tmp_path, write):
+    parameters = write()
+    (tmp_path / "train.csv").write_text('text,label\na,0\n"",1\n')
+    with pytest.raises(DataError, match=r"train.csv, column 'text', row 1 .*: there is no text"):
+        rows(open_source(parameters).train)
+
+
+def test_two_columns_of_one_name_are_refused_in_a_csv(tmp_path, write):
+    parameters = write()
+    (tmp_path / "train.csv").write_text("text,text,label\na,b,0\nb,c,1\n")
+    with pytest.raises(DataError, match=r"train.csv: more than one column 'text'; rename or drop"):
+        open_source(parameters)
 
 
 def test_shards_are_read_in_their_order(tmp_path, write):

@@ -4,6 +4,10 @@ import numpy as np
 import polars as pl
 import pytest
 import torch
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from transformers import PreTrainedTokenizerFast
 
 from crest.config import PrepareParameters
 from crest.data import open_source
@@ -12,7 +16,7 @@ from crest.data.files import read_meta
 from crest.data.prepared import load
 from crest.data.tokens import TextFile
 from crest.data.vocabulary import load_tokenizer, vocabulary_hash
-from crest.errors import ParameterError
+from crest.errors import DataError, ParameterError
 from tests.tiny_text import VOCABULARY, WORDS, tiny_tokenizer
 
 CPU = torch.device("cpu")
@@ -155,6 +159,43 @@ def test_a_tokenizer_without_token_types_gives_none(prepare, tmp_path):
     (plain / "tokenizer_config.json").write_text(json.dumps(settings))
     split = load(prepare("second", tokenizer=str(plain)), CPU).train
     assert split.inputs(torch.tensor([0, 1])).keys() == {"input_ids", "attention_mask"}
+
+
+def test_a_folder_whose_name_looks_like_a_pattern_is_written(prepare, pairs):
+    folder = prepare("[out]*")
+    assert pl.read_parquet(folder / "train_texts.parquet", glob=False).equals(pairs[:, :2])
+
+
+def test_a_text_without_tokens_is_named(tmp_path):
+    tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    tokenizer.pre_tokenizer = Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]").save_pretrained(tmp_path)
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.csv").write_text("text,label\na,0\n  ,1\n")
+    params = PrepareParameters(
+        dataset="text", source=str(tmp_path), tokenizer=str(tmp_path), validation=0.0
+    )
+    folder = tmp_path / "out"
+    folder.mkdir()
+    with pytest.raises(DataError, match=r"train.csv, column 'text', row 1 .*: .* no tokens"):
+        build(open_source(params), params, folder, lambda count: None)
+
+
+@pytest.mark.parametrize("method", ["write_parquet", "sink_parquet"])
+def test_a_disk_that_fills_up_under_the_texts_is_an_os_error(prepare, monkeypatch, method):
+    def full(self, *_, **__):
+        raise pl.exceptions.ComputeError("parquet: File too large (os error 27)")
+
+    monkeypatch.setattr(pl.DataFrame if method == "write_parquet" else pl.LazyFrame, method, full)
+    with pytest.raises(OSError, match="File too large"):
+        prepare()
+
+
+def test_a_batch_of_none_is_empty(prepare):
+    batch = load(prepare(), CPU).train.inputs(torch.zeros(0, dtype=torch.int64))
+    assert {name: tuple(values.shape) for name, values in batch.items()} == dict.fromkeys(
+        ("input_ids", "attention_mask", "token_type_ids"), (0, 0)
+    )
 
 
 def test_text_needs_a_tokenizer(prepare):
