@@ -113,7 +113,7 @@ def _cost(path: Path) -> dict[str, Any]:
     if not isinstance(parts, dict):
         raise ArtifactError(f"{path}: lacks 'seconds' by part; make it again")
     return {
-        "model": str(metrics.get("model", "")),
+        "model": _short(str(metrics.get("model", ""))),
         "budget": _number(metrics, "budget", path),
         "steps": int(_number(metrics, "steps", path)),
         "examples_trained": int(_number(metrics, "examples_trained", path)),
@@ -124,6 +124,11 @@ def _cost(path: Path) -> dict[str, Any]:
             for part in COMPONENTS
         },
     }
+
+
+def _short(model: str) -> str:
+    """Return the name of a model, of a local folder its last part."""
+    return Path(model).name if Path(model).is_absolute() else model
 
 
 def _number(values: Mapping[str, Any], key: str, path: Path) -> float:
