@@ -27,6 +27,7 @@ from machine import describe
 from side_by_side import Runner, take_turns
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from crest import artifacts, config
 from crest.config import Parameters
@@ -34,6 +35,8 @@ from crest.data.prepared import Prepared
 from crest.methods import METHODS
 from crest.models import spec_for
 from crest.models.folding import find_folds, folded
+from crest.regions.curvature import covered_parameters, requiring_only
+from crest.training import optimizers
 from crest.training.evaluation import evaluate
 from crest.training.loop import Run, train
 from crest.training.precision import Precision, resolve_device, resolve_precision
@@ -43,6 +46,8 @@ from stages.train import context_of, fresh_model, prepared_data
 
 LOOK = 2500  # examples of a bare look
 LOOK_BATCH = 250  # and of its forward passes
+RAGGED_LOOK = 512  # the same of texts, sorted by length
+RAGGED_LOOK_BATCH = 32
 PARTS = ("select", "model", "check", "train")
 
 
@@ -82,12 +87,11 @@ class Bare:
         self._precision = precision
         spec = spec_for(parameters.train, data.meta)
         self._model = fresh_model(spec, parameters.train.seed, precision.device)
-        self._weights = list(self._model.parameters())
+        self._covered = covered_parameters(self._model, parameters.crest.quadratic)
         self._folds = find_folds(self._model, data.train.inputs(torch.arange(2)))
-        self._optimizer = torch.optim.SGD(
-            self._weights, lr=1e-3, momentum=0.9, weight_decay=5e-4, foreach=True
-        )
+        self._optimizer = optimizers.build(self._model, parameters.train)
         self._generator = torch.Generator().manual_seed(0)
+        self._looked_at = LOOK if data.train.lengths is None else RAGGED_LOOK
 
     def step(self) -> None:
         self._model.train()
@@ -100,8 +104,10 @@ class Bare:
 
     def look(self) -> None:
         self._model.eval()
-        indices = self._draw(LOOK)
+        indices = self._draw(self._looked_at)
         size = LOOK_BATCH if self._precision.device.type == "cpu" else LOOK
+        if (lengths := self._data.lengths) is not None:
+            indices, size = indices[lengths[indices].argsort()], RAGGED_LOOK_BATCH
         with (
             torch.inference_mode(),
             folded(self._model, self._folds),
@@ -112,17 +118,18 @@ class Bare:
 
     def product(self) -> None:
         indices = self._draw(self._size)
-        with folded(self._model, self._folds), self._precision.autocast():
-            logits = self._model(self._data.inputs(indices))
-        loss = F.cross_entropy(logits.float(), self._labels(indices))
-        gradient = torch.autograd.grad(loss, self._weights, create_graph=True)
-        signs = [torch.randn_like(weight).sign() for weight in self._weights]
-        torch.autograd.grad(gradient, self._weights, signs)
+        with requiring_only(self._model, self._covered), sdpa_kernel(SDPBackend.MATH):
+            with folded(self._model, self._folds), self._precision.autocast():
+                logits = self._model(self._data.inputs(indices))
+            loss = F.cross_entropy(logits.float(), self._labels(indices))
+            gradient = torch.autograd.grad(loss, self._covered, create_graph=True)
+            signs = [torch.randn_like(weight).sign() for weight in self._covered]
+            torch.autograd.grad(gradient, self._covered, signs)
 
     def time(self, parts: BareParts) -> None:
         """Time each part once more; a look is counted by the example."""
         parts.step.append(self._seconds(self.step, 3))
-        parts.example.append(self._seconds(self.look, 1) / LOOK)
+        parts.example.append(self._seconds(self.look, 1) / self._looked_at)
         parts.product.append(self._seconds(self.product, 1))
 
     def _seconds(self, part: Callable[[], None], times: int) -> float:

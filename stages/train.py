@@ -150,6 +150,7 @@ def train_model(
     steps = full_steps if spec.takes_all_steps else budget_steps(settings.budget, full_steps)
     model_spec = spec_for(settings, data.meta)
     model = fresh_model(model_spec, settings.seed, precision.device)
+    started_from = weights.digest(model)
     context = context_of(parameters, data, model, steps, precision)
     stop = checkpoint.stop if checkpoint else context.stop
     chooser = spec.build(replace(context, saved=saved, stop=stop))
@@ -168,6 +169,7 @@ def train_model(
     metrics = _metrics(done, method, settings.model, data, full_steps)
     metrics["seconds_saving"] = checkpoint.seconds if checkpoint else 0.0
     provenance = describe(parameters, data.meta, precision, method, settings.model)
+    provenance["initial_weights"] = started_from  # a name on the hub may come to mean others
     return Trained(model, model_spec, done, metrics, provenance)
 
 

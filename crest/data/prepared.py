@@ -25,7 +25,11 @@ class Split(Protocol):
     """Examples that can be gathered as model inputs; all a method or the loop asks of data."""
 
     labels: Tensor
-    lengths: Tensor | None  # what an example costs, such as its tokens; None where all cost alike
+
+    @property
+    def lengths(self) -> Tensor | None:
+        """What each example costs, such as its tokens, int64 on the CPU; None if all cost alike."""
+        ...
 
     def __len__(self) -> int: ...
 

@@ -34,7 +34,7 @@ class TextSplit:
         device: torch.device,
     ) -> None:
         self.labels = labels
-        self.lengths: Tensor | None = offsets.diff()
+        self.lengths = offsets.diff()
         self._tokens = tokens
         self._offsets = offsets.to(tokens.device)
         self._seconds = seconds.to(tokens.device)
@@ -47,10 +47,10 @@ class TextSplit:
 
     def inputs(self, indices: Tensor) -> dict[str, Tensor]:
         """int64, k×longest: ``input_ids``, ``attention_mask``, and ``token_type_ids`` if known."""
+        longest = int(self.lengths[indices].max()) if len(indices) else 0
         indices = indices.to(self._tokens.device)
         starts = self._offsets[indices, None]
         lengths = self._offsets[indices + 1, None] - starts
-        longest = int(lengths.max()) if len(lengths) else 0
         place = torch.arange(longest, device=self._tokens.device)
         filled = place < lengths
         tokens = self._tokens[torch.where(filled, starts + place, 0)].long()

@@ -1,5 +1,6 @@
 """A model's weights on disk: one safetensors file that also says which model they are for."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -92,6 +93,15 @@ def load_into(model: nn.Module, path: Path, spec: Spec | None = None) -> None:
     if spec is not None and "schema_version" in metadata:
         _agreed(path, _spec(path, metadata), spec)
     _copy(path, _read_tensors(path), model)
+
+
+def digest(model: nn.Module) -> str:
+    """SHA-256 over the names and values of all weights and buffers."""
+    found = hashlib.sha256()
+    for name, tensor in sorted(model.state_dict().items()):
+        found.update(name.encode())
+        found.update(_to_store(tensor).numpy().tobytes())
+    return found.hexdigest()
 
 
 def _to_store(tensor: Tensor) -> Tensor:

@@ -215,3 +215,12 @@ def test_damaged_metadata(model, path, changes, reason):
     text = message(weights.load_model, path)
     assert text.startswith(f"{path}: ")
     assert reason in text
+
+
+def test_the_digest_tells_weights_apart(model):
+    before = weights.digest(model)
+    assert before == weights.digest(model)
+    assert before == weights.digest(model.to(memory_format=torch.channels_last))
+    with torch.no_grad():
+        next(model.parameters()).view(-1)[0] += 1e-6
+    assert before != weights.digest(model)
