@@ -1,7 +1,15 @@
 """Every stage on text: one's own sentences in a CSV, a tiny BERT, coresets and a report."""
 
+import itertools
+import json
 import math
+import os
+import shutil
+import subprocess
+import sys
+from contextlib import nullcontext
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import polars as pl
@@ -12,7 +20,7 @@ from safetensors.torch import load_file
 from crest import artifacts
 from crest.config import Parameters, load, parse
 from crest.data.files import read_meta
-from crest.errors import ArtifactError, ParameterError
+from crest.errors import ArtifactError, Interrupted, ParameterError
 from crest.inference import look
 from crest.training.loop import train as train_loop
 from stages import analyze, evaluate, prepare, preset, report, reuse, select, train
@@ -21,6 +29,7 @@ from tests.conftest import copied
 from tests.tiny import FLOAT32
 from tests.tiny_text import tiny_model, tiny_roberta
 
+REPOSITORY = Path(__file__).parents[2]
 # The class of a sentence is told by its animal, which a tiny model learns in few steps.
 CLASSES = {"cat": 0, "dog": 1, "child": 2}
 WORDS = ["the", "a", "big", "small", "red", "plays", "runs", "sleeps", "with", "near"]
@@ -153,6 +162,21 @@ def test_a_rerun_is_the_same_bit_for_bit(source, model, trained, tmp_path, metho
     assert tables[0].equals(tables[1])
 
 
+@pytest.mark.parametrize("method", ["crest", "random"])
+def test_a_run_that_was_stopped_ends_the_same(trained, parameters, tmp_path, method):
+    paths = copied(trained, tmp_path)
+    expected = load_file(trained.train(method) / artifacts.MODEL)
+    asked = itertools.count()
+    stopping = nullcontext(lambda: 15 if next(asked) > 12 else 0)
+    with patch("stages.signals.noted", lambda: stopping), pytest.raises(Interrupted):
+        train.run(parameters, paths, method)
+    assert list((paths.root / ".resume").iterdir())
+    train.run(parameters, paths, method)
+    assert same(load_file(paths.train(method) / artifacts.MODEL), expected)
+    tables = [artifacts.read_table(one.train(method) / artifacts.STEPS) for one in (paths, trained)]
+    assert tables[0].drop("seconds").equals(tables[1].drop("seconds"))
+
+
 @pytest.mark.parametrize("quadratic", ["full", "last_layer", "*encoder.layer.1*"])
 def test_the_quadratic_model_may_cover_a_part(source, model, trained, tmp_path, quadratic):
     paths = copied(trained, tmp_path)
@@ -189,8 +213,6 @@ def test_analyze_and_report_show_the_sentences(project, parameters):
 
 
 def test_a_model_of_another_vocabulary_is_refused(project, parameters, tmp_path):
-    import json
-
     other = tiny_model(tmp_path / "other")
     settings = json.loads((other / "tokenizer.json").read_text())
     vocabulary = settings["model"]["vocab"]
@@ -241,6 +263,33 @@ def test_the_papers_row_runs_by_its_preset_given_data_and_weights(samples, tmp_p
     coresets = artifacts.read_table(paths.train("crest") / artifacts.CORESETS, "coresets")
     assert coresets.group_by("region", "minibatch").len()["len"].unique().to_list() == [32]
     assert (paths.report / "report.html").is_file()
+
+
+def test_a_name_of_the_hub_works_offline_from_its_cache(source, model, tmp_path):
+    """In a process of its own, for the cache's place is read when transformers is imported."""
+    cached = tmp_path / "cache" / "models--somebody--tiny-bert"
+    shutil.copytree(model, cached / "snapshots" / "0123abcd")
+    (cached / "refs").mkdir()
+    (cached / "refs" / "main").write_text("0123abcd")
+    (tmp_path / "params.yaml").write_text("")
+    name = "somebody/tiny-bert"
+    values = text_parameters(source, model, train={"budget": 0.05, "model": name})
+    sections = values.model_dump(mode="json", include={"prepare", "train"})
+    sections["prepare"]["tokenizer"] = name
+    (tmp_path / "params.yaml").write_text(json.dumps(sections))  # JSON is YAML too
+    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "cache")}
+    for command in (["prepare"], ["train", "--method", "random"]):
+        done = subprocess.run(
+            [sys.executable, str(REPOSITORY / "cli.py"), *command],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+    run = artifacts.read_json(Paths(tmp_path).train("random") / artifacts.RUN)
+    assert run["model"] == name
 
 
 @pytest.fixture(scope="module")
