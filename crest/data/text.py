@@ -212,7 +212,19 @@ def _read_labels(file: str, column: str) -> pl.Series:
     for pattern, kind in ((WHOLE_NUMBER, pl.Int64), (NUMBER, pl.Float64)):
         if labels.drop_nulls().str.contains(pattern).all():
             return labels.cast(kind, strict=False)
+    _reject_odd_words(file, labels)
     return labels
+
+
+def _reject_odd_words(file: str, labels: pl.Series) -> None:
+    """Raise for a word where nine in ten labels or more are whole numbers: it is a slip."""
+    words = ~labels.str.contains(WHOLE_NUMBER).fill_null(True)
+    if words.sum() <= len(labels) / 10:
+        row = int(words.arg_true()[0])
+        raise DataError(
+            f"{file}, column '{labels.name}', row {row} (counted from 0): the label is "
+            f"{labels[row]!r:.40}, nearly all others are whole numbers; correct it"
+        )
 
 
 def _joined(files: Sequence[str], found: Sequence[pl.Series]) -> pl.Series:

@@ -98,6 +98,12 @@ def test_two_columns_of_one_name_are_refused_in_a_csv(tmp_path, write):
         open_source(parameters)
 
 
+def test_a_word_among_many_numbers_is_a_slip_and_named(write):
+    labels = {"text": ["a"] * 20, "label": [*"01" * 9, "l", "1"]}
+    with pytest.raises(DataError, match=r"train\.csv, column 'label', row 18 .* is 'l', nearly"):
+        open_source(write(train=labels))
+
+
 def test_shards_are_read_in_their_order(tmp_path, write):
     parameters = write()
     (tmp_path / "train.csv").unlink()
