@@ -135,9 +135,20 @@ def test_no_name_makes_a_stage_write_elsewhere(inside, name, monkeypatch) -> Non
 @pytest.mark.parametrize("name", ELSEWHERE)
 def test_no_path_leads_out_of_its_folder(name, tmp_path) -> None:
     paths = Paths(tmp_path)
-    for place in (paths.train, paths.evaluate, paths.reuse, paths.resume):
+    for place in (paths.train, paths.evaluate, paths.resume):
         with pytest.raises(CrestError, match="letters, digits"):
             place(name)
+
+
+@pytest.mark.parametrize("name", ["bert", "owner/bert", "/models/bert/", "../../bert", "./bert"])
+def test_a_model_named_by_a_path_goes_by_its_last_part(name, tmp_path) -> None:
+    assert Paths(tmp_path).reuse(name) == tmp_path / "artifacts" / "reuse" / "bert"
+
+
+@pytest.mark.parametrize("name", ["..", "models/..", "/", "", "a/.b", "a/b c"])
+def test_a_path_without_such_a_part_is_refused(name, tmp_path) -> None:
+    with pytest.raises(CrestError, match="letters, digits"):
+        Paths(tmp_path).reuse(name)
 
 
 def test_sources_and_coresets_are_only_read(project, tmp_path_factory) -> None:
