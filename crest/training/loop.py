@@ -238,11 +238,11 @@ def _take_step(
     clip_norm: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """One optimiser step on the weighted mean loss; loss, and losses and correctness before it."""
+    optimizer.zero_grad(set_to_none=True)  # first, so that the forward pass has their memory
     with precision.autocast():
         logits = model(inputs)
     losses = F.cross_entropy(logits.float(), labels, reduction="none")
     loss = (losses * minibatch.weights.to(losses.device)).mean()
-    optimizer.zero_grad(set_to_none=True)
     loss.backward()
     with clipped(optimizer, clip_norm):
         optimizer.step()
