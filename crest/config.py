@@ -58,15 +58,12 @@ ArtifactName = Annotated[
     _text(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "a name of letters, digits and . _ -, as folders have"),
 ]
 # YAML has lists where frozen values have tuples.
-Names = Annotated[
-    tuple[ArtifactName, ...],
-    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
-    AfterValidator(_distinct),
-]
+FROM_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+Names = Annotated[tuple[ArtifactName, ...], FROM_LIST, AfterValidator(_distinct)]
 
 Columns = Annotated[
     tuple[str, ...],
-    BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value),
+    FROM_LIST,
     AfterValidator(_distinct),
     Field(min_length=1, max_length=2),
 ]

@@ -6,6 +6,7 @@ from pathlib import Path
 import polars as pl
 
 from crest.data.files import Meta, TextMeta, damaged
+from crest.data.parquet import UNREADABLE
 from crest.difficulty import Group
 from crest.errors import ArtifactError
 
@@ -19,7 +20,6 @@ SHOWN = {
     "selected": pl.Int32,
     "excluded_at": pl.Int32,
 }
-UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 def shown_texts(folder: Path, meta: TextMeta, groups: Sequence[Group]) -> pl.DataFrame:

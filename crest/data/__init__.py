@@ -25,7 +25,7 @@ DATASETS = {
 }
 
 # Parameters that only one kind of data has a use for.
-OWN = {
+KEYS_OF_KIND = {
     "image": ("image_column", "image_size", "workers"),
     "text": ("text_columns", "tokenizer"),
 }
@@ -51,7 +51,7 @@ def find_dataset(params: PrepareParameters) -> DatasetSpec:
         raise ParameterError(f"prepare.source: {name} is bundled and has no source; set it to null")
     if spec.sources is not None and not params.source:
         raise ParameterError(f"prepare.source: {name} needs one: {spec.sources}")
-    for kind, keys in OWN.items():
+    for kind, keys in KEYS_OF_KIND.items():
         if kind != spec.kind:
             refuse(params, f"{name} is {spec.kind} data", *keys)
     return spec

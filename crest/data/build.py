@@ -8,7 +8,7 @@ import math
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from pathlib import Path
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +21,7 @@ from crest.data.sources import Pixels, Reader, Source
 from crest.data.splits import (
     BLOCK_BYTES,
     Advance,
+    ArrayFile,
     Rows,
     content_hash,
     split_rows,
@@ -97,30 +98,6 @@ def channel_statistics(images: Pixels) -> tuple[list[float], list[float]]:
     return mean.tolist(), np.where(std > 0, std, 1.0).tolist()
 
 
-class ArrayFile:
-    """A .npy file of uint8, written from its first row to its last; a context manager."""
-
-    def __init__(self, path: Path, shape: tuple[int, ...]) -> None:
-        self._file = path.open("wb")
-        header = {"descr": "|u1", "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(self._file, header)
-
-    def __enter__(self) -> "ArrayFile":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._file.close()
-
-    def append(self, rows: Pixels) -> None:
-        """Add rows at the end."""
-        self._file.write(np.ascontiguousarray(rows).data)
-
-
 def _write_images(
     reader: Reader,
     decoder: ImageDecoder,
@@ -132,9 +109,9 @@ def _write_images(
     with ExitStack() as stack:
         files = {
             name: stack.enter_context(
-                ArrayFile(folder / f"{name}_images.npy", (int(rows.sum()), *decoder.shape))
+                ArrayFile(folder / f"{name}_images.npy", np.uint8, decoder.shape)
             )
-            for name, rows in parts.items()
+            for name in parts
         }
         start = 0
         at_once = max(1, BLOCK_BYTES // math.prod(decoder.shape))

@@ -13,7 +13,8 @@ from torch import Tensor
 
 from crest.data.augment import Augmentation, crop_and_flip, normalise
 from crest.data.files import ImageMeta, Meta, TextMeta, damaged, open_array, read_meta
-from crest.data.ragged import check_labels, fits, open_split
+from crest.data.opening import check_labels, fits
+from crest.data.ragged import open_split
 from crest.errors import ParameterError
 
 NO_AUGMENTATION = Augmentation()

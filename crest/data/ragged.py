@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from crest.data.files import TextMeta, damaged, open_array
+from crest.data.opening import check_labels, fits
 
 
 class TextSplit:
@@ -86,24 +87,6 @@ def open_split(folder: Path, name: str, meta: TextMeta, device: torch.device) ->
         tokens = tokens.to(device)
     offsets, seconds, labels = (arrays[part].clone() for part in ("offsets", "seconds", "labels"))
     return TextSplit(tokens, offsets, seconds, labels, meta.pad_token_id, meta.token_types, device)
-
-
-def fits(values: Tensor, device: torch.device) -> bool:
-    """Whether an array takes less than half of the free memory of a device that is not the CPU."""
-    if device.type != "cuda":
-        return False
-    free, _ = torch.cuda.mem_get_info(device)
-    return values.nbytes < free / 2
-
-
-def check_labels(folder: Path, name: str, labels: Tensor, size: int, classes: int) -> None:
-    """Refuse labels that are not int64, one an example, of the classes."""
-    path = folder / f"{name}_labels.npy"
-    if list(labels.shape) != [size] or labels.dtype != torch.int64:
-        found = f"{labels.dtype} {list(labels.shape)}, meta.json says {[size]} of int64"
-        raise damaged(path, found)
-    if labels.min() < 0 or labels.max() >= classes:
-        raise damaged(path, f"labels outside {classes} classes")
 
 
 def _agree(folder: Path, name: str, meta: TextMeta, arrays: dict[str, Tensor]) -> None:

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,7 +17,7 @@ from crest.config import PrepareParameters
 from crest.data.files import PERCENTILES, SCHEMA_VERSION, TextMeta, write_meta
 from crest.data.labels import encode_labels
 from crest.data.sources import Source
-from crest.data.splits import Advance, content_hash, split_rows, write_labels
+from crest.data.splits import Advance, ArrayFile, content_hash, split_rows, write_labels
 from crest.data.text import TextReader
 from crest.data.vocabulary import load_tokenizer, vocabulary_hash, vocabulary_size
 from crest.errors import DataError, ParameterError
@@ -95,9 +95,9 @@ class RaggedWriter:
 
     def __init__(self, folder: Path, name: str) -> None:
         self._folder, self._name = folder, name
-        self._tokens = GrowingArray(folder / f"{name}_tokens.npy", np.dtype(np.int32))
-        self._offsets = GrowingArray(folder / f"{name}_offsets.npy", np.dtype(np.int64))
-        self._seconds = GrowingArray(folder / f"{name}_seconds.npy", np.dtype(np.int32))
+        self._tokens = ArrayFile(folder / f"{name}_tokens.npy", np.int32)
+        self._offsets = ArrayFile(folder / f"{name}_offsets.npy", np.int64)
+        self._seconds = ArrayFile(folder / f"{name}_seconds.npy", np.int32)
         self._texts = TextFile(folder / f"{name}_texts.parquet")
         self._end = 0
         self.lengths: list[NDArray[np.int64]] = []
@@ -138,43 +138,6 @@ class RaggedWriter:
         lengths = np.concatenate(self.lengths)
         values = np.percentile(lengths, PERCENTILES, method="inverted_cdf")
         return {str(share): float(value) for share, value in zip(PERCENTILES, values, strict=True)}
-
-
-@dataclass
-class GrowingArray:
-    """A .npy file of one dimension, whose length is known at its end only; a context manager."""
-
-    path: Path
-    dtype: np.dtype[Any]
-    count: int = 0
-    _file: Any = field(default=None, init=False)
-
-    def __enter__(self) -> "GrowingArray":
-        self._file = self.path.open("wb")
-        self._write_header()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
-            # NumPy leaves room in the header for any length, so that it can be written again.
-            self._file.seek(0)
-            self._write_header()
-        self._file.close()
-
-    def append(self, values: NDArray[Any]) -> None:
-        """Add values at the end."""
-        self._file.write(np.ascontiguousarray(values, dtype=self.dtype).data)
-        self.count += len(values)
-
-    def _write_header(self) -> None:
-        description = np.lib.format.dtype_to_descr(self.dtype)
-        header = {"descr": description, "fortran_order": False, "shape": (self.count,)}
-        np.lib.format.write_array_header_1_0(self._file, header)
 
 
 class TextFile:

@@ -120,7 +120,7 @@ def test_statistics_do_not_depend_on_the_blocks(monkeypatch, pixels):
 
 
 def test_rows_appended_are_an_array(tmp_path, pixels):
-    with ArrayFile(tmp_path / "array.npy", pixels.shape) as file:
+    with ArrayFile(tmp_path / "array.npy", np.uint8, pixels.shape[1:]) as file:
         file.append(pixels[:5])
         file.append(pixels[5:])
     assert np.array_equal(np.load(tmp_path / "array.npy"), pixels)
