@@ -42,7 +42,7 @@ def _adamw(model: nn.Module, parameters: TrainParameters) -> Optimizer:
         },
         {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
     ]
-    # Without convolutions there is one layout, and the fused kernel takes a third of the time.
+    # Without convolutions there is one layout, and the fused kernel takes a fraction of the time.
     fused = all(weight.ndim <= 2 for weight in weights)
     return AdamW(
         [group for group in groups if group["params"]],
