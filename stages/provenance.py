@@ -33,7 +33,7 @@ def describe(
         "device": _device(precision),
         "versions": {"python": platform.python_version()}
         | {package: _version(package) for package in PACKAGES},
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
     }
 
 
@@ -60,7 +60,7 @@ def _device(precision: Precision) -> dict[str, Any]:
     }
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """Return the commit the code stands at, with -dirty for changed files; None outside git."""
     command = ["git", "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
     try:

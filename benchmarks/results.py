@@ -1,0 +1,488 @@
+"""The tables of docs/results.md: experiments that are run, saved as they go, and shown.
+
+    python benchmarks/results.py run EXPERIMENT --project FOLDER --out docs/results/EXPERIMENT.jsonl
+    python benchmarks/results.py table docs/results/EXPERIMENT.jsonl
+
+EXPERIMENT is a file of benchmarks/experiments, by its name (benchmarks/experiment.py says what it
+holds). FOLDER holds data/prepared, made by the command line in that folder with the data set
+that the experiment's preset names, for CIFAR-10 for instance
+
+    cd FOLDER && python REPOSITORY/cli.py prepare --params REPOSITORY/params.yaml \
+        -S prepare.dataset=cifar10 -S prepare.source=IMAGES -S prepare.validation=0.0
+
+Each finished run adds a line to the file of --out, and is not run again while its parameters stay
+as they are; a run that was stopped or killed goes on where it was. All runs of the first seed come
+first; runs that are given the time of another come last. Several processes may share a file.
+What runs leave for others (coresets, states, and the steps that fit into a time) lies in --keep.
+
+Seconds are of choosing and training: validation and test are left out. ``seconds`` is wall-clock,
+``cpu_seconds`` what the processors worked for this process. On a machine that others use too, the
+second is the one to compare where training runs on one thread of a CPU, and the tables then do.
+"""
+
+import argparse
+import fcntl
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from fnmatch import fnmatchcase
+from pathlib import Path
+from statistics import fmean
+from typing import Any, TextIO
+
+# As cli.py does; before torch is imported.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import experiment
+import torch
+from experiment import Experiment, Plan, same_but_budget
+from machine import describe
+from metering import Meter, MeteredCheckpoint, UnmeteredSplit
+from variations import varied
+
+from crest import artifacts
+from crest.config import Parameters
+from crest.data.files import read_meta
+from crest.data.prepared import Prepared
+from crest.errors import ArtifactError, CrestError, Interrupted, ParameterError
+from crest.methods import METHODS
+from crest.selection.saved import SavedCoresets
+from crest.training.evaluation import evaluate
+from crest.training.precision import Precision
+from crest.training.recorder import validation_steps
+from crest.training.schedules import budget_steps, total_steps
+from crest.training.state import Checkpoint
+from stages import signals
+from stages.paths import Paths
+from stages.process import keep_freed_memory
+from stages.provenance import git_commit
+from stages.resume import checkpoint_for
+from stages.train import Trained, prepared_data, read_coresets, run_precision, train_model
+
+Row = dict[str, Any]
+
+EXPERIMENTS = Path(__file__).parent / "experiments"
+CURVE_POINTS = 20
+COMMIT = git_commit()  # of the code that was loaded, whatever becomes of the files meanwhile
+THREADS = torch.get_num_threads()
+
+
+class Rows:
+    """The finished runs: a JSON object a line, shared by several processes.
+
+    A row takes the place of one of the same name and seed.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> list[Row]:
+        if not self.path.exists():
+            return []
+        with self.path.open(encoding="utf-8") as file:
+            return self._parsed(file)
+
+    def add(self, row: Row) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self._locked() as file:
+            rows = self._parsed(file)
+            kept = [other for other in rows if _identity(other) != _identity(row)]
+            if len(kept) == len(rows):
+                file.write(json.dumps(row) + "\n")
+                return
+            with artifacts.replacing(self.path) as partial:
+                lines = [json.dumps(other) + "\n" for other in [*kept, row]]
+                partial.write_text("".join(lines), encoding="utf-8")
+
+    @contextmanager
+    def _locked(self) -> Iterator[TextIO]:
+        """Open the file for this process alone; another may have replaced it meanwhile."""
+        while True:
+            with self.path.open("a+", encoding="utf-8") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                if os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
+                    file.seek(0)
+                    yield file
+                    return
+
+    def _parsed(self, file: TextIO) -> list[Row]:
+        rows = []
+        for number, line in enumerate(file, start=1):
+            try:
+                rows.append(json.loads(line))
+            except ValueError as error:
+                raise ArtifactError(f"{self.path}: line {number} is no JSON: {error}") from None
+        return rows
+
+
+def _identity(row: Row) -> tuple[str, str, int]:
+    return row["experiment"], row["name"], row["seed"]
+
+
+def of_plan(rows: Sequence[Row], plan: Plan) -> list[Row]:
+    """Return the rows of a plan as it is now, all seeds."""
+    return [row for row in rows if row["name"] == plan.name and row["hash"] == plan.hash]
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs an experiment's plans on the data of a project, whose content hash is ``prepared``."""
+
+    experiment: Experiment
+    paths: Paths
+    prepared: str
+    keep: Path
+    rows: Rows
+    say: Callable[[str], None]
+
+    def run(self, selected: Sequence[Plan], fresh: bool = False) -> bool:
+        """Run what has no row yet; whether all of it succeeded.
+
+        Raises
+        ------
+        ParameterError
+            If a selected run cannot be run at all; nothing is run then.
+        Interrupted
+            If a signal asks to stop; the state of the run is saved.
+        """
+        for plan in selected:
+            experiment.check_method(plan)
+        failed = 0
+        for plan, seed in in_order(selected):
+            try:
+                self._unless_done(plan, seed, fresh)
+            except CrestError as error:
+                failed += 1
+                self.say(f"{plan.name}, seed {seed}: failed: {error}")
+        return not failed
+
+    def _unless_done(self, plan: Plan, seed: int, fresh: bool) -> None:
+        title = f"{plan.name}, seed {seed}"
+        with self._claimed(plan, seed) as claimed:
+            if not claimed:
+                self.say(f"{title}: another process is at it")
+                return
+            mine = (self.experiment.name, plan.name, seed)
+            for row in self.rows.read():
+                if _identity(row) != mine:
+                    continue
+                if not (changes := self._changes(row, plan)):
+                    self.say(f"{title}: done")
+                    return
+                self.say(f"{title}: runs again, for other {', '.join(changes)}")
+            self._run_one(plan, seed, fresh)
+
+    def _changes(self, row: Row, plan: Plan) -> list[str]:
+        """Name what a row's run had otherwise than the plan's would have it."""
+        changes = ["prepared data"] if row["data"]["prepared"] != self.prepared else []
+        if row["hash"] == plan.hash:
+            return changes
+        keys = sorted(row["overrides"].keys() | plan.overrides.keys())
+        own = [key for key in keys if row["overrides"].get(key) != plan.overrides.get(key)]
+        return changes + (own or ["method, data or source"])
+
+    def _run_one(self, plan: Plan, seed: int, fresh: bool) -> None:
+        """Train and evaluate a run, from the start or from its saved state, and save its row."""
+        torch.set_num_threads(THREADS)
+        parameters = plan.seeded(seed)
+        precision = run_precision(parameters)
+        data = varied(prepared_data(parameters, self.paths, precision.device), plan.data)
+        self._check(data, parameters)
+        settings = parameters.train
+        full_steps = total_steps(settings.epochs, len(data.train), settings.batch_size)
+        given = None if plan.as_long_as is None else self._time_given(plan)
+        if given is not None:
+            parameters = with_steps(parameters, given["steps"], full_steps, len(data.train))
+        saved = None
+        if plan.coresets_of is not None:
+            saved = read_coresets(self._kept(self.experiment.plan(plan.coresets_of), seed), data)
+        with signals.noted() as stop:
+            state = self.keep / f"{plan.folder}-{seed}.safetensors"
+            checkpoint = checkpoint_for(
+                state, parameters, plan.method, data.meta, precision, saved, stop
+            )
+            if fresh:
+                checkpoint.remove()
+            trained, meter, marks = metered_training(
+                parameters, data, plan.method, precision, saved, checkpoint
+            )
+            shown = evaluate(trained.model, data.test, precision, parameters.evaluate.batch_size)
+            write_tables(trained, self._kept(plan, seed))
+            row = {
+                "experiment": self.experiment.name,
+                "name": plan.name,
+                "method": plan.method,
+                "model": parameters.train.model,
+                "seed": seed,
+                "accuracy": shown.accuracy,
+                "loss": shown.loss,
+                **cost(trained, full_steps),
+                "cpu_seconds": meter.seconds,
+                "as_long_as": given,
+                "coresets_of": plan.coresets_of,
+                "overrides": plan.overrides,
+                "hash": plan.hash,
+                "data": {
+                    "dataset": data.meta.dataset,
+                    "prepared": self.prepared,
+                    "sizes": data.meta.sizes,
+                    "varied": plan.data.model_dump(exclude_defaults=True),
+                },
+                "curve_split": "train" if data.validation is None else "validation",
+                "curve": curve(trained, marks),
+                **surroundings(precision),
+            }
+            self.rows.add(row)
+            checkpoint.remove()
+            self.say(f"{plan.name}, seed {seed}: {shown.accuracy:.2%} in {row['steps']} steps")
+        if signal_number := stop():
+            raise Interrupted(signal_number, "stopped between two runs")
+
+    def _check(self, data: Prepared, parameters: Parameters) -> None:
+        """Refuse data that the experiment is not about."""
+        expected = parameters.prepare.dataset
+        if data.meta.dataset != expected:
+            raise ParameterError(
+                f"{self.paths.prepared}: holds {data.meta.dataset}, the experiment is of {expected}"
+            )
+
+    def _time_given(self, plan: Plan) -> Row:
+        """Return how many steps fit into the time of another run; found once, for all seeds."""
+        path = self.keep / f"{plan.folder}.json"
+        if path.exists() and (found := artifacts.read_json(path))["hash"] == plan.hash:
+            return found["given"]
+        source = self.experiment.plan(plan.as_long_as)
+        rows = self.rows.read()
+        plain = [
+            row
+            for other in self.experiment.plans
+            if other.method == plan.method
+            and other.as_long_as is None
+            and other.data == plan.data
+            and same_but_budget(other.overrides, plan.overrides)
+            for row in of_plan(rows, other)
+        ]
+        given = fitting_steps(of_plan(rows, source), plain, source.name, plan.method)
+        artifacts.write_json(path, {"hash": plan.hash, "given": given})
+        return given
+
+    def _kept(self, plan: Plan, seed: int) -> Path:
+        """Return the folder of the tables that a run leaves for others."""
+        return self.keep / f"{plan.folder}-{seed}"
+
+    @contextmanager
+    def _claimed(self, plan: Plan, seed: int) -> Iterator[bool]:
+        """Keep a run from other processes; whether none has it."""
+        self.keep.mkdir(parents=True, exist_ok=True)
+        with (self.keep / f"{plan.folder}-{seed}.lock").open("w") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                yield False
+                return
+            yield True
+
+
+def in_order(plans: Sequence[Plan]) -> Iterator[tuple[Plan, int]]:
+    """Yield the runs, all of a seed before the next; those given another's time come last."""
+    for last in (False, True):
+        part = [plan for plan in plans if (plan.as_long_as is not None) == last]
+        for seed in dict.fromkeys(seed for plan in part for seed in plan.seeds):
+            yield from ((plan, seed) for plan in part if seed in plan.seeds)
+
+
+def timing(row: Row) -> str:
+    """Return which of a row's seconds are to be compared."""
+    alone = row["device"] == "cpu" and row["machine"]["threads"] == 1
+    return "cpu_seconds" if alone else "seconds"
+
+
+def fitting_steps(source: Sequence[Row], plain: Sequence[Row], name: str, method: str) -> Row:
+    """Return how many steps of plain runs take as long as the source's runs do on average.
+
+    Raises
+    ------
+    ArtifactError
+        If there is no row to take either time from, or they are not of the same clock.
+    """
+    for rows, what in ((source, f"'{name}'"), (plain, f"plain {method} with the same parameters")):
+        if not rows:
+            raise ArtifactError(f"no finished run of {what}, whose time is needed; run it first")
+    clocks = {timing(row) for row in (*source, *plain)}
+    if len(clocks) > 1:
+        raise ArtifactError(f"'{name}' and plain {method} ran on different devices or threads")
+    clock = clocks.pop()
+    seconds = fmean(row[clock] for row in source)
+    a_step = fmean(row[clock] / row["steps"] for row in plain)
+    return {
+        "run": name,
+        "runs": len(source),
+        "clock": clock,
+        "seconds": seconds,
+        "seconds_per_step": a_step,
+        "steps": max(1, int(seconds / a_step)),
+    }
+
+
+def with_steps(parameters: Parameters, steps: int, full_steps: int, examples: int) -> Parameters:
+    """Return parameters of a run of so many steps, more epochs if full training has fewer."""
+    if steps <= full_steps:
+        return experiment.changed(parameters, train={"budget": steps / full_steps})
+    epochs = steps * parameters.train.batch_size / examples
+    return experiment.changed(parameters, train={"budget": 1.0, "epochs": epochs})
+
+
+def metered_training(
+    parameters: Parameters,
+    data: Prepared,
+    method: str,
+    precision: Precision,
+    saved: SavedCoresets | None,
+    checkpoint: Checkpoint,
+) -> tuple[Trained, Meter, dict[int, float]]:
+    """Train as the stage does; also the processor's seconds, and marks of them by steps taken."""
+    meter = Meter()
+    settings = parameters.train
+    steps = total_steps(settings.epochs, len(data.train), settings.batch_size)
+    if not METHODS[method].takes_all_steps:
+        steps = budget_steps(settings.budget, steps)
+    metered = MeteredCheckpoint(checkpoint, meter, curve_steps(steps, settings.validations, data))
+    if data.validation is not None:
+        data = replace(data, validation=UnmeteredSplit(data.validation, meter))
+    trained = train_model(parameters, data, method, precision, saved, metered)
+    meter.off()
+    return trained, meter, {**metered.marks, steps: meter.seconds}
+
+
+def curve_steps(steps: int, validations: int, data: Prepared) -> frozenset[int]:
+    """Return the steps taken at the points of a run's curve."""
+    validated = data.validation is not None and validations > 0
+    return validation_steps(steps, validations if validated else CURVE_POINTS)
+
+
+def curve(trained: Trained, marks: dict[int, float]) -> list[Row]:
+    """Return the points of a curve: of the validation split, or means over the steps before."""
+    table = trained.run.validation
+    if not table.is_empty():
+        rows = table.select("step", "seconds", "accuracy", "loss").to_dicts()
+    else:
+        rows = []
+        steps = trained.run.steps
+        before = 0
+        for point in sorted(marks):
+            part = steps.slice(before, point - before)
+            means = {name: part[name].mean() for name in ("accuracy", "loss")}
+            rows.append({"step": point, "seconds": part["seconds"][-1], **means})
+            before = point
+    return [{**row, "cpu_seconds": marks[row["step"]]} for row in rows]
+
+
+def cost(trained: Trained, full_steps: int) -> Row:
+    """Return what a run took."""
+    metrics = trained.metrics
+    return {
+        "steps": metrics["steps"],
+        "full_steps": full_steps,
+        "budget": metrics["steps"] / full_steps,
+        "examples_trained": metrics["examples_trained"],
+        "updates": metrics["regions"],
+        "counts": trained.run.record.counts or {},
+        "seconds": metrics["seconds_train"],
+        "seconds_by_part": metrics["seconds"],
+    }
+
+
+def surroundings(precision: Precision) -> Row:
+    """Return what else the figures depend on."""
+    cuda = precision.device.type == "cuda"
+    gpu = {"gpu": torch.cuda.get_device_name(precision.device)} if cuda else {}
+    return {
+        "device": precision.device.type,
+        "precision": precision.name,
+        "machine": {**describe(), **gpu},
+        "commit": COMMIT,
+        "torch": torch.__version__,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write_tables(trained: Trained, folder: Path) -> None:
+    """Keep what another run may want of this one."""
+    if trained.run.record.coresets is None:
+        return
+    with artifacts.replacing_folder(folder) as partial:
+        artifacts.write_table(partial / artifacts.CORESETS, trained.run.record.coresets)
+        artifacts.write_table(partial / artifacts.STEPS, trained.run.steps)
+
+
+def warm_up() -> None:
+    """Let torch import what its first optimiser does: seconds that would be the first run's."""
+    torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    path = EXPERIMENTS / f"{arguments.experiment}.yaml"
+    if not path.is_file():
+        known = ", ".join(sorted(path.stem for path in EXPERIMENTS.glob("*.yaml")))
+        raise ParameterError(f"'{arguments.experiment}' is not one of {known}")
+    chosen = experiment.read(path, arguments.seeds)
+    selected = select(chosen, arguments.only)
+    paths = Paths(arguments.project)
+    keep = arguments.keep or arguments.project / "runs" / chosen.name
+    out = Rows(arguments.out or Path("docs", "results", f"{chosen.name}.jsonl"))
+    prepared = read_meta(paths.prepared).content_hash
+    warm_up()
+    runner = Runner(chosen, paths, prepared, keep, out, lambda line: print(line, flush=True))
+    return 0 if runner.run(selected, arguments.fresh) else 1
+
+
+def select(chosen: Experiment, patterns: Sequence[str] | None) -> list[Plan]:
+    """Return the plans whose names match one of the patterns, each of which matches one."""
+    if patterns is None:
+        return list(chosen.plans)
+    names = [plan.name for plan in chosen.plans]
+    for pattern in patterns:
+        if not any(fnmatchcase(name, pattern) for name in names):
+            raise ParameterError(f"--only: '{pattern}' matches none of {', '.join(names)}")
+    return [p for p in chosen.plans if any(fnmatchcase(p.name, pattern) for pattern in patterns)]
+
+
+def numbers(text: str) -> list[int]:
+    return [int(part) for part in text.split(",")]
+
+
+def parser() -> argparse.ArgumentParser:
+    top = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    commands = top.add_subparsers(required=True)
+    running = commands.add_parser("run", help="run what has no row yet")
+    running.add_argument("experiment", help="name of a file of benchmarks/experiments")
+    running.add_argument("--project", type=Path, required=True, help="holds data/prepared")
+    running.add_argument("--out", type=Path, help="default: docs/results/EXPERIMENT.jsonl")
+    running.add_argument("--keep", type=Path, help="default: PROJECT/runs/EXPERIMENT")
+    running.add_argument("--seeds", type=numbers, help="such as 0,1,2, instead of the file's")
+    running.add_argument("--only", nargs="+", metavar="NAME", help="names of runs; * matches any")
+    running.add_argument("--fresh", action="store_true", help="forget states of unfinished runs")
+    running.set_defaults(command=run)
+    return top
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    arguments = parser().parse_args(words)
+    try:
+        with signals.raising():
+            return arguments.command(arguments)
+    except Interrupted as interrupted:
+        print(interrupted, file=sys.stderr)
+        return interrupted.exit_code
+    except CrestError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+
+
+if __name__ == "__main__":
+    keep_freed_memory()
+    sys.exit(main())
