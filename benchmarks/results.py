@@ -2,6 +2,7 @@
 
     python benchmarks/results.py run EXPERIMENT --project FOLDER --out docs/results/EXPERIMENT.jsonl
     python benchmarks/results.py table docs/results/EXPERIMENT.jsonl
+    python benchmarks/results.py curves docs/results/EXPERIMENT.jsonl --out docs/results/NAME.png
 
 EXPERIMENT is a file of benchmarks/experiments, by its name (benchmarks/experiment.py says what it
 holds). FOLDER holds data/prepared, made by the command line in that folder with the data set
@@ -42,6 +43,7 @@ import torch
 from experiment import Experiment, Plan, same_but_budget
 from machine import describe
 from metering import Meter, MeteredCheckpoint, UnmeteredSplit
+from tables import grouped, markdown, timing
 from variations import varied
 
 from crest import artifacts
@@ -199,7 +201,8 @@ class Runner:
             parameters = with_steps(parameters, given["steps"], full_steps, len(data.train))
         saved = None
         if plan.coresets_of is not None:
-            saved = read_coresets(self._kept(self.experiment.plan(plan.coresets_of), seed), data)
+            source = self.experiment.plan(plan.coresets_of)
+            saved = read_coresets(self._chosen_by(source, seed), data)
         with signals.noted() as stop:
             state = self.keep / f"{plan.folder}-{seed}.safetensors"
             checkpoint = checkpoint_for(
@@ -270,6 +273,19 @@ class Runner:
         artifacts.write_json(path, {"hash": plan.hash, "given": given})
         return given
 
+    def _chosen_by(self, source: Plan, seed: int) -> Path:
+        """Return the folder of the coresets that a finished run with the same seed chose."""
+        run = f"'{source.name}' with seed {seed}"
+        if not any(row["seed"] == seed for row in of_plan(self.rows.read(), source)):
+            raise ArtifactError(f"no finished run of {run} as it is now; run it first")
+        folder = self._kept(source, seed)
+        if not folder.is_dir():
+            raise ArtifactError(
+                f"{folder}: no such folder; it holds what {run} chose: name the folder of that run "
+                f"(--keep), or remove its row from {self.rows.path} and run it again"
+            )
+        return folder
+
     def _kept(self, plan: Plan, seed: int) -> Path:
         """Return the folder of the tables that a run leaves for others."""
         return self.keep / f"{plan.folder}-{seed}"
@@ -293,12 +309,6 @@ def in_order(plans: Sequence[Plan]) -> Iterator[tuple[Plan, int]]:
         part = [plan for plan in plans if (plan.as_long_as is not None) == last]
         for seed in dict.fromkeys(seed for plan in part for seed in plan.seeds):
             yield from ((plan, seed) for plan in part if seed in plan.seeds)
-
-
-def timing(row: Row) -> str:
-    """Return which of a row's seconds are to be compared."""
-    alone = row["device"] == "cpu" and row["machine"]["threads"] == 1
-    return "cpu_seconds" if alone else "seconds"
 
 
 def fitting_steps(source: Sequence[Row], plain: Sequence[Row], name: str, method: str) -> Row:
@@ -425,12 +435,9 @@ def warm_up() -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    path = EXPERIMENTS / f"{arguments.experiment}.yaml"
-    if not path.is_file():
-        known = ", ".join(sorted(path.stem for path in EXPERIMENTS.glob("*.yaml")))
-        raise ParameterError(f"'{arguments.experiment}' is not one of {known}")
-    chosen = experiment.read(path, arguments.seeds)
-    selected = select(chosen, arguments.only)
+    chosen = known(arguments.experiment, arguments.seeds)
+    names = matching([plan.name for plan in chosen.plans], arguments.only)
+    selected = [chosen.plan(name) for name in names]
     paths = Paths(arguments.project)
     keep = arguments.keep or arguments.project / "runs" / chosen.name
     out = Rows(arguments.out or Path("docs", "results", f"{chosen.name}.jsonl"))
@@ -440,15 +447,57 @@ def run(arguments: argparse.Namespace) -> int:
     return 0 if runner.run(selected, arguments.fresh) else 1
 
 
-def select(chosen: Experiment, patterns: Sequence[str] | None) -> list[Plan]:
-    """Return the plans whose names match one of the patterns, each of which matches one."""
+def known(name: str, seeds: Sequence[int] | None = None) -> Experiment:
+    """Return an experiment of benchmarks/experiments by its name."""
+    path = EXPERIMENTS / f"{name}.yaml"
+    if not path.is_file():
+        names = ", ".join(sorted(path.stem for path in EXPERIMENTS.glob("*.yaml")))
+        raise ParameterError(f"'{name}' is not one of {names}")
+    return experiment.read(path, seeds)
+
+
+def saved_rows(path: Path) -> tuple[list[Row], Experiment | None]:
+    """Return the rows of a file, and their experiment if there still is a file of it."""
+    rows = Rows(path).read()
+    if not rows:
+        raise ArtifactError(f"{path}: no finished run; run the experiment first")
+    names = {row["experiment"] for row in rows}
+    if len(names) > 1:
+        raise ArtifactError(f"{path}: rows of several experiments: {', '.join(sorted(names))}")
+    name = names.pop()
+    return rows, known(name) if (EXPERIMENTS / f"{name}.yaml").is_file() else None
+
+
+def table(arguments: argparse.Namespace) -> int:
+    print(markdown(*saved_rows(arguments.rows)), end="")
+    return 0
+
+
+def curves(arguments: argparse.Namespace) -> int:
+    import curves as pictures
+
+    rows, of = saved_rows(arguments.rows)
+    out = arguments.out
+    if out.suffix not in (".png", ".svg"):
+        raise ParameterError(f"--out {out}: name it .png or .svg")
+    groups = grouped(rows, of)
+    names = matching([group.name for group in groups], arguments.only)
+    groups = [group for group in groups if group.name in names]
+    for x in ("step", "seconds"):
+        path = out.with_name(f"{out.stem}-{x}{out.suffix}")
+        pictures.write(pictures.draw(groups, x), path)
+        print(path)
+    return 0
+
+
+def matching(names: Sequence[str], patterns: Sequence[str] | None) -> list[str]:
+    """Return the names that match one of the patterns; each pattern matches one."""
     if patterns is None:
-        return list(chosen.plans)
-    names = [plan.name for plan in chosen.plans]
+        return list(names)
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             raise ParameterError(f"--only: '{pattern}' matches none of {', '.join(names)}")
-    return [p for p in chosen.plans if any(fnmatchcase(p.name, pattern) for pattern in patterns)]
+    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def numbers(text: str) -> list[int]:
@@ -467,6 +516,16 @@ def parser() -> argparse.ArgumentParser:
     running.add_argument("--only", nargs="+", metavar="NAME", help="names of runs; * matches any")
     running.add_argument("--fresh", action="store_true", help="forget states of unfinished runs")
     running.set_defaults(command=run)
+    showing = commands.add_parser("table", help="print the table in Markdown")
+    showing.add_argument("rows", type=Path, help="the --out of run")
+    showing.set_defaults(command=table)
+    drawing = commands.add_parser("curves", help="draw accuracy by step and by second")
+    drawing.add_argument("rows", type=Path, help="the --out of run")
+    drawing.add_argument(
+        "--out", type=Path, required=True, help="NAME.png or .svg: NAME-step.png, NAME-seconds.png"
+    )
+    drawing.add_argument("--only", nargs="+", metavar="NAME", help="names of runs; * matches any")
+    drawing.set_defaults(command=curves)
     return top
 
 
