@@ -1,15 +1,29 @@
 # make demo   the whole pipeline on the bundled digits, ending with a table
 # make test   every test
 # make check  format, lint, types
+# make results  runs an experiment of benchmarks/experiments and prints its table; it goes on where
+#               it was stopped, and runs nothing twice. Without more, the digits; with
+#               EXPERIMENT=NAME, SOURCE=IMAGES, PROJECT=FOLDER for what is prepared and kept
 PYTHON ?= python3
+EXPERIMENT ?= digits
+PROJECT ?= results/$(EXPERIMENT)
+ROWS ?= docs/results/$(EXPERIMENT).jsonl
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test check format install clean
+.PHONY: demo results test check format install clean
 
 demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
 	$(BIN)/python cli.py report --show
+
+results: $(INSTALLED) $(PROJECT)/data/prepared
+	$(BIN)/python benchmarks/results.py run $(EXPERIMENT) --project $(PROJECT) --out $(ROWS)
+	$(BIN)/python benchmarks/results.py table $(ROWS)
+
+$(PROJECT)/data/prepared: | $(INSTALLED)
+	$(BIN)/python benchmarks/results.py prepare $(EXPERIMENT) --project $(PROJECT) \
+		$(if $(SOURCE),--source $(SOURCE))
 
 test: $(INSTALLED)
 	$(BIN)/python -m pytest

@@ -32,6 +32,8 @@ from crest.errors import ParameterError
 from crest.methods import METHODS
 from stages.preset import presets
 
+Bases = Mapping[str, Mapping[str, Any]]
+
 # Parameters that change nothing in a run's result; the seed is a column of its own.
 INDIFFERENT = {"train.methods", "train.save_interval", "train.seed"}
 
@@ -118,8 +120,8 @@ def read(path: Path, seeds: Sequence[int] | None = None) -> Experiment:
     Raises
     ------
     ParameterError
-        If the file cannot be read or a run of it cannot be: the message names it. That a method
-        exists is checked by :func:`check_method`, when it is to be run.
+        If the file, or a run of it, makes no sense; the message names it. A method that does not
+        exist is no fault before it is to be run (:func:`check_method`).
     """
     try:
         values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
@@ -131,8 +133,9 @@ def read(path: Path, seeds: Sequence[int] | None = None) -> Experiment:
     except ValidationError as error:
         raise ParameterError(_explain(error, path)) from None
     plans: list[Plan] = []
+    bases = presets()
     for entry in file.runs:
-        plans.append(_plan(file, entry, plans, seeds, f"{path}: {entry.name}"))
+        plans.append(_plan(file, entry, bases, plans, seeds, f"{path}: {entry.name}"))
     return Experiment(path.stem, file.description, file.reference, tuple(plans))
 
 
@@ -151,9 +154,14 @@ def changed(parameters: Parameters, **sections: dict[str, Any]) -> Parameters:
 
 
 def _plan(
-    file: File, entry: Entry, earlier: list[Plan], seeds: Sequence[int] | None, where: str
+    file: File,
+    entry: Entry,
+    bases: Bases,
+    earlier: list[Plan],
+    seeds: Sequence[int] | None,
+    where: str,
 ) -> Plan:
-    parameters = _parameters(file, entry, where)
+    parameters = _parameters(file, entry, bases, where)
     overrides = _overrides(parameters, entry)
     data = entry.data or file.data
     depends: dict[str, Any] = {"method": entry.method, "overrides": overrides}
@@ -182,21 +190,22 @@ def _plan(
     return plan
 
 
-def _parameters(file: File, entry: Entry, where: str) -> Parameters:
+def _parameters(file: File, entry: Entry, bases: Bases, where: str) -> Parameters:
     """Apply the preset, then what the file sets, then what the run sets, over the defaults."""
     values: dict[str, dict[str, Any]] = {}
     preset = entry.preset or file.preset
     if preset is not None:
-        known = presets()
-        if preset not in known:
-            raise ParameterError(f"{where}: preset: '{preset}' is not one of {', '.join(known)}")
-        sections = {name: part for name, part in known[preset].items() if name != "description"}
-        values = {name: dict(part) for name, part in sections.items()}
+        if preset not in bases:
+            raise ParameterError(f"{where}: preset: '{preset}' is not one of {', '.join(bases)}")
+        sections = bases[preset].items()
+        values = {name: dict(part) for name, part in sections if name != "description"}
     for key, value in (file.set | entry.set).items():
         section, dot, name = key.partition(".")
         if not dot:
             raise ParameterError(f"{where}: set: '{key}' is not section.key")
         values.setdefault(section, {})[name] = value
+    if entry.method not in METHODS:
+        values.pop(entry.method, None)  # parameters of a method that is not there; it is not run
     return parse(values, where)
 
 
@@ -213,7 +222,8 @@ def _overrides(parameters: Parameters, entry: Entry) -> dict[str, Any]:
     overrides = {}
     for key in sorted(keys - INDIFFERENT):
         section, _, name = key.partition(".")
-        overrides[key] = everything[section][name]
+        if section in everything:
+            overrides[key] = everything[section][name]
     return overrides
 
 

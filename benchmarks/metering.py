@@ -60,7 +60,7 @@ class MeteredCheckpoint:
         """Be asked once before each step."""
         self._taken += 1
         if self._taken in self._points:
-            self.marks[self._taken] = self._meter.seconds
+            self.marks.setdefault(self._taken, self._meter.seconds)
         return self._checkpoint.due()
 
     def save(self, state: State) -> None:

@@ -1,15 +1,13 @@
 """The tables of docs/results.md: experiments that are run, saved as they go, and shown.
 
+    python benchmarks/results.py prepare EXPERIMENT --project FOLDER --source SOURCE
     python benchmarks/results.py run EXPERIMENT --project FOLDER --out docs/results/EXPERIMENT.jsonl
     python benchmarks/results.py table docs/results/EXPERIMENT.jsonl
     python benchmarks/results.py curves docs/results/EXPERIMENT.jsonl --out docs/results/NAME.png
 
 EXPERIMENT is a file of benchmarks/experiments, by its name (benchmarks/experiment.py says what it
-holds). FOLDER holds data/prepared, made by the command line in that folder with the data set
-that the experiment's preset names, for CIFAR-10 for instance
-
-    cd FOLDER && python REPOSITORY/cli.py prepare --params REPOSITORY/params.yaml \
-        -S prepare.dataset=cifar10 -S prepare.source=IMAGES -S prepare.validation=0.0
+holds). FOLDER holds data/prepared. The first command makes it, as `python cli.py prepare` in that
+folder does with the data set and the validation share that the experiment's preset names.
 
 Each finished run adds a line to the file of --out, and is not run again while its parameters stay
 as they are; a run that was stopped or killed goes on where it was. All runs of the first seed come
@@ -46,6 +44,7 @@ from metering import Meter, MeteredCheckpoint, UnmeteredSplit
 from tables import grouped, markdown, timing
 from variations import varied
 
+import stages.prepare
 from crest import artifacts
 from crest.config import Parameters
 from crest.data.files import read_meta
@@ -252,6 +251,11 @@ class Runner:
             raise ParameterError(
                 f"{self.paths.prepared}: holds {data.meta.dataset}, the experiment is of {expected}"
             )
+        if (data.validation is None) != (parameters.prepare.validation == 0.0):
+            raise ParameterError(
+                f"{self.paths.prepared}: prepare.validation is {parameters.prepare.validation} in "
+                "the experiment, and the data were prepared otherwise"
+            )
 
     def _time_given(self, plan: Plan) -> Row:
         """Return how many steps fit into the time of another run; found once, for all seeds."""
@@ -434,6 +438,16 @@ def warm_up() -> None:
     torch.optim.SGD([torch.zeros(1, requires_grad=True)], lr=0.1)
 
 
+def prepare(arguments: argparse.Namespace) -> int:
+    settings = known(arguments.experiment).plans[0].parameters.prepare
+    if arguments.source is not None:
+        settings = settings.model_copy(update={"source": arguments.source})
+    folder = Paths(arguments.project).prepared
+    meta = stages.prepare.run(settings, folder)
+    print(f"{folder}: {meta.dataset}, {meta.sizes}")
+    return 0
+
+
 def run(arguments: argparse.Namespace) -> int:
     chosen = known(arguments.experiment, arguments.seeds)
     names = matching([plan.name for plan in chosen.plans], arguments.only)
@@ -507,6 +521,11 @@ def numbers(text: str) -> list[int]:
 def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     commands = top.add_subparsers(required=True)
+    preparing = commands.add_parser("prepare", help="prepare the data of an experiment")
+    preparing.add_argument("experiment", help="name of a file of benchmarks/experiments")
+    preparing.add_argument("--project", type=Path, required=True, help="gets data/prepared")
+    preparing.add_argument("--source", help="a folder or an address, instead of the preset's")
+    preparing.set_defaults(command=prepare)
     running = commands.add_parser("run", help="run what has no row yet")
     running.add_argument("experiment", help="name of a file of benchmarks/experiments")
     running.add_argument("--project", type=Path, required=True, help="holds data/prepared")

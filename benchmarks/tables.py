@@ -208,9 +208,13 @@ def _count(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def _figures(value: float) -> str:
+    """Three significant figures, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
 def _seconds(group: Group) -> str:
-    number = f"{group.seconds:,.0f}" if group.seconds >= 100 else f"{group.seconds:.3g}"
-    return number + ("" if group.clock == "cpu_seconds" else " (wall)")
+    return _figures(group.seconds) + ("" if group.clock == "cpu_seconds" else " (wall)")
 
 
 def markdown(rows: Sequence[Row], experiment: Experiment | None = None) -> str:
@@ -254,7 +258,7 @@ def _given(group: Group) -> str:
     given = group.rows[0]["as_long_as"]
     clock = "processor seconds" if given["clock"] == "cpu_seconds" else "seconds"
     return (
-        f"{group.name}: {given['steps']:,} steps fit into {given['seconds']:,.1f} {clock}, the "
+        f"{group.name}: {given['steps']:,} steps fit into {_figures(given['seconds'])} {clock}, the "
         f"mean of {given['runs']} runs of {given['run']}, {given['seconds_per_step']:.3g} a step."
     )
 

@@ -24,6 +24,7 @@ import tables
 import variations
 
 from crest.artifacts import read_table
+from crest.data.files import read_meta
 from crest.data.prepared import Prepared
 from crest.errors import ArtifactError, ParameterError
 from crest.training.schedules import budget_steps, total_steps
@@ -189,7 +190,7 @@ def test_a_run_that_fails_does_not_keep_others_from_running(bench, capsys):
 
 
 def test_what_cannot_be_run_is_refused_before_anything_is(bench, capsys):
-    unknown = "  - {name: other, method: other}\n"
+    unknown = "  - {name: other, method: other, set: {other.factor: 2}}\n"
     assert bench(RANDOM + unknown, code=2) == []
     assert "other: 'other' is not one of" in capsys.readouterr().err
     assert places(bench(RANDOM + unknown, "--only", "rand*", "--seeds", "0")) == [("random", 0)]
@@ -201,6 +202,21 @@ def test_data_of_another_kind_are_refused(bench, capsys):
     text = "  - {name: of another, method: random, set: {prepare.dataset: cifar10}}\n"
     bench(text, code=1)
     assert "holds digits, the experiment is of cifar10" in capsys.readouterr().out
+
+
+def test_data_prepared_with_another_validation_share_are_refused(bench, capsys):
+    text = "  - {name: without, method: random, set: {prepare.validation: 0.0}}\n"
+    bench(text, code=1)
+    assert "prepare.validation is 0.0 in the experiment" in capsys.readouterr().out
+
+
+def test_prepare_makes_the_data_of_the_experiment(bench, digits, tmp_path):
+    (bench.folder / "short.yaml").write_text(SHORT + RANDOM)
+    project = tmp_path / "project"
+    project.mkdir()
+    assert results.main(["prepare", "short", "--project", str(project)]) == 0
+    made, expected = (read_meta(root / "data" / "prepared") for root in (project, digits.root))
+    assert made == expected
 
 
 # Random at another's time, and coresets of another
@@ -626,7 +642,7 @@ def test_random_in_the_time_of_a_run_is_its_rival():
     assert shown["crest"]["− random, equal time"] == "−1.00 ± 1.00"
     assert shown["crest"]["− random"] == "+2.00 ± 1.00"
     assert shown["random in its time"]["− random"] == "+3.50 ± 0.50"
-    assert "150 steps fit into 15.0 processor seconds, the mean of 4 runs" in tables.markdown(
+    assert "150 steps fit into 15 processor seconds, the mean of 4 runs" in tables.markdown(
         [*ROWS, *rivals]
     )
 
