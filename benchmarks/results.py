@@ -16,7 +16,8 @@ What runs leave for others (coresets, states, and the steps that fit into a time
 
 Seconds are of choosing and training: validation and test are left out. ``seconds`` is wall-clock,
 ``cpu_seconds`` what the processors worked for this process. On a machine that others use too, the
-second is the one to compare where training runs on one thread of a CPU, and the tables then do.
+second is the one to compare where training runs on one thread of a CPU, and the tables then do; a
+busy neighbour slows a core down all the same, so that the same work still differs from run to run.
 """
 
 import argparse
@@ -215,25 +216,12 @@ class Runner:
             shown = evaluate(trained.model, data.test, precision, parameters.evaluate.batch_size)
             write_tables(trained, self._kept(plan, seed))
             row = {
-                "experiment": self.experiment.name,
-                "name": plan.name,
-                "method": plan.method,
-                "model": parameters.train.model,
-                "seed": seed,
+                **self._about(plan, parameters, data),
                 "accuracy": shown.accuracy,
                 "loss": shown.loss,
                 **cost(trained, full_steps),
                 "cpu_seconds": meter.seconds,
                 "as_long_as": given,
-                "coresets_of": plan.coresets_of,
-                "overrides": plan.overrides,
-                "hash": plan.hash,
-                "data": {
-                    "dataset": data.meta.dataset,
-                    "prepared": self.prepared,
-                    "sizes": data.meta.sizes,
-                    "varied": plan.data.model_dump(exclude_defaults=True),
-                },
                 "curve_split": "train" if data.validation is None else "validation",
                 "curve": curve(trained, marks),
                 **surroundings(precision),
@@ -243,6 +231,25 @@ class Runner:
             self.say(f"{plan.name}, seed {seed}: {shown.accuracy:.2%} in {row['steps']} steps")
         if signal_number := stop():
             raise Interrupted(signal_number, "stopped between two runs")
+
+    def _about(self, plan: Plan, parameters: Parameters, data: Prepared) -> Row:
+        """Return what was run: the part of a row that is known before."""
+        return {
+            "experiment": self.experiment.name,
+            "name": plan.name,
+            "method": plan.method,
+            "model": parameters.train.model,
+            "seed": parameters.train.seed,
+            "coresets_of": plan.coresets_of,
+            "overrides": plan.overrides,
+            "hash": plan.hash,
+            "data": {
+                "dataset": data.meta.dataset,
+                "prepared": self.prepared,
+                "sizes": data.meta.sizes,
+                "varied": plan.data.model_dump(exclude_defaults=True),
+            },
+        }
 
     def _check(self, data: Prepared, parameters: Parameters) -> None:
         """Refuse data that the experiment is not about."""

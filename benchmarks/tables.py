@@ -258,8 +258,9 @@ def _given(group: Group) -> str:
     given = group.rows[0]["as_long_as"]
     clock = "processor seconds" if given["clock"] == "cpu_seconds" else "seconds"
     return (
-        f"{group.name}: {given['steps']:,} steps fit into {_figures(given['seconds'])} {clock}, the "
-        f"mean of {given['runs']} runs of {given['run']}, {given['seconds_per_step']:.3g} a step."
+        f"{group.name}: {given['steps']:,} steps fit into {_figures(given['seconds'])} {clock}, "
+        f"the mean of {given['runs']} runs of {given['run']}, "
+        f"{given['seconds_per_step']:.3g} a step."
     )
 
 
