@@ -180,6 +180,10 @@ class ReplayParameters(Section):
     coresets: str = "artifacts/train/crest"
 
 
+class SgdParameters(Section):
+    """sgd: full training cut off when the budget is spent; nothing to set."""
+
+
 class EvaluateParameters(Section):
     """evaluate: a trained model on the test split."""
 
@@ -214,6 +218,7 @@ class Parameters(Section):
     random: RandomParameters = RandomParameters()
     crest: CrestParameters = CrestParameters()
     replay: ReplayParameters = ReplayParameters()
+    sgd: SgdParameters = SgdParameters()
     evaluate: EvaluateParameters = EvaluateParameters()
     analyze: AnalyzeParameters = AnalyzeParameters()
     reuse: ReuseParameters = ReuseParameters()

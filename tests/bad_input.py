@@ -503,7 +503,7 @@ PARAMETERS = [
     Case("an unknown model", "train -S train.model=resnet19",
          "train.model: unknown model 'resnet19'; did you mean …", code=2),
     Case("an unknown method", "train --method crst",
-         "--method, train.methods: 'crst' is not one of full, random, crest, replay", code=2),
+         "--method, train.methods: 'crst' is not one of full, random, crest, replay…", code=2),
     Case("an unknown proxy", "train -S crest.proxy=pixels",
          "crest.proxy: 'pixels' is not one of logits, last_input", code=2),
     Case("an unknown choice", "train -S crest.choice=best",

@@ -12,6 +12,7 @@ METHODS: Mapping[str, MethodSpec] = {
     "random": MethodSpec(Random),
     "crest": MethodSpec(Crest),
     "replay": MethodSpec(Replay),
+    "sgd": MethodSpec(Random, schedule_of_full=True),
 }
 
 __all__ = ["METHODS", "Context", "MethodSpec"]

@@ -27,6 +27,10 @@ def test_only_full_takes_all_steps() -> None:
     assert [name for name, spec in METHODS.items() if spec.takes_all_steps] == ["full"]
 
 
+def test_only_sgd_has_the_schedule_of_full_training() -> None:
+    assert [name for name, spec in METHODS.items() if spec.schedule_of_full] == ["sgd"]
+
+
 def test_every_method_has_a_section_of_parameters() -> None:
     assert METHODS.keys() <= type(context().parameters).model_fields.keys()
 

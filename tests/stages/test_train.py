@@ -111,6 +111,12 @@ def test_the_weights_say_which_model_they_are_of(runs):
     assert all(value.isfinite().all() for value in tensors(runs, "crest").values())
 
 
+def test_sgd_is_full_training_cut_off_when_the_budget_is_spent(runs, project):
+    train.run(digits_parameters(), project, "sgd")
+    cut, full = tables(project, "sgd")["steps"], tables(runs, "full")["steps"]
+    assert cut.drop("seconds").equals(full.drop("seconds").head(10))
+
+
 def test_the_same_seed_gives_the_same_run_and_another_another(runs, project):
     earlier = tensors(project, "crest"), tables(project, "crest")
     train.run(digits_parameters(), project, "crest")
