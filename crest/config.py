@@ -184,6 +184,16 @@ class SgdParameters(Section):
     """sgd: full training cut off when the budget is spent; nothing to set."""
 
 
+class LargeParameters(Section):
+    """large: random mini-batches, so many times larger."""
+
+    factor: Factor = 2.0
+
+
+class StratifiedParameters(Section):
+    """stratified: random mini-batches in which every class has its share; nothing to set."""
+
+
 class EvaluateParameters(Section):
     """evaluate: a trained model on the test split."""
 
@@ -219,6 +229,8 @@ class Parameters(Section):
     crest: CrestParameters = CrestParameters()
     replay: ReplayParameters = ReplayParameters()
     sgd: SgdParameters = SgdParameters()
+    large: LargeParameters = LargeParameters()
+    stratified: StratifiedParameters = StratifiedParameters()
     evaluate: EvaluateParameters = EvaluateParameters()
     analyze: AnalyzeParameters = AnalyzeParameters()
     reuse: ReuseParameters = ReuseParameters()

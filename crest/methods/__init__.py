@@ -4,8 +4,10 @@ from collections.abc import Mapping
 
 from crest.methods.base import Context, MethodSpec
 from crest.methods.crest import Crest
+from crest.methods.large import large
 from crest.methods.random import Random
 from crest.methods.replay import Replay
+from crest.methods.stratified import Stratified
 
 METHODS: Mapping[str, MethodSpec] = {
     "full": MethodSpec(Random, takes_all_steps=True),
@@ -13,6 +15,8 @@ METHODS: Mapping[str, MethodSpec] = {
     "crest": MethodSpec(Crest),
     "replay": MethodSpec(Replay),
     "sgd": MethodSpec(Random, schedule_of_full=True),
+    "large": MethodSpec(large),
+    "stratified": MethodSpec(Stratified),
 }
 
 __all__ = ["METHODS", "Context", "MethodSpec"]

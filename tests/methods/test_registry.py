@@ -50,7 +50,8 @@ def test_a_method_yields_minibatches_of_the_size_asked_for_and_a_record(name) ->
     method = METHODS[name].build(base)
     for step in range(base.steps):
         minibatch = method.minibatch(step)
-        assert minibatch.indices.shape == minibatch.weights.shape == (base.batch_size,)
+        size = base.batch_size * (2 if name == "large" else 1)
+        assert minibatch.indices.shape == minibatch.weights.shape == (size,)
         assert minibatch.indices.dtype == torch.int64
         assert minibatch.weights.dtype == torch.float32
         assert float(minibatch.weights.mean()) == pytest.approx(1.0)
