@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from crest.methods.base import Context, MethodSpec
 from crest.methods.crest import Crest
+from crest.methods.greedy import Greedy
 from crest.methods.large import large
 from crest.methods.random import Random
 from crest.methods.replay import Replay
@@ -17,6 +18,7 @@ METHODS: Mapping[str, MethodSpec] = {
     "sgd": MethodSpec(Random, schedule_of_full=True),
     "large": MethodSpec(large),
     "stratified": MethodSpec(Stratified),
+    "greedy": MethodSpec(Greedy),
 }
 
 __all__ = ["METHODS", "Context", "MethodSpec"]

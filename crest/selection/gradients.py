@@ -32,8 +32,8 @@ PROXIES: Mapping[str, GradientProxy] = {
 }
 
 
-def find_proxy(name: str) -> GradientProxy:
-    """Look up a proxy; an unknown one is a :class:`ParameterError`."""
+def find_proxy(name: str, key: str = "crest.proxy") -> GradientProxy:
+    """Look up a proxy; an unknown one is a :class:`ParameterError` that names the ``key``."""
     if name not in PROXIES:
-        raise ParameterError(f"crest.proxy: '{name}' is not one of {', '.join(PROXIES)}")
+        raise ParameterError(f"{key}: '{name}' is not one of {', '.join(PROXIES)}")
     return PROXIES[name]
