@@ -205,6 +205,16 @@ class GreedyParameters(Section):
     learned_floor: ShareOrCount = 0.1
 
 
+class CraigParameters(Section):
+    """craig: medoids of a share of the training set, weighted by the examples they stand for."""
+
+    proxy: str = "logits"
+    coreset_size: ShareOrCount = 0.1
+    passes: Count = 1
+    per_class: bool = True
+    group_size: Count = 5000
+
+
 class EvaluateParameters(Section):
     """evaluate: a trained model on the test split."""
 
@@ -243,6 +253,7 @@ class Parameters(Section):
     large: LargeParameters = LargeParameters()
     stratified: StratifiedParameters = StratifiedParameters()
     greedy: GreedyParameters = GreedyParameters()
+    craig: CraigParameters = CraigParameters()
     evaluate: EvaluateParameters = EvaluateParameters()
     analyze: AnalyzeParameters = AnalyzeParameters()
     reuse: ReuseParameters = ReuseParameters()

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from crest.methods.base import Context, MethodSpec
+from crest.methods.craig import craig
 from crest.methods.crest import Crest
 from crest.methods.greedy import Greedy
 from crest.methods.large import large
@@ -19,6 +20,7 @@ METHODS: Mapping[str, MethodSpec] = {
     "large": MethodSpec(large),
     "stratified": MethodSpec(Stratified),
     "greedy": MethodSpec(Greedy),
+    "craig": MethodSpec(craig),
 }
 
 __all__ = ["METHODS", "Context", "MethodSpec"]

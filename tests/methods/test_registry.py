@@ -12,7 +12,13 @@ from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.saved import SavedCoresets
 from tests.tiny import context
 
-SELECTING = {"crest", "greedy"}  # methods with coresets of their own
+SELECTING = {
+    "crest",
+    "greedy",
+    "craig",
+    "gradmatch",
+    "glister",
+}  # methods with coresets of their own
 
 
 def saved_context() -> Context:
@@ -56,7 +62,8 @@ def test_a_method_yields_minibatches_of_the_size_asked_for_and_a_record(name) ->
         assert minibatch.indices.shape == minibatch.weights.shape == (size,)
         assert minibatch.indices.dtype == torch.int64
         assert minibatch.weights.dtype == torch.float32
-        assert float(minibatch.weights.mean()) == pytest.approx(1.0)
+        if name not in {"craig", "gradmatch"}:  # whose weights have mean 1 over the whole coreset
+            assert float(minibatch.weights.mean()) == pytest.approx(1.0)
         assert 0 <= int(minibatch.indices.min()) <= int(minibatch.indices.max()) < len(base.train)
         method.update(step, 0.001)
     record = method.finish()
