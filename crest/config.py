@@ -215,6 +215,17 @@ class CraigParameters(Section):
     group_size: Count = 5000
 
 
+class GradmatchParameters(Section):
+    """gradmatch: weighted gradients of a share of the training set whose sum is that of all."""
+
+    proxy: str = "own_weights"
+    coreset_size: ShareOrCount = 0.1
+    passes: Count = 1
+    per_class: bool = True
+    group_size: Count = 5000
+    regularisation: NonNegative = 0.5
+
+
 class EvaluateParameters(Section):
     """evaluate: a trained model on the test split."""
 
@@ -254,6 +265,7 @@ class Parameters(Section):
     stratified: StratifiedParameters = StratifiedParameters()
     greedy: GreedyParameters = GreedyParameters()
     craig: CraigParameters = CraigParameters()
+    gradmatch: GradmatchParameters = GradmatchParameters()
     evaluate: EvaluateParameters = EvaluateParameters()
     analyze: AnalyzeParameters = AnalyzeParameters()
     reuse: ReuseParameters = ReuseParameters()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from crest.methods.base import Context, MethodSpec
 from crest.methods.craig import craig
 from crest.methods.crest import Crest
+from crest.methods.gradmatch import gradmatch
 from crest.methods.greedy import Greedy
 from crest.methods.large import large
 from crest.methods.random import Random
@@ -21,6 +22,7 @@ METHODS: Mapping[str, MethodSpec] = {
     "stratified": MethodSpec(Stratified),
     "greedy": MethodSpec(Greedy),
     "craig": MethodSpec(craig),
+    "gradmatch": MethodSpec(gradmatch),
 }
 
 __all__ = ["METHODS", "Context", "MethodSpec"]

@@ -12,7 +12,7 @@ from crest.methods.renewed import Coreset, Observe, Renewed, in_groups
 from crest.selection.gradients import find_proxy
 from tests.tiny import FLOAT32, context, image_split
 
-RENEWED = ["craig"]
+RENEWED = ["craig", "gradmatch"]
 
 
 class Chosen:
