@@ -226,6 +226,17 @@ class GradmatchParameters(Section):
     regularisation: NonNegative = 0.5
 
 
+class GlisterParameters(Section):
+    """glister: examples whose gradient step helps most those held out of the training set."""
+
+    coreset_size: ShareOrCount = 0.1
+    passes: Count = 1
+    per_class: bool = False
+    validation: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    rounds: Count = 20
+    step_size: Positive = 1.0
+
+
 class EvaluateParameters(Section):
     """evaluate: a trained model on the test split."""
 
@@ -266,6 +277,7 @@ class Parameters(Section):
     greedy: GreedyParameters = GreedyParameters()
     craig: CraigParameters = CraigParameters()
     gradmatch: GradmatchParameters = GradmatchParameters()
+    glister: GlisterParameters = GlisterParameters()
     evaluate: EvaluateParameters = EvaluateParameters()
     analyze: AnalyzeParameters = AnalyzeParameters()
     reuse: ReuseParameters = ReuseParameters()

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from crest.methods.base import Context, MethodSpec
 from crest.methods.craig import craig
 from crest.methods.crest import Crest
+from crest.methods.glister import glister
 from crest.methods.gradmatch import gradmatch
 from crest.methods.greedy import Greedy
 from crest.methods.large import large
@@ -23,6 +24,7 @@ METHODS: Mapping[str, MethodSpec] = {
     "greedy": MethodSpec(Greedy),
     "craig": MethodSpec(craig),
     "gradmatch": MethodSpec(gradmatch),
+    "glister": MethodSpec(glister),
 }
 
 __all__ = ["METHODS", "Context", "MethodSpec"]

@@ -12,7 +12,7 @@ from crest.methods.renewed import Coreset, Observe, Renewed, in_groups
 from crest.selection.gradients import find_proxy
 from tests.tiny import FLOAT32, context, image_split
 
-RENEWED = ["craig", "gradmatch"]
+RENEWED = ["craig", "gradmatch", "glister"]
 
 
 class Chosen:
