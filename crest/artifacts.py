@@ -41,7 +41,7 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
         "position": pl.Int32,  # greedy order within the mini-batch
         "index": pl.Int64,  # row in the prepared training set
         "label": pl.Int64,
-        "weight": pl.Float32,  # mean 1 within a mini-batch
+        "weight": pl.Float32,  # mean 1 within a mini-batch; of craig, gradmatch, a coreset
         "loss": pl.Float32,  # at selection
     },
     "regions": {
