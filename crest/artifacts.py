@@ -41,7 +41,7 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
         "position": pl.Int32,  # greedy order within the mini-batch
         "index": pl.Int64,  # row in the prepared training set
         "label": pl.Int64,
-        "weight": pl.Float32,  # mean 1 within a mini-batch
+        "weight": pl.Float32,  # mean 1 within a mini-batch; of craig, gradmatch, a coreset
         "loss": pl.Float32,  # at selection
     },
     "regions": {
@@ -53,8 +53,8 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
         "checks": pl.Int32,
         "rho": pl.Float64,  # of the last check; null when training ended before one
         "loss_start": pl.Float64,  # L(w_l)
-        "gradient_norm": pl.Float64,
-        "curvature_norm": pl.Float64,
+        "gradient_norm": pl.Float64,  # null for methods without a quadratic model
+        "curvature_norm": pl.Float64,  # null for methods without a quadratic model
         "active": pl.Int64,
         "excluded": pl.Int64,
         "seconds_select": pl.Float64,

@@ -180,6 +180,63 @@ class ReplayParameters(Section):
     coresets: str = "artifacts/train/crest"
 
 
+class SgdParameters(Section):
+    """sgd: full training cut off when the budget is spent; nothing to set."""
+
+
+class LargeParameters(Section):
+    """large: random mini-batches, so many times larger."""
+
+    factor: Factor = 2.0
+
+
+class StratifiedParameters(Section):
+    """stratified: random mini-batches in which every class has its share; nothing to set."""
+
+
+class GreedyParameters(Section):
+    """greedy: a fresh mini-batch coreset for every step; the keys are those of crest."""
+
+    proxy: str = "logits"
+    choice: str = "facility_location"
+    subset_size: ShareOrCount = 0.01
+    learned_loss: NonNegative = 0.1
+    learned_window: Annotated[int, Field(ge=0)] = 20
+    learned_floor: ShareOrCount = 0.1
+
+
+class CraigParameters(Section):
+    """craig: medoids of a share of the training set, weighted by the examples they stand for."""
+
+    proxy: str = "logits"
+    coreset_size: ShareOrCount = 0.1
+    passes: Count = 1
+    per_class: bool = True
+    group_size: Count = 5000
+
+
+class GradmatchParameters(Section):
+    """gradmatch: weighted gradients of a share of the training set whose sum is that of all."""
+
+    proxy: str = "own_weights"
+    coreset_size: ShareOrCount = 0.1
+    passes: Count = 1
+    per_class: bool = True
+    group_size: Count = 5000
+    regularisation: NonNegative = 0.5
+
+
+class GlisterParameters(Section):
+    """glister: examples whose gradient step helps most those held out of the training set."""
+
+    coreset_size: ShareOrCount = 0.1
+    passes: Count = 1
+    per_class: bool = False
+    validation: Annotated[float, Field(gt=0.0, lt=1.0)] = 0.1
+    rounds: Count = 20
+    step_size: Positive = 1.0
+
+
 class EvaluateParameters(Section):
     """evaluate: a trained model on the test split."""
 
@@ -214,6 +271,13 @@ class Parameters(Section):
     random: RandomParameters = RandomParameters()
     crest: CrestParameters = CrestParameters()
     replay: ReplayParameters = ReplayParameters()
+    sgd: SgdParameters = SgdParameters()
+    large: LargeParameters = LargeParameters()
+    stratified: StratifiedParameters = StratifiedParameters()
+    greedy: GreedyParameters = GreedyParameters()
+    craig: CraigParameters = CraigParameters()
+    gradmatch: GradmatchParameters = GradmatchParameters()
+    glister: GlisterParameters = GlisterParameters()
     evaluate: EvaluateParameters = EvaluateParameters()
     analyze: AnalyzeParameters = AnalyzeParameters()
     reuse: ReuseParameters = ReuseParameters()
@@ -229,18 +293,27 @@ def count_of(share_or_count: float | int, examples: int) -> int:
 
 def subset_size(parameters: CrestParameters, examples: int, batch_size: int) -> int:
     """Return r in examples; it must hold a mini-batch and fit into the training set."""
-    size = count_of(parameters.subset_size, examples)
-    given = f"crest.subset_size: {parameters.subset_size} is {size} of {examples} examples"
-    if size < batch_size:
-        raise ParameterError(f"{given}, less than train.batch_size ({batch_size}); make it larger")
-    if size > examples:
-        raise ParameterError(f"{given}; make it smaller")
+    size = fitting("crest.subset_size", parameters.subset_size, examples, batch_size)
     if size < parameters.subset_coresets * batch_size:
         raise ParameterError(
             f"crest.subset_coresets: {parameters.subset_coresets} mini-batches of "
             f"{batch_size} examples, all different, do not fit into subsets of {size}; "
             "lower it or raise crest.subset_size"
         )
+    return size
+
+
+def fitting(key: str, share_or_count: float | int, examples: int, batch_size: int) -> int:
+    """Return a share of the examples, or a count, as a count between a mini-batch and all of them.
+
+    ``key`` names the parameter in the :class:`ParameterError` of one that is not.
+    """
+    size = count_of(share_or_count, examples)
+    given = f"{key}: {share_or_count} is {size} of {examples} examples"
+    if size < batch_size:
+        raise ParameterError(f"{given}, less than train.batch_size ({batch_size}); make it larger")
+    if size > examples:
+        raise ParameterError(f"{given}; make it smaller")
     return size
 
 

@@ -165,6 +165,7 @@ def train_model(
             precision,
             advance,
             checkpoint,
+            full_steps if spec.schedule_of_full else None,
         )
     metrics = _metrics(done, method, settings.model, data, full_steps)
     metrics["seconds_saving"] = checkpoint.seconds if checkpoint else 0.0

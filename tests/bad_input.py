@@ -503,7 +503,7 @@ PARAMETERS = [
     Case("an unknown model", "train -S train.model=resnet19",
          "train.model: unknown model 'resnet19'; did you mean …", code=2),
     Case("an unknown method", "train --method crst",
-         "--method, train.methods: 'crst' is not one of full, random, crest, replay", code=2),
+         "--method, train.methods: 'crst' is not one of full, random, crest, replay…", code=2),
     Case("an unknown proxy", "train -S crest.proxy=pixels",
          "crest.proxy: 'pixels' is not one of logits, last_input", code=2),
     Case("an unknown choice", "train -S crest.choice=best",
@@ -522,6 +522,16 @@ PARAMETERS = [
     Case("a subset smaller than a mini-batch", "train -S crest.subset_size=4",
          "crest.subset_size: 4 is 4 of 42 examples, less than train.batch_size (8); make it "
          "larger", code=2),
+    Case("a coreset smaller than a mini-batch", "train --method craig",
+         "craig.coreset_size: 0.1 is 4 of 42 examples, less than train.batch_size (8); make it "
+         "larger", code=2),
+    Case("a gradient of other parameters for each class",
+         "train --method gradmatch -S gradmatch.per_class=false -S gradmatch.coreset_size=0.5",
+         "gradmatch.proxy: 'own_weights' is not one of logits, last_input", code=2),
+    Case("an enlarged mini-batch that is larger than the data",
+         "train --method large -S large.factor=6.0",
+         "large.factor: 6 times train.batch_size: 48 is more than the 42 training examples; make "
+         "it smaller", code=2),
     Case("more mini-batches than a subset holds", "train -S crest.subset_coresets=3",
          "crest.subset_coresets: 3 mini-batches of 8 examples, all different, do not fit into "
          "subsets of 16; lower it or raise crest.subset_size", code=2),

@@ -55,6 +55,7 @@ def parameters(**sections: dict[str, object]) -> Parameters:
     defaults: dict[str, dict[str, object]] = {
         "train": {"batch_size": 8, "precision": "float32", "device": "cpu", "epochs": 10},
         "crest": {"subset_size": 32},
+        "greedy": {"subset_size": 32},
     }
     names = defaults.keys() | sections.keys()
     merged = {name: {**defaults.get(name, {}), **sections.get(name, {})} for name in names}
@@ -66,6 +67,7 @@ def digits_parameters(**sections: dict[str, object]) -> Parameters:
     defaults: dict[str, dict[str, object]] = {
         "train": {"precision": "float32", "device": "cpu", "threads": 1, "epochs": 1},
         "crest": {"subset_size": 64, "threshold": 0.2, "minibatch_factor": 2.0},
+        "greedy": {"subset_size": 64},
     }
     defaults["train"] |= {"budget": 0.25, "validations": 2, "augment_crop": 1}
     names = defaults.keys() | sections.keys()

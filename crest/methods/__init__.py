@@ -3,15 +3,28 @@
 from collections.abc import Mapping
 
 from crest.methods.base import Context, MethodSpec
+from crest.methods.craig import craig
 from crest.methods.crest import Crest
+from crest.methods.glister import glister
+from crest.methods.gradmatch import gradmatch
+from crest.methods.greedy import Greedy
+from crest.methods.large import large
 from crest.methods.random import Random
 from crest.methods.replay import Replay
+from crest.methods.stratified import Stratified
 
 METHODS: Mapping[str, MethodSpec] = {
     "full": MethodSpec(Random, takes_all_steps=True),
     "random": MethodSpec(Random),
     "crest": MethodSpec(Crest),
     "replay": MethodSpec(Replay),
+    "sgd": MethodSpec(Random, schedule_of_full=True),
+    "large": MethodSpec(large),
+    "stratified": MethodSpec(Stratified),
+    "greedy": MethodSpec(Greedy),
+    "craig": MethodSpec(craig),
+    "gradmatch": MethodSpec(gradmatch),
+    "glister": MethodSpec(glister),
 }
 
 __all__ = ["METHODS", "Context", "MethodSpec"]

@@ -86,7 +86,12 @@ class Method(Protocol):
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """An entry of METHODS: how to build a method, and whether it takes all steps of training."""
+    """An entry of METHODS: how to build a method, and how long it trains.
+
+    ``takes_all_steps``: all steps of full training, whatever the budget. ``schedule_of_full``: the
+    learning rate of each step is that of full training, which the budget cuts off.
+    """
 
     build: Callable[[Context], Method]
     takes_all_steps: bool = False
+    schedule_of_full: bool = False

@@ -6,10 +6,9 @@ random subsets); with all steps of the budget it is full training.
 
 from typing import Any
 
-import torch
-
 from crest.errors import ParameterError
 from crest.methods.base import Context, Record
+from crest.methods.passes import Passes
 from crest.selection.coresets import MiniBatchCoreset, uniform
 
 
@@ -23,36 +22,41 @@ class Random:
     """
 
     def __init__(self, context: Context) -> None:
-        self._examples = len(context.train)
         self._size = context.batch_size
         self._generator = context.generator
-        self._waiting = torch.empty(0, dtype=torch.int64)
-        if self._size > self._examples:
-            raise ParameterError(
-                f"train.batch_size: {self._size} is more than the {self._examples} training "
-                "examples; make it smaller"
-            )
+        check_fits(self._size, len(context.train))
+        self._passes = Passes(len(context.train), context.generator)
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
         """Take the next m examples of the epoch."""
-        if len(self._waiting) < self._size:
-            epoch = torch.randperm(self._examples, generator=self._generator)
-            self._waiting = torch.cat([self._waiting, epoch])
-        indices, self._waiting = self._waiting[: self._size], self._waiting[self._size :]
-        return uniform(indices)
+        return uniform(self._passes.take(self._size))
 
     def update(self, step: int, seconds: float) -> None:
         """Learn nothing from a step."""
 
     def state(self) -> dict[str, Any]:
         """Return what is left of the epoch, and the generator."""
-        return {"waiting": self._waiting, "generator": self._generator.get_state()}
+        return {"passes": self._passes.state(), "generator": self._generator.get_state()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on in the middle of an epoch."""
-        self._waiting = state["waiting"]
+        self._passes.load_state(state["passes"])
         self._generator.set_state(state["generator"])
 
     def finish(self) -> Record:
         """Keep nothing."""
         return Record()
+
+
+def check_fits(size: int, examples: int, key: str = "train.batch_size") -> None:
+    """Refuse a mini-batch that is larger than the training set; ``key`` is where its size is set.
+
+    Raises
+    ------
+    ParameterError
+        If it is.
+    """
+    if size > examples:
+        raise ParameterError(
+            f"{key}: {size} is more than the {examples} training examples; make it smaller"
+        )

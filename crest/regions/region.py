@@ -1,5 +1,6 @@
 """An open region, and how it is saved."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,24 +50,54 @@ class Region:
     def row(self, end_step: int, examples: int) -> dict[str, object]:
         """Return the region as a row of the 'regions' table, of ``examples`` in all."""
         model = self.model
-        return {
-            "region": self.number,
-            "start_step": self.start_step,
-            "end_step": end_step,
-            "check_interval": self.interval,
-            "minibatches": len(self.coresets),
-            "checks": self.checks,
-            "rho": self.rho,
-            "loss_start": model.loss,
+        norms = {
             "gradient_norm": float(model.gradient.norm()),
             "curvature_norm": float(model.curvature.norm()),
-            "active": self.active,
-            "excluded": examples - self.active,
-            **{
-                f"seconds_{part}": self.seconds.get(part, 0.0)
-                for part in ("select", "model", "check", "train")
-            },
         }
+        row = region_row(
+            self.number,
+            (self.start_step, end_step),
+            self.interval,
+            len(self.coresets),
+            model.loss,
+            (self.active, examples),
+            self.seconds,
+        )
+        return {**row, **norms, "checks": self.checks, "rho": self.rho}
+
+
+def region_row(
+    number: int,
+    steps: tuple[int, int],
+    interval: int,
+    minibatches: int,
+    loss: float,
+    active: tuple[int, int],
+    seconds: Mapping[str, float],
+) -> dict[str, object]:
+    """Return a row of the 'regions' table, without what only a quadratic model has.
+
+    ``steps`` are its first and the first after it, ``active`` how many examples of how many were
+    chosen from, ``seconds`` those of each part.
+    """
+    return {
+        "region": number,
+        "start_step": steps[0],
+        "end_step": steps[1],
+        "check_interval": interval,
+        "minibatches": minibatches,
+        "checks": 0,
+        "rho": None,
+        "loss_start": loss,
+        "gradient_norm": None,
+        "curvature_norm": None,
+        "active": active[0],
+        "excluded": active[1] - active[0],
+        **{
+            f"seconds_{part}": seconds.get(part, 0.0)
+            for part in ("select", "model", "check", "train")
+        },
+    }
 
 
 def region_state(region: Region) -> dict[str, Any]:

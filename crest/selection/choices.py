@@ -55,8 +55,8 @@ def balanced(distances: Tensor, size: int, each: int, generator: torch.Generator
 CHOICES: Mapping[str, Choice] = {"facility_location": facility_location, "balanced": balanced}
 
 
-def find_choice(name: str) -> Choice:
-    """Look up a way to choose; an unknown one is a :class:`ParameterError`."""
+def find_choice(name: str, key: str = "crest.choice") -> Choice:
+    """Look up a way to choose; an unknown one is a :class:`ParameterError` that names ``key``."""
     if name not in CHOICES:
-        raise ParameterError(f"crest.choice: '{name}' is not one of {', '.join(CHOICES)}")
+        raise ParameterError(f"{key}: '{name}' is not one of {', '.join(CHOICES)}")
     return CHOICES[name]

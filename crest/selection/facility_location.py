@@ -13,7 +13,7 @@ from torch import Tensor
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Let PyTorch use one thread, where operations are too short to be worth sharing.
 
     Waiting for each other after each of them costs more than it saves, and much more where other
@@ -27,7 +27,7 @@ def _one_thread() -> Iterator[None]:
         torch.set_num_threads(threads)
 
 
-@_one_thread()
+@one_thread()
 def pairwise_distances(gradients: Tensor) -> Tensor:
     """Euclidean distances within each subset.
 
@@ -113,7 +113,7 @@ def greedy_afresh(distances: Tensor, size: int, taken: Tensor) -> Tensor:
     return picked[:, taken.shape[1] :]
 
 
-@_one_thread()
+@one_thread()
 def greedy_by_changes(distances: Tensor, size: int, taken: Tensor) -> Tensor:
     """Greedy picks (as :func:`greedy`), gains kept up to date from one pick to the next.
 
@@ -155,7 +155,7 @@ def greedy_by_changes(distances: Tensor, size: int, taken: Tensor) -> Tensor:
     return torch.from_numpy((picks - starts).T.copy())
 
 
-@_one_thread()
+@one_thread()
 def cluster_sizes(distances: Tensor, picks: Tensor) -> Tensor:
     """Count the examples whose closest pick is each pick: the weights of the paper.
 

@@ -6,6 +6,7 @@ p = softmax(logits) and y is the one-hot label, so that a forward pass is enough
 
 from collections.abc import Callable, Mapping
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -26,14 +27,32 @@ def last_input_gradients(look: Look, last_layer: nn.Linear) -> Tensor:
     return logit_gradients(look, last_layer) @ last_layer.weight.detach().float()
 
 
+def own_weight_gradients(look: Look, last_layer: nn.Linear) -> Tensor:
+    """Gradient of each loss with respect to its own class's row of the last layer.
+
+    (p_y − 1) (a, 1), the bias last, where a is the layer's input; float32 k×(d+1). Those of two
+    classes are of different parameters: it is for comparisons within a class.
+    """
+    own = logit_gradients(look, last_layer).gather(1, look.labels[:, None])
+    return torch.cat([own * look.features, own], 1)
+
+
 PROXIES: Mapping[str, GradientProxy] = {
     "logits": logit_gradients,
     "last_input": last_input_gradients,
 }
+PROXIES_WITHIN_CLASSES: Mapping[str, GradientProxy] = {
+    **PROXIES,
+    "own_weights": own_weight_gradients,
+}
 
 
-def find_proxy(name: str) -> GradientProxy:
-    """Look up a proxy; an unknown one is a :class:`ParameterError`."""
-    if name not in PROXIES:
-        raise ParameterError(f"crest.proxy: '{name}' is not one of {', '.join(PROXIES)}")
-    return PROXIES[name]
+def find_proxy(name: str, key: str = "crest.proxy", within_classes: bool = False) -> GradientProxy:
+    """Look up a proxy; an unknown one is a :class:`ParameterError` that names the ``key``.
+
+    ``within_classes``: only examples of one class are compared with each other.
+    """
+    known = PROXIES_WITHIN_CLASSES if within_classes else PROXIES
+    if name not in known:
+        raise ParameterError(f"{key}: '{name}' is not one of {', '.join(known)}")
+    return known[name]

@@ -63,6 +63,7 @@ def train(
     precision: Precision,
     advance: Advance | None = None,
     checkpoint: Checkpoint | None = None,
+    schedule_steps: int | None = None,
 ) -> Run:
     """Train a model on what a method chooses.
 
@@ -71,11 +72,14 @@ def train(
     model
         On its device, its weights drawn; trained in place.
     steps
-        Optimiser steps, the length of the schedule too.
+        Optimiser steps.
     advance
         Called with the number of steps taken, for a progress bar.
     checkpoint
         Where the state of an unfinished run is kept; None to keep none.
+    schedule_steps
+        Length of the learning rate's schedule, which ``steps`` cuts off where it is longer; None
+        for a schedule of ``steps``.
 
     Raises
     ------
@@ -86,7 +90,8 @@ def train(
     Interrupted
         If the checkpoint says to stop; the state is saved.
     """
-    training = _Training(model, method, data, steps, parameters, precision)
+    schedule = schedule_steps or steps
+    training = _Training(model, method, data, schedule, parameters, precision)
     points = validation_steps(steps, parameters.validations) if validation else frozenset()
     model.train()
     with torch.random.fork_rng(devices=_cuda_devices(precision.device)):
@@ -136,7 +141,7 @@ class _Training:
         model: nn.Module,
         method: Method,
         data: Split,
-        steps: int,
+        schedule_steps: int,
         parameters: TrainParameters,
         precision: Precision,
     ) -> None:
@@ -145,7 +150,7 @@ class _Training:
         self._model = model
         self._method = method
         self._data = data
-        self._steps = steps
+        self._schedule_steps = schedule_steps
         self._parameters = parameters
         self._precision = precision
         self._optimizer = optimizers.build(model, parameters)
@@ -157,7 +162,7 @@ class _Training:
         """Ask the method, take one optimiser step, and tell everybody."""
         minibatch = self._method.minibatch(step)
         started = time.perf_counter()
-        rate = learning_rate(step, self._steps, self._parameters)
+        rate = learning_rate(step, self._schedule_steps, self._parameters)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         inputs = self._data.augmented(minibatch.indices, self._augmentation)

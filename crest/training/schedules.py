@@ -45,7 +45,7 @@ def learning_rate(step: int, steps: int, parameters: TrainParameters) -> float:
     step
         The step to take, from 0 to ``steps`` - 1.
     steps
-        All steps of the run: those of the budget, so that a short run sees the whole schedule.
+        Length of the schedule: the steps of the budget, so that a short run sees all of it.
     parameters
         ``lr``, ``warmup`` (a share of the steps) and ``schedule`` are read.
 

@@ -30,6 +30,24 @@ def test_last_input_gradients_equal_autograd() -> None:
     torch.testing.assert_close(found, features.grad, rtol=1e-4, atol=1e-6)
 
 
+def test_own_weight_gradients_equal_autograd() -> None:
+    """One example after another, the row of its class in the weight and in the bias."""
+    model = convnet()
+    head = last_layer(model)
+    shown = look(model, image_split(), torch.arange(10), FLOAT32)
+    found = find_proxy("own_weights", within_classes=True)(shown, head)
+    for row, features, label in zip(found, shown.features, shown.labels, strict=True):
+        head.zero_grad()
+        F.cross_entropy(head(features.clone()), label).backward()
+        expected = torch.cat([head.weight.grad[label], head.bias.grad[label, None]])
+        torch.testing.assert_close(row, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_a_gradient_of_other_parameters_for_each_class_is_for_comparisons_within_one() -> None:
+    with pytest.raises(ParameterError, match=r"'own_weights' is not one of logits, last_input$"):
+        find_proxy("own_weights")
+
+
 def test_unknown_proxy_names_the_key() -> None:
     with pytest.raises(ParameterError, match=r"crest\.proxy: 'logit' is not one of logits"):
         find_proxy("logit")

@@ -6,12 +6,14 @@ import torch
 from safetensors.torch import load_file
 
 from crest import artifacts
+from crest.analysis import analyse
 from crest.data.prepared import load
 from crest.errors import ArtifactError, ParameterError, TrainingError
 from crest.models import ModelSpec
 from crest.models.weights import read_spec
 from crest.selection.saved import from_tables
-from stages import train
+from stages import analyze, train
+from tests.conftest import copied
 from tests.tiny import CPU, digits_parameters
 
 FILES = {
@@ -109,6 +111,29 @@ def test_the_weights_say_which_model_they_are_of(runs):
     spec = ModelSpec("convnet", 10, (8, 8, 1), "cifar")
     assert read_spec(runs.train("crest") / "model.safetensors") == spec
     assert all(value.isfinite().all() for value in tensors(runs, "crest").values())
+
+
+@pytest.mark.parametrize("method", ["greedy", "craig", "gradmatch", "glister"])
+def test_what_any_method_selects_can_be_analysed_and_replayed(digits, tmp_path, method):
+    paths = copied(digits, tmp_path)
+    metrics = train.run(digits_parameters(), paths, method)
+    assert names(paths.train(method)) == FILES | SELECTING
+    found = tables(paths, method)
+    assert metrics["regions"] == len(found["regions"]) > 1
+    assert metrics["examples_looked_at"] > 0
+    assert set(metrics["seconds"]) == {"select", "train"}
+    assert found["regions"]["minibatches"].sum() == len(found["steps"]) == 10
+    run = analyze.read_run(paths.train(method), method)
+    analysis = analyse([run], method, [str(digit) for digit in range(10)])
+    assert analysis.difficulty["selected"].sum() == 10 * 32
+    train.run(digits_parameters(replay={"coresets": f"artifacts/train/{method}"}), paths, "replay")
+    assert equal(tensors(paths, method), tensors(paths, "replay"))
+
+
+def test_sgd_is_full_training_cut_off_when_the_budget_is_spent(runs, project):
+    train.run(digits_parameters(), project, "sgd")
+    cut, full = tables(project, "sgd")["steps"], tables(runs, "full")["steps"]
+    assert cut.drop("seconds").equals(full.drop("seconds").head(10))
 
 
 def test_the_same_seed_gives_the_same_run_and_another_another(runs, project):

@@ -146,6 +146,21 @@ def test_the_schedule_is_followed_and_never_zero() -> None:
     assert min(expected) > 0
 
 
+def test_a_longer_schedule_is_cut_off() -> None:
+    """The steps of a run that takes a part of them are the first of the whole run, bit for bit."""
+    tables = []
+    for steps in (12, 30):
+        base = context(convnet(), image_split(augmentation=AUGMENTED), steps=steps)
+        settings = base.parameters.train
+        method = METHODS["sgd"].build(base)
+        done = train(
+            base.model, method, base.train, None, steps, settings, FLOAT32, schedule_steps=30
+        )
+        tables.append(done.steps.drop("seconds"))
+    assert tables[0].equals(tables[1].head(12))
+    assert tables[0]["lr"].to_list() == [learning_rate(step, 30, settings) for step in range(12)]
+
+
 def test_training_learns() -> None:
     model, split = convnet(), image_split()
     held_out = image_split(60, seed=9)

@@ -1,0 +1,28 @@
+"""Passes deal out every number once before any comes again."""
+
+import torch
+
+from crest.methods.passes import Passes
+
+
+def passes(count: int = 10) -> Passes:
+    return Passes(count, torch.Generator().manual_seed(0))
+
+
+def test_every_pass_holds_every_number_once_whatever_the_hands() -> None:
+    dealer = passes()
+    dealt = torch.cat([dealer.take(hand) for hand in (3, 4, 9, 0, 4)])
+    for one in dealt.split(10):
+        assert one.sort().values.tolist() == list(range(10))
+    assert not torch.equal(*dealt.split(10))
+
+
+def test_a_hand_may_be_larger_than_a_pass() -> None:
+    assert torch.bincount(passes().take(25)).sort().values.tolist() == [2] * 5 + [3] * 5
+
+
+def test_a_saved_pass_goes_on_where_it_was() -> None:
+    first, second = passes(), passes()
+    first.take(7)
+    second.load_state(first.state())
+    assert torch.equal(first.take(3), second.take(3))
