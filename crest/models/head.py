@@ -77,7 +77,12 @@ def _ends_in(output: Any, logits: Tensor) -> bool:
     if logits.ndim != 2 or not isinstance(output, torch.Tensor):
         return False
     # Identity first: it also holds under torch.func, where a tensor has no address. A view of the
-    # logits, as from flatten or squeeze, is another object at the same address.
-    return output is logits or (
-        output.shape == logits.shape and output.data_ptr() == logits.data_ptr()
-    )
+    # logits, as from flatten or squeeze, is another object at the same address, and a copy, as
+    # accelerate makes of logits in bf16, has their values.
+    if output is logits:
+        return True
+    if output.shape != logits.shape:
+        return False
+    if output.data_ptr() == logits.data_ptr():
+        return True
+    return torch.allclose(output, logits.to(output.dtype), rtol=0.0, atol=0.0, equal_nan=True)
