@@ -1,1 +1,81 @@
-"""CREST: mini-batch coresets for stochastic gradient descent (Yang et al., ICML 2023)."""
+"""CREST: mini-batch coresets for stochastic gradient descent (Yang et al., ICML 2023).
+
+In a loop of one's own, for ``model``, ``optimizer``, ``images`` and ``labels``:
+
+>>> from crest import Coresets
+>>> coresets = Coresets(
+...     model, lambda indices: images[indices], labels, steps=200, batch_size=32, subset_size=64
+... )
+>>> for indices, weights in coresets:
+...     losses = F.cross_entropy(model(images[indices]), labels[indices], reduction="none")
+...     optimizer.zero_grad()
+...     (losses * weights).mean().backward()
+...     optimizer.step()
+...     coresets.step()
+
+What was chosen outlives the run, for other models and other loops:
+
+>>> from crest import read_coresets
+>>> coresets.save(folder)
+>>> for indices, weights in read_coresets(folder, labels).minibatches(steps=100):
+...     losses = F.cross_entropy(model(images[indices]), labels[indices], reduction="none")
+...     optimizer.zero_grad()
+...     (losses * weights).mean().backward()
+...     optimizer.step()
+
+A DataLoader takes them too: :class:`CoresetBatchSampler` and :class:`Weighted`.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from crest.errors import (
+        ArtifactError,
+        CrestError,
+        OrderError,
+        ParameterError,
+        TrainingError,
+    )
+    from crest.own_loop import Coresets
+    from crest.selection.loading import CoresetBatchSampler, Weighted
+    from crest.selection.saved import SavedCoresets, read_coresets
+
+__all__ = [
+    "ArtifactError",
+    "CoresetBatchSampler",
+    "Coresets",
+    "CrestError",
+    "OrderError",
+    "ParameterError",
+    "SavedCoresets",
+    "TrainingError",
+    "Weighted",
+    "read_coresets",
+]
+
+# Imported when they are asked for: PyTorch takes seconds, and most of the library needs less.
+_MODULES = {
+    "ArtifactError": "crest.errors",
+    "CoresetBatchSampler": "crest.selection.loading",
+    "Coresets": "crest.own_loop",
+    "CrestError": "crest.errors",
+    "OrderError": "crest.errors",
+    "ParameterError": "crest.errors",
+    "SavedCoresets": "crest.selection.saved",
+    "TrainingError": "crest.errors",
+    "Weighted": "crest.selection.loading",
+    "read_coresets": "crest.selection.saved",
+}
+
+if not TYPE_CHECKING:  # a checker would take every name for one of ours
+
+    def __getattr__(name):
+        """Import a public name from the module it lives in."""
+        if name not in _MODULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return getattr(import_module(_MODULES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypedDict
 
 from pydantic import (
     AfterValidator,
@@ -172,6 +172,30 @@ class CrestParameters(Section):
     learned_loss: NonNegative = 0.1
     learned_window: Annotated[int, Field(ge=0)] = 20
     learned_floor: ShareOrCount = 0.1
+
+
+class CrestOptions(TypedDict, total=False):
+    """The parameters of :class:`CrestParameters` as keyword arguments, for editors and checkers."""
+
+    proxy: str
+    choice: str
+    quadratic: str
+    subset_size: float | int
+    threshold: float
+    interval_factor: float
+    minibatch_factor: float
+    gradient_smoothing: float
+    curvature_smoothing: float
+    hutchinson_draws: int
+    selection: Literal["ahead", "as_used"]
+    subset_coresets: int
+    curvature_minibatches: int | None
+    curvature_interval: int
+    gradient: Literal["coresets", "training"]
+    region_loss: Literal["measured", "filtered"]
+    learned_loss: float
+    learned_window: int
+    learned_floor: float | int
 
 
 class ReplayParameters(Section):

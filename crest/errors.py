@@ -46,10 +46,22 @@ class TrainingError(CrestError):
     """A training run that cannot go on, such as one whose loss is no longer a number."""
 
 
-def diverged(loss: float, step: int, region: int) -> TrainingError:
+class DivergedError(TrainingError):
+    """A training loss that is no finite number; ``what`` says where, without what to do."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(
+            f"{what}; lower train.lr or set train.precision to float32, and start with --fresh: "
+            "the state before that is kept until then"
+        )
+        self.what = what
+
+
+def diverged(loss: float, step: int, region: int) -> DivergedError:
     """Return the error of a training loss that is no finite number; region -1 for none."""
     where = f"step {step}" if region < 0 else f"step {step} (region {region})"
-    return TrainingError(
-        f"the training loss became {loss} at {where}; lower train.lr or set train.precision to "
-        "float32, and start with --fresh: the state before that is kept until then"
-    )
+    return DivergedError(f"the training loss became {loss} at {where}")
+
+
+class OrderError(CrestError):
+    """Calls of the library in an order that makes no sense, such as a step without a mini-batch."""

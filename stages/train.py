@@ -16,7 +16,8 @@ from crest.data.prepared import Prepared, load
 from crest.errors import ArtifactError, ParameterError
 from crest.methods import METHODS, Context
 from crest.models import Spec, spec_for, weights
-from crest.selection.saved import SavedCoresets, from_tables
+from crest.selection.saved import SavedCoresets, coresets_file
+from crest.selection.saved import read_coresets as read_saved
 from crest.training.generators import generator_for
 from crest.training.loop import Run, train
 from crest.training.precision import Precision, resolve_device, resolve_precision
@@ -115,16 +116,13 @@ def _check_crop(crop: int, meta: ImageMeta) -> None:
 
 def read_coresets(source: Path, data: Prepared) -> SavedCoresets:
     """Read saved coresets: a training run's folder, or a coresets.parquet alone."""
-    folder = source.is_dir()
-    path = source / artifacts.CORESETS if folder else source
+    path = coresets_file(source)
     if not path.is_file():
         raise ArtifactError(
             f"{path}: no such file; it is written by training with a method that selects, such as "
             "crest: train, or name another (--coresets, reuse.coresets, replay.coresets)"
         )
-    coresets = artifacts.read_table(path, "coresets")
-    steps = artifacts.read_table(source / artifacts.STEPS) if folder else None
-    return from_tables(coresets, steps, data.train.labels, str(path))
+    return read_saved(source, data.train.labels)
 
 
 def load_trained(path: Path, data: Prepared, device: torch.device) -> nn.Module:

@@ -18,7 +18,7 @@ from torch import Tensor
 from crest.artifacts import TABLES
 from crest.config import count_of, subset_size
 from crest.difficulty import ExampleTracker
-from crest.errors import Interrupted, diverged
+from crest.errors import Interrupted, OrderError, diverged
 from crest.inference import Look, look
 from crest.methods.base import Context, Record
 from crest.models.folding import find_folds, folded
@@ -323,6 +323,11 @@ class Crest:
 
     def _gradient_of_step(self) -> Tensor:
         """The gradient that the optimiser has just used."""
+        if all(parameter.grad is None for parameter in self._covered):
+            raise OrderError(
+                "crest.gradient: training takes the gradient of the step, which is gone; report "
+                "the step after the optimiser's and before the gradients are set to zero"
+            )
         return flatten(
             [
                 torch.zeros_like(parameter) if parameter.grad is None else parameter.grad

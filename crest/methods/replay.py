@@ -2,8 +2,6 @@
 
 from typing import Any
 
-import torch
-
 from crest.errors import ParameterError
 from crest.methods.base import Context, Record
 from crest.selection.coresets import MiniBatchCoreset
@@ -12,10 +10,8 @@ from crest.selection.coresets import MiniBatchCoreset
 class Replay:
     """Yields saved mini-batches in the order of the run they come from.
 
-    Step t of N uses the region of step ⌊t·N'/N⌋ of the N' saved steps, so that regions are
-    stretched or shortened alike. With N = N' the very mini-batch of that step is used, otherwise
-    one of the region's drawn at random. Without saved steps all regions last equally long. A
-    mini-batch keeps its saved size, whatever train.batch_size is.
+    Which mini-batch a step takes is the rule of :meth:`SavedCoresets.minibatch`. A mini-batch keeps
+    its saved size, whatever train.batch_size is.
 
     Raises
     ------
@@ -26,7 +22,8 @@ class Replay:
     def __init__(self, context: Context) -> None:
         if context.saved is None:
             raise ParameterError(
-                "replay.coresets: replay needs saved coresets; name a training run's folder"
+                "replay.coresets: replay needs saved coresets; name a training run's folder, or "
+                "give Coresets what read_coresets returned, as saved"
             )
         self._saved = context.saved
         self._steps = context.steps
@@ -34,12 +31,7 @@ class Replay:
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
         """Take the recorded mini-batch, or one of the region's."""
-        sequence = self._saved.sequence
-        if sequence is not None and len(sequence) == self._steps:
-            region, number = sequence[step]
-            return self._saved.regions[region][number]
-        coresets = self._saved.regions[self._region(step)]
-        return coresets[int(torch.randint(len(coresets), (1,), generator=self._generator))]
+        return self._saved.minibatch(step, self._steps, self._generator)
 
     def update(self, step: int, seconds: float) -> None:
         """Learn nothing from a step."""
@@ -55,9 +47,3 @@ class Replay:
     def finish(self) -> Record:
         """Keep nothing: the coresets are saved already."""
         return Record()
-
-    def _region(self, step: int) -> int:
-        sequence = self._saved.sequence
-        if sequence is None:
-            return step * len(self._saved.regions) // self._steps
-        return sequence[step * len(sequence) // self._steps][0]

@@ -23,7 +23,7 @@ def last_layer(model: nn.Module) -> nn.Linear:
     linears = [module for module in model.modules() if isinstance(module, nn.Linear)]
     if not linears:
         raise ParameterError(
-            f"train.model: {type(model).__name__} has no linear layer to take last-layer "
+            f"train.model: {model._get_name()} has no linear layer to take last-layer "
             "gradients from; use a classifier that ends in torch.nn.Linear"
         )
     return linears[-1]
@@ -64,7 +64,7 @@ def features_and_logits(model: nn.Module, inputs: Any) -> tuple[Tensor, Tensor]:
         hook.remove()
     if not passes or not _ends_in(output, passes[-1][1]):
         raise ParameterError(
-            f"train.model: {type(model).__name__} does not end in its last linear layer "
+            f"train.model: {model._get_name()} does not end in its last linear layer "
             f"({layer.in_features} to {layer.out_features}); its output must be that layer's "
             "logits, one row an example"
         )
@@ -77,7 +77,12 @@ def _ends_in(output: Any, logits: Tensor) -> bool:
     if logits.ndim != 2 or not isinstance(output, torch.Tensor):
         return False
     # Identity first: it also holds under torch.func, where a tensor has no address. A view of the
-    # logits, as from flatten or squeeze, is another object at the same address.
-    return output is logits or (
-        output.shape == logits.shape and output.data_ptr() == logits.data_ptr()
-    )
+    # logits, as from flatten or squeeze, is another object at the same address, and a copy, as
+    # accelerate makes of logits in bf16, has their values.
+    if output is logits:
+        return True
+    if output.shape != logits.shape:
+        return False
+    if output.data_ptr() == logits.data_ptr():
+        return True
+    return torch.allclose(output, logits.to(output.dtype), rtol=0.0, atol=0.0, equal_nan=True)

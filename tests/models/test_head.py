@@ -74,6 +74,23 @@ def test_the_hook_is_removed_after_an_error():
     assert not model.linear._forward_hooks
 
 
+class Copying(nn.Module):
+    """Answers with a copy of its logits in float32, as accelerate lets a model do in bf16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 3, dtype=torch.bfloat16)
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.linear(inputs).float()
+
+
+@pytest.mark.parametrize("value", [1.0, torch.inf, torch.nan])
+def test_a_copy_of_the_logits_in_another_format_still_counts(value):
+    _, logits = features_and_logits(Copying(), torch.full((2, 4), value, dtype=torch.bfloat16))
+    assert logits.shape == (2, 3)
+
+
 def test_a_view_of_the_logits_still_counts():
     model = nn.Sequential(nn.Linear(4, 3), nn.Flatten())
     model.append(nn.Unflatten(1, (3,)))

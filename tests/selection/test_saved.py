@@ -4,10 +4,11 @@ import polars as pl
 import pytest
 import torch
 
-from crest.artifacts import TABLES
-from crest.errors import ArtifactError
+from crest.artifacts import TABLES, write_table
+from crest.errors import ArtifactError, ParameterError
 from crest.selection.coresets import MiniBatchCoreset, coreset_rows
-from crest.selection.saved import from_tables
+from crest.selection.saved import from_tables, read_coresets
+from crest.training.generators import generator_for
 
 LABELS = torch.arange(20) % 3
 
@@ -67,3 +68,74 @@ def test_broken_rows_are_refused(table: pl.DataFrame, message: str) -> None:
 def test_a_step_on_an_unsaved_minibatch_is_refused() -> None:
     with pytest.raises(ArtifactError, match="step 1 was trained on mini-batch 3 of region 1"):
         from_tables(TABLE, steps((0, 0), (1, 3)), LABELS, "here")
+
+
+def read(saved, *arguments) -> list[tuple[list[int], list[float]]]:
+    return [(a.tolist(), b.tolist()) for a, b in saved.minibatches(*arguments)]
+
+
+def values(regions: list[list[MiniBatchCoreset]], *numbers: tuple[int, int]) -> list:
+    chosen = [regions[region][number] for region, number in numbers]
+    return [(one.indices.tolist(), one.weights.tolist()) for one in chosen]
+
+
+def test_the_minibatches_of_a_run_come_in_the_order_of_its_steps() -> None:
+    saved = from_tables(TABLE, steps((0, 1), (0, 0), (0, 1), (1, 0)), LABELS, "here")
+    assert saved.steps == 4
+    expected = values(REGIONS, (0, 1), (0, 0), (0, 1), (1, 0))
+    assert read(saved) == read(saved, 4) == expected
+
+
+def test_without_steps_every_minibatch_comes_once_in_order() -> None:
+    saved = from_tables(TABLE, None, LABELS, "here")
+    assert saved.steps == 3
+    assert read(saved) == values(REGIONS, (0, 0), (0, 1), (1, 0))
+
+
+def test_more_steps_stretch_the_regions_as_replay_does() -> None:
+    saved = from_tables(TABLE, steps((0, 1), (0, 0), (0, 1), (1, 0)), LABELS, "here")
+    generator = generator_for(5, "method")
+    rule = [saved.minibatch(step, 40, generator) for step in range(40)]
+    assert [one.region for one in rule] == [0] * 30 + [1] * 10
+    assert {one.number for one in rule[:30]} == {0, 1}
+    assert read(saved, 40, 5) == [(one.indices.tolist(), one.weights.tolist()) for one in rule]
+    assert read(saved, 40, 5) != read(saved, 40, 6)
+
+
+def test_what_a_reader_does_to_a_minibatch_stays_there() -> None:
+    saved = from_tables(TABLE, steps((0, 0), (0, 0)), LABELS, "here")
+    for indices, weights in saved.minibatches():
+        assert indices.tolist() == [0, 2, 1]
+        assert weights.tolist() == [2.0, 0.5, 0.5]
+        indices.zero_()
+        weights.zero_()
+
+
+def test_no_steps_are_refused_at_once() -> None:
+    saved = from_tables(TABLE, None, LABELS, "here")
+    with pytest.raises(ParameterError, match="steps: 0; take at least 1"):
+        saved.minibatches(0)
+
+
+def test_without_labels_rows_are_still_checked() -> None:
+    saved = from_tables(changed(3, "label", 0), None, None, "here")
+    assert len(saved.regions) == 2
+    with pytest.raises(ArtifactError, match="row 4: index -1 is below 0"):
+        from_tables(changed(4, "index", -1), None, None, "here")
+    with pytest.raises(ArtifactError, match=r"row 2: weight -0\.5 is not"):
+        from_tables(changed(2, "weight", -0.5), None, None, "here")
+
+
+def test_a_file_is_read_with_labels_of_any_kind_or_none(tmp_path) -> None:
+    write_table(tmp_path / "chosen.parquet", TABLE, "coresets")
+    expected = values(REGIONS, (0, 0), (0, 1), (1, 0))
+    for labels in (None, LABELS, LABELS.int(), LABELS.numpy(), LABELS.tolist()):
+        assert read(read_coresets(str(tmp_path / "chosen.parquet"), labels)) == expected
+    with pytest.raises(ArtifactError, match="were chosen from other data"):
+        read_coresets(tmp_path / "chosen.parquet", LABELS.flip(0))
+
+
+def test_a_file_that_is_missing_says_what_to_name(tmp_path) -> None:
+    for path in (tmp_path, tmp_path / "none.parquet"):
+        with pytest.raises(ArtifactError, match=r"no such file; name a folder .* Coresets\.save"):
+            read_coresets(path)

@@ -1,0 +1,79 @@
+"""The examples, run as a reader would, each in its own process: what they print and keep."""
+
+import importlib.util
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from crest import read_coresets
+from crest.artifacts import read_table
+
+ROOT = Path(__file__).resolve().parents[1]
+EXAMPLES = ROOT / "examples"
+
+
+def start(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+    return subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def accuracy(name: str, *arguments: object) -> float:
+    done = start(name, *arguments)
+    assert done.returncode == 0, done.stderr
+    (found,) = re.findall(r"^accuracy: ([0-9.]+)$", done.stdout, re.MULTILINE)
+    return float(found)
+
+
+def test_every_example_is_run_here() -> None:
+    text = Path(__file__).read_text(encoding="utf-8")
+    for path in EXAMPLES.glob("*.py"):
+        assert f'"{path.name}"' in text
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory) -> Path:
+    """What plain_pytorch.py keeps."""
+    folder = tmp_path_factory.mktemp("examples") / "saved"
+    assert accuracy("plain_pytorch.py", "--save", folder, "--steps", 100) > 0.9
+    return folder
+
+
+def test_a_plain_loop_learns_and_keeps_its_coresets(saved) -> None:
+    assert read_coresets(saved).steps == read_table(saved / "steps.parquet").height == 100
+
+
+def test_a_loader_with_workers_trains_on_what_the_loop_kept(saved) -> None:
+    assert accuracy("dataloader_saved_coresets.py", saved) > 0.85
+
+
+def test_a_loader_trains_on_a_run_of_the_pipeline(runs) -> None:
+    coresets = runs.train("crest")
+    data = ("--prepared", runs.prepared, "--steps", 100, "--workers", 0)
+    assert accuracy("dataloader_saved_coresets.py", coresets, *data) > 0.7
+    other = start("dataloader_saved_coresets.py", coresets)
+    assert other.returncode == 1
+    assert "these coresets were chosen from other data" in other.stderr
+    assert "Traceback" not in other.stderr
+
+
+def test_the_trainer_of_transformers_learns_and_keeps_its_coresets(tmp_path) -> None:
+    if importlib.util.find_spec("accelerate") is None:
+        done = start("transformers_trainer.py")
+        assert (done.returncode, done.stdout) == (1, "")
+        assert "pip install accelerate" in done.stderr
+        pytest.skip("the Trainer needs accelerate: pip install accelerate")
+    folder = tmp_path / "saved"
+    assert accuracy("transformers_trainer.py", "--save", folder, "--steps", 100) > 0.9
+    saved = read_coresets(folder)
+    assert saved.steps == 100
+    assert {len(one.indices) for region in saved.regions for one in region} == {16}
