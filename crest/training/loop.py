@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from crest.artifacts import TABLES
 from crest.config import TrainParameters
 from crest.data.prepared import Inputs, Split
+from crest.difficulty import error_norms
 from crest.errors import Interrupted
 from crest.methods.base import Method, Record
 from crest.selection.coresets import MiniBatchCoreset
@@ -150,7 +151,7 @@ class _Training:
         self._precision = precision
         self._optimizer = optimizers.build(model, parameters)
         self._augmentation = generator_for(parameters.seed, "augmentation")
-        self._recorder = Recorder(len(data))
+        self._recorder = Recorder(len(data), steps)
         self._validated: list[dict[str, float]] = []
 
     def step(self, step: int) -> None:
@@ -162,7 +163,7 @@ class _Training:
             group["lr"] = rate
         inputs = self._data.augmented(minibatch.indices, self._augmentation)
         labels = self._data.labels[minibatch.indices].to(self._precision.device)
-        loss, losses, correct = _take_step(
+        loss, losses, logits = _take_step(
             self._model,
             self._optimizer,
             inputs,
@@ -173,7 +174,16 @@ class _Training:
         )
         self.steps_taken = step + 1
         self._method.update(step, time.perf_counter() - started)
-        self._recorder.step(step, minibatch, rate, loss, losses, correct, self.clock.seconds)
+        self._recorder.step(
+            step,
+            minibatch,
+            rate,
+            loss,
+            losses,
+            logits.argmax(1) == labels,
+            error_norms(logits, labels),
+            self.clock.seconds,
+        )
 
     def validate(self, split: Split) -> None:
         """Add a point to the validation curve, off the clock."""
@@ -237,16 +247,17 @@ def _take_step(
     precision: Precision,
     clip_norm: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One optimiser step on the weighted mean loss; loss, and losses and correctness before it."""
+    """One optimiser step on the weighted mean loss; loss, and losses and logits before it."""
     optimizer.zero_grad(set_to_none=True)  # first, so that the forward pass has their memory
     with precision.autocast():
         logits = model(inputs)
-    losses = F.cross_entropy(logits.float(), labels, reduction="none")
+    logits = logits.float()
+    losses = F.cross_entropy(logits, labels, reduction="none")
     loss = (losses * minibatch.weights.to(losses.device)).mean()
     loss.backward()
     with clipped(optimizer, clip_norm):
         optimizer.step()
-    return loss.detach(), losses.detach(), logits.detach().argmax(1) == labels
+    return loss.detach(), losses.detach(), logits.detach()
 
 
 def _cuda_devices(device: torch.device) -> list[torch.device]:
