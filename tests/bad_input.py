@@ -1028,7 +1028,7 @@ SURROUNDINGS = [
          "file", surroundings=lambda: no_space(500)),
     Case("no space for an analysis", "analyze",
          "artifacts/analyze: cannot be written: File too large; raise the limit on the size "
-         "of a file", surroundings=no_space),
+         "of a file", surroundings=lambda: no_space(10_000)),
     Case("no space for a report", "report",
          "artifacts/report: cannot be written: File too large; raise the limit on the size "
          "of a file", surroundings=no_space),

@@ -24,8 +24,9 @@ from crest.training.clipping import clipped
 from crest.training.evaluation import evaluate
 from crest.training.generators import generator_for
 from crest.training.precision import Precision
-from crest.training.recorder import Recorder, validation_steps
+from crest.training.recorder import Recorder, spaced_steps
 from crest.training.schedules import learning_rate
+from crest.training.snapshots import Snapshots
 from crest.training.state import (
     Checkpoint,
     State,
@@ -42,8 +43,8 @@ Advance = Callable[[int], None]
 class Run:
     """What training left behind: the tables of :mod:`crest.artifacts` and its cost.
 
-    ``seconds`` is the wall-clock of choosing, training and saving states, validation left out;
-    ``examples`` how many were trained on, repeats counted.
+    ``seconds`` is the wall-clock of choosing, training and saving states, validation and snapshots
+    left out; ``examples`` how many were trained on, repeats counted.
     """
 
     steps: pl.DataFrame
@@ -64,6 +65,7 @@ def train(
     precision: Precision,
     advance: Advance | None = None,
     checkpoint: Checkpoint | None = None,
+    snapshots: Snapshots | None = None,
 ) -> Run:
     """Train a model on what a method chooses.
 
@@ -77,6 +79,8 @@ def train(
         Called with the number of steps taken, for a progress bar.
     checkpoint
         Where the state of an unfinished run is kept; None to keep none.
+    snapshots
+        Takes the weights at some moments; None for none.
 
     Raises
     ------
@@ -88,12 +92,14 @@ def train(
         If the checkpoint says to stop; the state is saved.
     """
     training = _Training(model, method, data, steps, parameters, precision)
-    points = validation_steps(steps, parameters.validations) if validation else frozenset()
+    points = spaced_steps(steps, parameters.validations) if validation else frozenset()
     model.train()
     with torch.random.fork_rng(devices=_cuda_devices(precision.device)):
         torch.manual_seed(parameters.seed)  # dropout is the only draw without its own generator
         if checkpoint is not None and (state := checkpoint.restore()) is not None:
             training.load_state(state)
+        if snapshots is not None:
+            snapshots.begin(training.steps_taken)
         for step in range(training.steps_taken, steps):
             if checkpoint is not None:
                 _keep(training, checkpoint)
@@ -103,6 +109,8 @@ def train(
                 _stop(training, checkpoint, interrupted)
             if validation is not None and step + 1 in points:
                 training.validate(validation)
+            if snapshots is not None and snapshots.due(step + 1):
+                training.keep_weights(snapshots)
             if advance is not None:
                 advance(step + 1)
     return training.finish()
@@ -187,7 +195,7 @@ class _Training:
 
     def validate(self, split: Split) -> None:
         """Add a point to the validation curve, off the clock."""
-        with self.clock.paused() as seconds:
+        with self._off_the_clock() as seconds:
             shown = evaluate(self._model, split, self._precision)
         self._validated.append(
             {
@@ -197,6 +205,19 @@ class _Training:
                 "accuracy": shown.accuracy,
             }
         )
+
+    def keep_weights(self, snapshots: Snapshots) -> None:
+        """Take a snapshot, off the clock."""
+        with self._off_the_clock():
+            snapshots.save(self._model, self.steps_taken)
+
+    @contextmanager
+    def _off_the_clock(self) -> Iterator[float]:
+        """Stop the clock once the device has done its steps; yields the seconds it shows."""
+        if self._precision.device.type == "cuda":
+            torch.cuda.synchronize(self._precision.device)
+        with self.clock.paused() as seconds:
+            yield seconds
 
     def finish(self) -> Run:
         """Return what the run left behind."""

@@ -117,6 +117,6 @@ def _tensor_kind(kind: type[pl.DataType]) -> torch.dtype:
     return torch.float64 if kind == pl.Float64 else torch.int64
 
 
-def validation_steps(steps: int, count: int) -> frozenset[int]:
+def spaced_steps(steps: int, count: int) -> frozenset[int]:
     """Return ``count`` evenly spaced numbers of steps taken, the last of them all steps."""
     return frozenset(round(steps * (place + 1) / count) for place in range(count)) - {0}

@@ -10,7 +10,7 @@ from torch import Tensor
 from crest.artifacts import TABLES
 from crest.errors import TrainingError
 from crest.selection.coresets import MiniBatchCoreset, uniform
-from crest.training.recorder import FLUSH_EVERY, Recorder, validation_steps
+from crest.training.recorder import FLUSH_EVERY, Recorder, spaced_steps
 
 LOSSES = torch.tensor([1.0, 0.0, 3.0, 0.0])
 CORRECT = torch.tensor([True, False, True, True])
@@ -113,13 +113,13 @@ def test_a_loss_that_is_no_number_is_found_before_the_run_ends() -> None:
         (1, 1, {1}),
     ],
 )
-def test_validation_points_are_evenly_spaced(steps, count, points) -> None:
-    assert validation_steps(steps, count) == points
+def test_points_are_evenly_spaced(steps, count, points) -> None:
+    assert spaced_steps(steps, count) == points
 
 
 @given(st.integers(1, 5000), st.integers(1, 100))
 def test_there_are_as_many_points_as_asked_for_or_steps_and_the_last_is_one(steps, count) -> None:
-    points = sorted(validation_steps(steps, count))
+    points = sorted(spaced_steps(steps, count))
     assert points[-1] == steps
     assert points[0] >= 1
     assert len(points) == min(steps, count)
