@@ -55,7 +55,7 @@ from crest.methods import METHODS
 from crest.selection.saved import SavedCoresets
 from crest.training.evaluation import evaluate
 from crest.training.precision import Precision
-from crest.training.recorder import validation_steps
+from crest.training.recorder import spaced_steps
 from crest.training.schedules import budget_steps, total_steps
 from crest.training.state import Checkpoint
 from stages import signals
@@ -382,7 +382,7 @@ def metered_training(
 def curve_steps(steps: int, validations: int, data: Prepared) -> frozenset[int]:
     """Return the steps taken at the points of a run's curve."""
     validated = data.validation is not None and validations > 0
-    return validation_steps(steps, validations if validated else CURVE_POINTS)
+    return spaced_steps(steps, validations if validated else CURVE_POINTS)
 
 
 def curve(trained: Trained, marks: dict[int, float]) -> list[Row]:

@@ -21,6 +21,8 @@ import polars as pl
 from crest.errors import ArtifactError
 
 SCHEMA_VERSION = 1
+# Tables whose columns have changed since, so that files of the others stay readable.
+NEWER_VERSIONS: Mapping[str, int] = {"examples": 2, "difficulty": 2}
 
 MODEL = "model.safetensors"
 CORESETS = "coresets.parquet"
@@ -28,6 +30,7 @@ REGIONS = "regions.parquet"
 STEPS = "steps.parquet"
 EXAMPLES = "examples.parquet"
 VALIDATION = "validation.parquet"
+SNAPSHOTS = "snapshots"
 METRICS = "metrics.json"
 RUN = "run.json"
 PREDICTIONS = "predictions.parquet"
@@ -81,6 +84,7 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
         "forgotten": pl.Int32,  # times it went from right to wrong between two sightings
         "first_learned": pl.Int32,  # step at which it was first right, -1 for never
         "loss_sum": pl.Float64,
+        "el2n": pl.Float64,  # mean norm of softmax - one-hot, trained on early; null where not
         "excluded_at": pl.Int32,  # step at which it left V, -1 for never
     },
     "validation": {
@@ -101,7 +105,9 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
         "label": pl.Int64,
         "forgotten": pl.Int32,
         "seen": pl.Int32,
+        "correct": pl.Int32,  # times it was right of those
         "mean_loss": pl.Float64,  # null for never seen
+        "el2n": pl.Float64,  # null for never seen early
         "first_learned": pl.Int32,
         "selected": pl.Int32,  # times picked into a mini-batch coreset
         "trained": pl.Int32,  # times trained on by crest
@@ -113,6 +119,11 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
 def table_name(path: Path) -> str:
     """Return the table a file holds, by its name."""
     return path.name.partition(".")[0]
+
+
+def schema_version(table: str) -> int:
+    """Return the version of a table's columns."""
+    return NEWER_VERSIONS.get(table, SCHEMA_VERSION)
 
 
 def write_table(path: Path, frame: pl.DataFrame, table: str | None = None) -> None:
@@ -130,7 +141,7 @@ def write_table(path: Path, frame: pl.DataFrame, table: str | None = None) -> No
     name = table or table_name(path)
     schema = TABLES[name]
     checked = frame.select(pl.col(column).cast(kind) for column, kind in schema.items())
-    metadata = {"crest_table": name, "crest_schema": str(SCHEMA_VERSION)}
+    metadata = {"crest_table": name, "crest_schema": str(schema_version(name))}
     with replacing(path) as temporary:
         try:
             checked.write_parquet(temporary, metadata=metadata)
@@ -171,9 +182,9 @@ def _check_metadata(path: Path, name: str, metadata: Mapping[str, str]) -> None:
         raise ArtifactError(
             f"{path}: holds a '{kind}' table where a '{name}' table is needed; name another file"
         )
-    if version != str(SCHEMA_VERSION):
+    if version != str(schema_version(name)):
         raise ArtifactError(
-            f"{path}: schema version {version}, this code reads version {SCHEMA_VERSION}; "
+            f"{path}: schema version {version}, this code reads version {schema_version(name)}; "
             "make it again, or use the code that wrote it"
         )
 

@@ -133,6 +133,7 @@ class TrainParameters(Section):
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     save_interval: NonNegative = 60.0
     validations: Annotated[int, Field(ge=0, le=1_000_000)] = 20
+    snapshots: Annotated[int, Field(ge=0, le=10_000)] = 0
 
     @field_validator("nesterov")
     @classmethod

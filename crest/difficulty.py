@@ -3,6 +3,11 @@
 An example is forgotten when it is classified wrongly although it was classified rightly the last
 time it was seen (Toneva et al., *An Empirical Study of Example Forgetting during Deep Neural
 Network Learning*, ICLR 2019, arXiv 1812.05159). Its forgetting score is how often that happened.
+
+EL2N is the norm of a prediction's error, ‖softmax(z) − onehot(y)‖, early in training (Paul, Ganguli
+and Dziugaite, *Deep Learning on a Data Diet*, NeurIPS 2021, arXiv 2107.07075). Here it is the mean
+over the times an example was trained on within the first tenth of the run's steps
+(:data:`EARLY`), and unknown for an example that was not. They average over ten runs; this is one.
 """
 
 from collections.abc import Mapping
@@ -13,6 +18,7 @@ import torch
 from torch import Tensor
 
 NEVER = -1
+EARLY = 0.1  # share of a run's steps whose sightings count for EL2N
 _UNLEARNED = torch.iinfo(torch.int32).max
 
 
@@ -44,9 +50,18 @@ class ExampleTracker:
             "first_learned": torch.full_like(zeros(torch.int32), _UNLEARNED),
             "loss_sum": zeros(torch.float64),
             "was_right": zeros(torch.bool),
+            "early": zeros(torch.int32),
+            "error_sum": zeros(torch.float64),
         }
 
-    def record(self, indices: Tensor, correct: Tensor, losses: Tensor, step: int) -> None:
+    def record(
+        self,
+        indices: Tensor,
+        correct: Tensor,
+        losses: Tensor,
+        step: int,
+        errors: Tensor | None = None,
+    ) -> None:
         """Count one sighting for each entry of a batch.
 
         Parameters
@@ -59,6 +74,8 @@ class ExampleTracker:
             floating, shape k.
         step
             Training step of the sighting; steps never decrease from call to call.
+        errors
+            floating, shape k: of :func:`error_norms`, where the sightings count for EL2N.
         """
         if indices.numel() == 0:
             return
@@ -74,6 +91,10 @@ class ExampleTracker:
         learned = torch.where(right, step, _UNLEARNED).int()
         counts["first_learned"].scatter_reduce_(0, indices, learned, "amin")
         _add(counts["loss_sum"], indices, loss)
+        if errors is not None:
+            error = errors.detach().to(order.device, torch.float64)[order]
+            counts["early"].index_add_(0, indices, torch.ones_like(indices, dtype=torch.int32))
+            _add(counts["error_sum"], indices, error)
         # Every repetition writes the same value, the last one's, so the order of writing is moot.
         last = torch.searchsorted(indices, indices, right=True) - 1
         counts["was_right"][indices] = right[last]
@@ -106,6 +127,7 @@ class ExampleTracker:
                 "forgotten": counts["forgotten"].numpy(),
                 "first_learned": torch.where(first == _UNLEARNED, NEVER, first).numpy(),
                 "loss_sum": counts["loss_sum"].numpy(),
+                "el2n": _means(counts["error_sum"], counts["early"]),
                 "excluded_at": excluded_at.cpu().to(torch.int32).numpy(),
             }
         )
@@ -127,6 +149,19 @@ class ExampleTracker:
                 raise ValueError(f"tracker state: '{name}' must have shape {tuple(values.shape)}")
         for name, values in self._counts.items():
             values.copy_(state[name])
+
+
+def error_norms(logits: Tensor, labels: Tensor) -> Tensor:
+    """‖softmax(z) − onehot(y)‖ of each example: logits float k×C, labels int64 k, norms k."""
+    errors = logits.softmax(1)
+    errors[torch.arange(len(labels), device=labels.device), labels] -= 1
+    return errors.norm(dim=1)
+
+
+def _means(sums: Tensor, counts: Tensor) -> pl.Series:
+    """Return sums over counts, null where nothing was counted."""
+    table = pl.DataFrame({"sum": sums.numpy(), "count": counts.numpy()})
+    return table.select(pl.when(pl.col("count") > 0).then(pl.col("sum") / pl.col("count")))["sum"]
 
 
 def _repeats(ordered: Tensor) -> Tensor:
@@ -170,7 +205,9 @@ def difficulty_table(
         "label",
         "forgotten",
         "seen",
+        "correct",
         mean_loss=pl.when(pl.col("seen") > 0).then(pl.col("loss_sum") / pl.col("seen")),
+        el2n="el2n",
         first_learned="first_learned",
     )
     return (
@@ -189,9 +226,13 @@ def training_pass(examples: pl.DataFrame) -> pl.DataFrame:
 
 
 def scores(difficulty: pl.DataFrame) -> pl.DataFrame:
-    """Return ``index`` and ``score``, the times forgotten; null where the run never saw it."""
+    """Return ``index`` and ``score``, the times forgotten; null where the run never saw it right.
+
+    What was never right could not be forgotten: 0 would count the hardest among the easiest.
+    """
+    learned = pl.col("first_learned") != NEVER
     return difficulty.select(
-        "index", score=pl.when(pl.col("seen") > 0).then(pl.col("forgotten").cast(pl.Float64))
+        "index", score=pl.when(learned).then(pl.col("forgotten").cast(pl.Float64))
     )
 
 

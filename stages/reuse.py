@@ -54,7 +54,7 @@ def run(
 
 
 def _resolved(parameters: Parameters, model: str, coresets: Path) -> Parameters:
-    """Put the model and the coresets of this run where run.json shows them."""
-    train = parameters.train.model_copy(update={"model": model})
+    """Put the model and the coresets of this run where run.json shows them; no snapshots."""
+    train = parameters.train.model_copy(update={"model": model, "snapshots": 0})
     reuse = parameters.reuse.model_copy(update={"coresets": str(coresets)})
     return parameters.model_copy(update={"train": train, "reuse": reuse})

@@ -21,7 +21,9 @@ from crest.selection.saved import read_coresets as read_saved
 from crest.training.generators import generator_for
 from crest.training.loop import Run, train
 from crest.training.precision import Precision, resolve_device, resolve_precision
+from crest.training.recorder import spaced_steps
 from crest.training.schedules import budget_steps, total_steps
+from crest.training.snapshots import Snapshots
 from crest.training.state import Checkpoint
 from stages import signals
 from stages.paths import Paths
@@ -86,6 +88,7 @@ class Trained:
     run: Run
     metrics: dict[str, Any]
     provenance: dict[str, Any]
+    snapshots: Snapshots | None = None
 
 
 def run_precision(parameters: Parameters) -> Precision:
@@ -141,7 +144,10 @@ def train_model(
     saved: SavedCoresets | None,
     checkpoint: Checkpoint | None = None,
 ) -> Trained:
-    """Train a model on what a method chooses, from the start or from its saved state."""
+    """Train a model on what a method chooses, from the start or from its saved state.
+
+    Snapshots are kept beside the checkpoint; without one there are none.
+    """
     settings = parameters.train
     spec = METHODS[method]
     full_steps = total_steps(settings.epochs, len(data.train), settings.batch_size)
@@ -151,6 +157,10 @@ def train_model(
     started_from = weights.digest(model)
     context = context_of(parameters, data, model, steps, precision)
     stop = checkpoint.stop if checkpoint else context.stop
+    snapshots = None
+    if checkpoint is not None and settings.snapshots:
+        moments = spaced_steps(steps, settings.snapshots)
+        snapshots = Snapshots(checkpoint.snapshots, model_spec, moments)
     chooser = spec.build(replace(context, saved=saved, stop=stop))
     with progress_bar(f"train {method}", steps) as advance:
         done = train(
@@ -164,12 +174,13 @@ def train_model(
             advance,
             checkpoint,
             full_steps if spec.schedule_of_full else None,
+            snapshots,
         )
     metrics = _metrics(done, method, settings.model, data, full_steps)
     metrics["seconds_saving"] = checkpoint.seconds if checkpoint else 0.0
     provenance = describe(parameters, data.meta, precision, method, settings.model)
     provenance["initial_weights"] = started_from  # a name on the hub may come to mean others
-    return Trained(model, model_spec, done, metrics, provenance)
+    return Trained(model, model_spec, done, metrics, provenance, snapshots)
 
 
 def write(trained: Trained, folder: Path) -> None:
@@ -178,6 +189,8 @@ def write(trained: Trained, folder: Path) -> None:
     _write_tables(trained.run, folder)
     artifacts.write_json(folder / artifacts.METRICS, trained.metrics)
     artifacts.write_json(folder / artifacts.RUN, trained.provenance)
+    if trained.snapshots is not None:
+        trained.snapshots.copy_to(folder / artifacts.SNAPSHOTS)
 
 
 def fresh_model(spec: Spec, seed: int, device: torch.device) -> nn.Module:

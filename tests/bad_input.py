@@ -335,13 +335,16 @@ def checkpoint_holding(change: Callable[[dict[str, torch.Tensor]], object]) -> B
     return damage
 
 
-def table(name: str, *changes: pl.Expr, where: pl.Expr | None = None, schema: str = "1") -> Break:
+def table(
+    name: str, *changes: pl.Expr, where: pl.Expr | None = None, schema: int | None = None
+) -> Break:
     """Change columns or keep some rows of a table of the run."""
 
     def damage() -> None:
         path = RUN / f"{name}.parquet"
         frame = pl.read_parquet(path).with_columns(*changes)
-        metadata = {"crest_table": name, "crest_schema": schema}
+        version = schema or artifacts.schema_version(name)
+        metadata = {"crest_table": name, "crest_schema": str(version)}
         frame.filter(pl.lit(True) if where is None else where).write_parquet(
             path, metadata=metadata
         )
@@ -361,7 +364,7 @@ def without(name: str, column: str) -> Break:
 
     def damage() -> None:
         path = RUN / f"{name}.parquet"
-        metadata = {"crest_table": name, "crest_schema": "1"}
+        metadata = {"crest_table": name, "crest_schema": str(artifacts.schema_version(name))}
         pl.read_parquet(path).drop(column).write_parquet(path, metadata=metadata)
 
     return damage
@@ -949,7 +952,7 @@ SAVED_CORESETS = [
          f"not in the coresets; {SELECT_AGAIN}", table("steps", pl.col("minibatch") + 50)),
     Case("a newer schema", REUSE,
          f"{RUN}/coresets.parquet: schema version 2, this code reads version 1; make it "
-         "again, or use the code that wrote it", table("coresets", schema="2")),
+         "again, or use the code that wrote it", table("coresets", schema=2)),
     Case("another table", f"{REUSE} --coresets {RUN}/steps.parquet",
          f"{RUN}/steps.parquet: holds a 'steps' table where a 'coresets' table is needed; "
          "name another file"),
@@ -1035,7 +1038,7 @@ SURROUNDINGS = [
          "file", surroundings=lambda: no_space(500)),
     Case("no space for an analysis", "analyze",
          "artifacts/analyze: cannot be written: File too large; raise the limit on the size "
-         "of a file", surroundings=no_space),
+         "of a file", surroundings=lambda: no_space(10_000)),
     Case("no space for a report", "report",
          "artifacts/report: cannot be written: File too large; raise the limit on the size "
          "of a file", surroundings=no_space),

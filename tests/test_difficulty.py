@@ -1,5 +1,7 @@
 """The tracker against a plain loop, the tables against cases counted by hand."""
 
+import math
+
 import polars as pl
 import pytest
 import torch
@@ -11,14 +13,17 @@ from crest.difficulty import (
     ExampleTracker,
     class_balance,
     difficulty_table,
+    error_norms,
     hardest,
     notable,
     overall_score,
     score_by_window,
+    scores,
     selected_by_score,
 )
 
 COUNT = 6
+EARLY_STEPS = 3
 sighting = st.tuples(st.integers(0, COUNT - 1), st.booleans(), st.integers(0, 64))
 batches = st.lists(st.lists(sighting, max_size=8), max_size=6)
 
@@ -33,6 +38,7 @@ def track(tracker, history, first_step=0):
             torch.tensor(correct, dtype=torch.bool),
             torch.tensor(losses, dtype=torch.float32) / 64,
             step,
+            torch.tensor(losses, dtype=torch.float32) / 32 if step < EARLY_STEPS else None,
         )
     return tracker
 
@@ -53,12 +59,27 @@ def counted_one_by_one(history):
     return rows
 
 
+def early_means_one_by_one(history):
+    seen = [[] for _ in range(COUNT)]
+    for batch in history[:EARLY_STEPS]:
+        for index, _, loss in batch:
+            seen[index].append(loss / 32)
+    return [sum(values) / len(values) if values else None for values in seen]
+
+
 @settings(deadline=None)
 @given(batches)
 def test_tracker_counts_as_a_plain_loop_does(history):
     frame = track(ExampleTracker(COUNT), history).frame(torch.arange(COUNT), "training")
     columns = ["seen", "correct", "forgotten", "first_learned", "loss_sum"]
     assert [list(row) for row in frame.select(columns).rows()] == counted_one_by_one(history)
+    assert frame["el2n"].to_list() == early_means_one_by_one(history)
+
+
+def test_error_norms_are_those_of_softmax_minus_one_hot():
+    logits = torch.tensor([[0.0, 0.0], [math.log(3.0), 0.0], [math.log(3.0), 0.0]])
+    norms = error_norms(logits, torch.tensor([0, 0, 1]))
+    assert norms.tolist() == pytest.approx([0.5**0.5, 2**0.5 / 4, 2**0.5 * 3 / 4])
 
 
 @settings(deadline=None, max_examples=25)
@@ -107,7 +128,7 @@ def test_frame_is_an_examples_table(tmp_path):
     read = read_table(tmp_path / "examples.parquet")
     assert read.row(1, named=True) == {
         "pass": "selection", "index": 1, "label": 8, "seen": 2, "correct": 1, "forgotten": 1,
-        "first_learned": 0, "loss_sum": 1.5, "excluded_at": 4,
+        "first_learned": 0, "loss_sum": 1.5, "el2n": 1.5, "excluded_at": 4,
     }  # fmt: skip
 
 
@@ -122,6 +143,7 @@ def examples(seen, forgotten, first_learned, excluded_at=None, labels=None, kind
         "forgotten": forgotten,
         "first_learned": first_learned,
         "loss_sum": [0.5 * times for times in seen],
+        "el2n": [0.1 * times if times else None for times in seen],
         "excluded_at": excluded_at or [-1] * count,
     }
     return pl.DataFrame(values, schema=dict(TABLES["examples"]))
@@ -149,6 +171,7 @@ def test_difficulty_table_joins_the_scores_with_what_was_done():
     assert table.schema == TABLES["difficulty"]
     assert table["forgotten"].to_list() == [0, 4, 0, 0]
     assert table["mean_loss"].to_list() == [0.5, 0.5, 0.5, None]
+    assert table["el2n"].to_list() == [0.9, 0.9, 0.9, None]
     assert table["selected"].to_list() == [1, 3, 0, 0]
     assert table["trained"].to_list() == [1, 5, 0, 2]
     assert table["excluded_at"].to_list() == [8, -1, -1, -1]
@@ -176,6 +199,10 @@ def test_overall_score_weighs_examples_by_how_often_they_were_trained_on():
     table = difficulty_table(SCORING)
     assert overall_score(table, examples([1, 3, 0, 5], [0] * 4, [0] * 4)) == 3.0
     assert overall_score(table, examples([0, 0, 0, 5], [0] * 4, [0] * 4)) is None
+
+
+def test_what_was_never_right_has_no_score():
+    assert scores(difficulty_table(SCORING))["score"].to_list() == [0.0, 4.0, None, None]
 
 
 def test_selected_by_score_keeps_the_never_learned_apart():

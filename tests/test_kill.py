@@ -57,5 +57,11 @@ def test_a_killed_run_ends_as_if_it_had_never_been_killed(projects):
         frames = [pl.read_parquet(folder / f"{table}.parquet") for folder in folders]
         timeless = [column for column in frames[0].columns if not column.startswith("seconds")]
         assert frames[0].select(timeless).equals(frames[1].select(timeless)), table
+    snapshots = [sorted((folder / "snapshots").iterdir()) for folder in folders]
+    assert len(snapshots[0]) == 4
+    for paths in zip(*snapshots, strict=True):
+        assert paths[0].name == paths[1].name
+        one, other = (load_file(path) for path in paths)
+        assert all(torch.equal(value, other[name]) for name, value in one.items())
     assert not list((killed / ".resume").iterdir())
     assert [path.name for path in (killed / "artifacts" / "train").iterdir()] == ["crest"]

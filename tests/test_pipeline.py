@@ -41,9 +41,9 @@ OUTPUTS = {
             for name in ("images", "labels")
         ),
     },
-    "artifacts/train/crest": RUN | {"coresets.parquet", "regions.parquet"},
-    "artifacts/train/random": RUN,
-    "artifacts/train/full": RUN,
+    "artifacts/train/crest": RUN | {"coresets.parquet", "regions.parquet", "snapshots"},
+    "artifacts/train/random": RUN | {"snapshots"},
+    "artifacts/train/full": RUN | {"snapshots"},
     **{
         f"artifacts/evaluate/{method}": {"metrics.json", "predictions.parquet"}
         for method in METHODS

@@ -67,8 +67,9 @@ def _difficulty(analysis: Analysis) -> list[Picture]:
             Picture(
                 name="score_by_window",
                 part="difficulty",
-                caption="Mean forgetting score of the examples trained on. (mean): one "
-                "overall mean for the run, as which example it saw at which step is not kept.",
+                caption="Mean forgetting score of the examples trained on; what was never learned "
+                "has no score. (mean): one overall mean for the run, as which example it saw at "
+                "which step is not kept.",
                 alt=f"Mean forgetting score over training. {_score_ends(scores)}.",
                 figure=draw_score_by_window(scores),
             )

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from crest.artifacts import TABLES
 from crest.config import TrainParameters
 from crest.data.prepared import Inputs, Split
+from crest.difficulty import error_norms
 from crest.errors import Interrupted
 from crest.methods.base import Method, Record
 from crest.selection.coresets import MiniBatchCoreset
@@ -23,8 +24,9 @@ from crest.training.clipping import clipped
 from crest.training.evaluation import evaluate
 from crest.training.generators import generator_for
 from crest.training.precision import Precision
-from crest.training.recorder import Recorder, validation_steps
+from crest.training.recorder import Recorder, spaced_steps
 from crest.training.schedules import learning_rate
+from crest.training.snapshots import Snapshots
 from crest.training.state import (
     Checkpoint,
     State,
@@ -41,8 +43,8 @@ Advance = Callable[[int], None]
 class Run:
     """What training left behind: the tables of :mod:`crest.artifacts` and its cost.
 
-    ``seconds`` is the wall-clock of choosing, training and saving states, validation left out;
-    ``examples`` how many were trained on, repeats counted.
+    ``seconds`` is the wall-clock of choosing, training and saving states, validation and snapshots
+    left out; ``examples`` how many were trained on, repeats counted.
     """
 
     steps: pl.DataFrame
@@ -64,6 +66,7 @@ def train(
     advance: Advance | None = None,
     checkpoint: Checkpoint | None = None,
     schedule_steps: int | None = None,
+    snapshots: Snapshots | None = None,
 ) -> Run:
     """Train a model on what a method chooses.
 
@@ -80,6 +83,8 @@ def train(
     schedule_steps
         Length of the learning rate's schedule, which ``steps`` cuts off where it is longer; None
         for a schedule of ``steps``.
+    snapshots
+        Takes the weights at some moments; None for none.
 
     Raises
     ------
@@ -91,13 +96,15 @@ def train(
         If the checkpoint says to stop; the state is saved.
     """
     schedule = schedule_steps or steps
-    training = _Training(model, method, data, schedule, parameters, precision)
-    points = validation_steps(steps, parameters.validations) if validation else frozenset()
+    training = _Training(model, method, data, steps, schedule, parameters, precision)
+    points = spaced_steps(steps, parameters.validations) if validation else frozenset()
     model.train()
     with torch.random.fork_rng(devices=_cuda_devices(precision.device)):
         torch.manual_seed(parameters.seed)  # dropout is the only draw without its own generator
         if checkpoint is not None and (state := checkpoint.restore()) is not None:
             training.load_state(state)
+        if snapshots is not None:
+            snapshots.begin(training.steps_taken)
         for step in range(training.steps_taken, steps):
             if checkpoint is not None:
                 _keep(training, checkpoint)
@@ -107,6 +114,8 @@ def train(
                 _stop(training, checkpoint, interrupted)
             if validation is not None and step + 1 in points:
                 training.validate(validation)
+            if snapshots is not None and snapshots.due(step + 1):
+                training.keep_weights(snapshots)
             if advance is not None:
                 advance(step + 1)
     return training.finish()
@@ -141,6 +150,7 @@ class _Training:
         model: nn.Module,
         method: Method,
         data: Split,
+        steps: int,
         schedule_steps: int,
         parameters: TrainParameters,
         precision: Precision,
@@ -155,7 +165,7 @@ class _Training:
         self._precision = precision
         self._optimizer = optimizers.build(model, parameters)
         self._augmentation = generator_for(parameters.seed, "augmentation")
-        self._recorder = Recorder(len(data))
+        self._recorder = Recorder(len(data), steps)
         self._validated: list[dict[str, float]] = []
 
     def step(self, step: int) -> None:
@@ -167,7 +177,7 @@ class _Training:
             group["lr"] = rate
         inputs = self._data.augmented(minibatch.indices, self._augmentation)
         labels = self._data.labels[minibatch.indices].to(self._precision.device)
-        loss, losses, correct = _take_step(
+        loss, losses, logits = _take_step(
             self._model,
             self._optimizer,
             inputs,
@@ -178,11 +188,20 @@ class _Training:
         )
         self.steps_taken = step + 1
         self._method.update(step, time.perf_counter() - started)
-        self._recorder.step(step, minibatch, rate, loss, losses, correct, self.clock.seconds)
+        self._recorder.step(
+            step,
+            minibatch,
+            rate,
+            loss,
+            losses,
+            logits.argmax(1) == labels,
+            error_norms(logits, labels),
+            self.clock.seconds,
+        )
 
     def validate(self, split: Split) -> None:
         """Add a point to the validation curve, off the clock."""
-        with self.clock.paused() as seconds:
+        with self._off_the_clock() as seconds:
             shown = evaluate(self._model, split, self._precision)
         self._validated.append(
             {
@@ -192,6 +211,19 @@ class _Training:
                 "accuracy": shown.accuracy,
             }
         )
+
+    def keep_weights(self, snapshots: Snapshots) -> None:
+        """Take a snapshot, off the clock."""
+        with self._off_the_clock():
+            snapshots.save(self._model, self.steps_taken)
+
+    @contextmanager
+    def _off_the_clock(self) -> Iterator[float]:
+        """Stop the clock once the device has done its steps; yields the seconds it shows."""
+        if self._precision.device.type == "cuda":
+            torch.cuda.synchronize(self._precision.device)
+        with self.clock.paused() as seconds:
+            yield seconds
 
     def finish(self) -> Run:
         """Return what the run left behind."""
@@ -242,16 +274,17 @@ def _take_step(
     precision: Precision,
     clip_norm: float | None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """One optimiser step on the weighted mean loss; loss, and losses and correctness before it."""
+    """One optimiser step on the weighted mean loss; loss, and losses and logits before it."""
     optimizer.zero_grad(set_to_none=True)  # first, so that the forward pass has their memory
     with precision.autocast():
         logits = model(inputs)
-    losses = F.cross_entropy(logits.float(), labels, reduction="none")
+    logits = logits.float()
+    losses = F.cross_entropy(logits, labels, reduction="none")
     loss = (losses * minibatch.weights.to(losses.device)).mean()
     loss.backward()
     with clipped(optimizer, clip_norm):
         optimizer.step()
-    return loss.detach(), losses.detach(), logits.detach().argmax(1) == labels
+    return loss.detach(), losses.detach(), logits.detach()
 
 
 def _cuda_devices(device: torch.device) -> list[torch.device]:

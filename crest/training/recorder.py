@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from crest.artifacts import TABLES
-from crest.difficulty import ExampleTracker
+from crest.difficulty import EARLY, ExampleTracker
 from crest.errors import diverged
 from crest.selection.coresets import MiniBatchCoreset
 
@@ -17,12 +17,16 @@ FLUSH_EVERY = 64
 
 
 class Recorder:
-    """Collects the results of training steps."""
+    """Collects the results of training steps.
 
-    def __init__(self, examples: int) -> None:
+    ``steps`` of the whole run say which of them are early.
+    """
+
+    def __init__(self, examples: int, steps: int) -> None:
         self.tracker = ExampleTracker(examples)
+        self._early_steps = math.ceil(EARLY * steps)
         self._rows: dict[str, list[float | int]] = {column: [] for column in TABLES["steps"]}
-        self._waiting: list[tuple[int, MiniBatchCoreset, Tensor, Tensor, Tensor]] = []
+        self._waiting: list[tuple[int, MiniBatchCoreset, Tensor, Tensor, Tensor, Tensor]] = []
         self._examples = 0
 
     @property
@@ -38,6 +42,7 @@ class Recorder:
         loss: Tensor,
         losses: Tensor,
         correct: Tensor,
+        errors: Tensor,
         seconds: float,
     ) -> None:
         """Take note of a step.
@@ -46,8 +51,9 @@ class Recorder:
         ----------
         loss
             What the step descended, a scalar.
-        losses, correct
-            Of each example of the mini-batch, before the step.
+        losses, correct, errors
+            Of each example of the mini-batch, before the step; errors of
+            :func:`crest.difficulty.error_norms`.
         seconds
             Since the start of training.
         """
@@ -62,7 +68,7 @@ class Recorder:
         }
         for column, value in row.items():
             self._rows[column].append(value)
-        self._waiting.append((step, minibatch, loss, losses, correct))
+        self._waiting.append((step, minibatch, loss, losses, correct, errors))
         if len(self._waiting) >= FLUSH_EVERY:
             self.flush()
 
@@ -74,13 +80,14 @@ class Recorder:
         TrainingError
             If a loss is not a finite number.
         """
-        for step, minibatch, loss, losses, correct in self._waiting:
+        for step, minibatch, loss, losses, correct, errors in self._waiting:
             value = float(loss)
             if not math.isfinite(value):
                 raise diverged(value, step, minibatch.region)
             self._rows["loss"].append(value)
             self._rows["accuracy"].append(float(correct.double().mean()))
-            self.tracker.record(minibatch.indices, correct, losses, step)
+            early = errors if step < self._early_steps else None
+            self.tracker.record(minibatch.indices, correct, losses, step, early)
         self._waiting = []
 
     def state(self) -> dict[str, Any]:
@@ -110,6 +117,6 @@ def _tensor_kind(kind: type[pl.DataType]) -> torch.dtype:
     return torch.float64 if kind == pl.Float64 else torch.int64
 
 
-def validation_steps(steps: int, count: int) -> frozenset[int]:
+def spaced_steps(steps: int, count: int) -> frozenset[int]:
     """Return ``count`` evenly spaced numbers of steps taken, the last of them all steps."""
     return frozenset(round(steps * (place + 1) / count) for place in range(count)) - {0}

@@ -6,6 +6,7 @@ nothing is ever unpickled.
 """
 
 import json
+import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -31,6 +32,8 @@ SAVE_AT_MOST_EVERY = 100.0
 class Checkpoint:
     """A file that holds the state of one run, saved now and then and removed when the run is done.
 
+    With it goes the folder ``snapshots`` beside it (:mod:`crest.training.snapshots`).
+
     Parameters
     ----------
     path
@@ -51,6 +54,7 @@ class Checkpoint:
         stop: Callable[[], int] = lambda: 0,
     ) -> None:
         self.path = path
+        self.snapshots = path.with_suffix(".snapshots")
         self.stop = stop
         self.seconds = 0.0
         self.saves = 0
@@ -86,8 +90,9 @@ class Checkpoint:
         return read_state(self.path, self._key)
 
     def remove(self) -> None:
-        """Remove the state of a run that is done."""
+        """Remove the state of a run that is done, and its snapshots."""
         self.path.unlink(missing_ok=True)
+        shutil.rmtree(self.snapshots, ignore_errors=True)
 
 
 def write_state(path: Path, key: Mapping[str, str], state: State) -> None:

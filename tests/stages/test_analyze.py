@@ -108,8 +108,9 @@ def test_scores_are_by_window_for_crest_and_one_mean_for_the_others(paths):
     assert crest["score"][0] == 3.0  # 3, 10, 17 and 24: each was forgotten three times
     random = scores.filter(pl.col("method") == "random")
     seen = [index % 3 for index in range(40)]
-    score = [0 if index % 20 == 19 else index % 7 for index in range(40)]
-    expected = sum(a * b for a, b in zip(seen, score, strict=True)) / sum(seen)
+    learned = [index for index in range(40) if index % 20 != 19]
+    total = sum(seen[index] for index in learned)
+    expected = sum(seen[index] * (index % 7) for index in learned) / total
     assert random["score"].to_list() == pytest.approx([expected, expected])
     assert random["mean_over"].to_list() == ["training", "training"]
     full = scores.filter(pl.col("method") == "full")

@@ -155,6 +155,17 @@ def test_replaying_a_run_gives_its_weights_bit_for_bit(project):
     assert metrics["regions"] == 0
 
 
+def test_snapshots_are_kept_where_asked_for_and_the_last_is_the_model(project):
+    train.run(digits_parameters(train={"snapshots": 2}), project, "random")
+    folder = project.train("random")
+    assert names(folder) == FILES | {"snapshots"}
+    assert names(folder / "snapshots") == {"step_5.safetensors", "step_10.safetensors"}
+    last = load_file(folder / "snapshots" / "step_10.safetensors")
+    assert equal(last, tensors(project, "random"))
+    assert not equal(last, load_file(folder / "snapshots" / "step_5.safetensors"))
+    assert names(project.root / ".resume") == set()
+
+
 def test_coresets_alone_can_be_replayed(project):
     source = "artifacts/train/crest/coresets.parquet"
     metrics = train.run(digits_parameters(replay={"coresets": source}), project, "replay")

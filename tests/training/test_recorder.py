@@ -10,10 +10,11 @@ from torch import Tensor
 from crest.artifacts import TABLES
 from crest.errors import TrainingError
 from crest.selection.coresets import MiniBatchCoreset, uniform
-from crest.training.recorder import FLUSH_EVERY, Recorder, validation_steps
+from crest.training.recorder import FLUSH_EVERY, Recorder, spaced_steps
 
 LOSSES = torch.tensor([1.0, 0.0, 3.0, 0.0])
 CORRECT = torch.tensor([True, False, True, True])
+ERRORS = torch.tensor([0.25, 0.5, 0.75, 1.0])
 
 
 def take(
@@ -24,11 +25,12 @@ def take(
     correct: Tensor = CORRECT,
 ) -> None:
     chosen = minibatch or uniform(torch.arange(4))
-    recorder.step(step, chosen, 0.1 / (step + 1), torch.tensor(loss), LOSSES, correct, float(step))
+    rate, scalar = 0.1 / (step + 1), torch.tensor(loss)
+    recorder.step(step, chosen, rate, scalar, LOSSES, correct, ERRORS * (step + 1), float(step))
 
 
 def test_a_step_is_a_row() -> None:
-    recorder = Recorder(10)
+    recorder = Recorder(10, 20)
     indices = torch.arange(4)
     take(recorder, 0, 0.25, MiniBatchCoreset(indices, torch.ones(4), None, region=2, number=7))
     take(recorder, 1, 0.75)
@@ -48,7 +50,7 @@ def test_a_step_is_a_row() -> None:
 
 @pytest.mark.parametrize("steps", [0, 1, FLUSH_EVERY - 1, FLUSH_EVERY, 2 * FLUSH_EVERY + 3])
 def test_no_step_is_lost_whenever_results_are_fetched(steps) -> None:
-    recorder = Recorder(10)
+    recorder = Recorder(10, 20)
     for step in range(steps):
         take(recorder, step, loss=step / 4)
     table = recorder.steps()
@@ -59,7 +61,7 @@ def test_no_step_is_lost_whenever_results_are_fetched(steps) -> None:
 
 def test_examples_are_followed_in_the_order_of_the_steps() -> None:
     """Right, wrong, right: forgotten once, learned at step 0."""
-    recorder = Recorder(5)
+    recorder = Recorder(5, 20)
     for step in range(3):
         take(recorder, step, correct=torch.full((4,), step != 1))
     found = recorder.tracker
@@ -71,11 +73,20 @@ def test_examples_are_followed_in_the_order_of_the_steps() -> None:
     assert rows["loss_sum"].to_list() == [3.0, 0.0, 9.0, 0.0, 0.0]
 
 
+def test_el2n_is_the_mean_error_within_the_first_tenth_of_the_steps() -> None:
+    recorder = Recorder(5, 20)
+    for step in range(3):  # of which 0 and 1 are early
+        take(recorder, step)
+    recorder.flush()
+    rows = recorder.tracker.frame(torch.zeros(5, dtype=torch.int64), "training")
+    assert rows["el2n"].to_list() == [0.375, 0.75, 1.125, 1.5, None]
+
+
 @pytest.mark.parametrize(
     ("loss", "name"), [(float("nan"), "nan"), (float("inf"), "inf"), (-float("inf"), "-inf")]
 )
 def test_a_loss_that_is_no_number_names_its_step_and_what_to_do(loss, name) -> None:
-    recorder = Recorder(10)
+    recorder = Recorder(10, 20)
     take(recorder, 0)
     take(recorder, 1, loss, MiniBatchCoreset(torch.arange(4), torch.ones(4), None, 3, 0))
     expected = rf"loss became {name} at step 1 \(region 3\); lower train\.lr or set train\.prec"
@@ -84,7 +95,7 @@ def test_a_loss_that_is_no_number_names_its_step_and_what_to_do(loss, name) -> N
 
 
 def test_a_loss_that_is_no_number_is_found_before_the_run_ends() -> None:
-    recorder = Recorder(10)
+    recorder = Recorder(10, 20)
     take(recorder, 0, float("nan"))
     with pytest.raises(TrainingError):
         for step in range(1, FLUSH_EVERY):
@@ -102,13 +113,13 @@ def test_a_loss_that_is_no_number_is_found_before_the_run_ends() -> None:
         (1, 1, {1}),
     ],
 )
-def test_validation_points_are_evenly_spaced(steps, count, points) -> None:
-    assert validation_steps(steps, count) == points
+def test_points_are_evenly_spaced(steps, count, points) -> None:
+    assert spaced_steps(steps, count) == points
 
 
 @given(st.integers(1, 5000), st.integers(1, 100))
 def test_there_are_as_many_points_as_asked_for_or_steps_and_the_last_is_one(steps, count) -> None:
-    points = sorted(validation_steps(steps, count))
+    points = sorted(spaced_steps(steps, count))
     assert points[-1] == steps
     assert points[0] >= 1
     assert len(points) == min(steps, count)

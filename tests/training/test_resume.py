@@ -1,5 +1,6 @@
 """A run that was stopped and started again ends like one that never stopped, bit for bit."""
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,15 @@ from torch import nn
 from crest.data.augment import Augmentation
 from crest.errors import ArtifactError, Interrupted, TrainingError
 from crest.methods import METHODS
+from crest.models import spec_for
+from crest.models.weights import load_model
 from crest.selection.saved import from_tables
 from crest.training.loop import Run, train
 from crest.training.precision import Precision
+from crest.training.recorder import spaced_steps
+from crest.training.snapshots import Snapshots, find_snapshots
 from crest.training.state import Checkpoint
-from tests.tiny import CPU, context, convnet, image_split
+from tests.tiny import CPU, context, convnet, image_meta, image_split, parameters
 
 STEPS = 24
 SECONDS = ("seconds", "seconds_select", "seconds_model", "seconds_check", "seconds_train")
@@ -38,6 +43,7 @@ def start(
     checkpoint: Checkpoint | None,
     saved: Run | None = None,
     lr: float = 0.1,
+    snapshots: Snapshots | None = None,
     **crest: object,
 ) -> tuple[Run, nn.Module]:
     model = convnet()
@@ -62,7 +68,15 @@ def start(
     settings = base.parameters.train
     validation = image_split(30, seed=5)
     done = train(
-        model, method, split, validation, STEPS, settings, base.precision, None, checkpoint
+        model,
+        method,
+        split,
+        validation,
+        STEPS,
+        settings,
+        base.precision,
+        checkpoint=checkpoint,
+        snapshots=snapshots,
     )
     return done, model
 
@@ -72,9 +86,13 @@ def timeless(frame: pl.DataFrame | None) -> pl.DataFrame:
     return frame.drop(column for column in SECONDS if column in frame.columns)
 
 
+def assert_equal_weights(first: nn.Module, second: nn.Module) -> None:
+    for key, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[key]), key
+
+
 def assert_same(first: tuple[Run, nn.Module], second: tuple[Run, nn.Module], name: str) -> None:
-    for key, value in first[1].state_dict().items():
-        assert torch.equal(value, second[1].state_dict()[key]), key
+    assert_equal_weights(first[1], second[1])
     tables = [(run.steps, run.examples_table, run.validation) for run in (first[0], second[0])]
     if first[0].record.coresets is not None:
         records = [run.record for run in (first[0], second[0])]
@@ -149,6 +167,39 @@ def test_killed_between_two_saves_it_takes_the_same_steps_again(
         checkpoint.path.write_bytes(kept.read_bytes())
         again = start("crest", "float32", Checkpoint(checkpoint.path, {}, 1e9))
         assert_same(crest_run, again, "crest")
+
+
+def kept_in(folder: Path) -> Snapshots:
+    return Snapshots(folder, spec_for(parameters().train, image_meta()), spaced_steps(STEPS, 5))
+
+
+def test_snapshots_are_the_same_however_often_the_run_was_stopped(tmp_path: Path) -> None:
+    whole, stopped = tmp_path / "whole", tmp_path / "stopped"
+    _, model = start("crest", "float32", None, snapshots=kept_in(whole))
+    ends = 0
+    while not ends and len(find_snapshots(stopped)) < 6:
+        checkpoint = Checkpoint(tmp_path / "state", {}, 1e9, StopAfter(11))
+        try:
+            start("crest", "float32", checkpoint, snapshots=kept_in(stopped))
+            ends += 1
+        except Interrupted:
+            continue
+    expected, found = find_snapshots(whole), find_snapshots(stopped)
+    assert list(found) == list(expected) == [5, 10, 14, 19, 24]
+    for moment, path in expected.items():
+        assert_equal_weights(load_model(path)[0], load_model(found[moment])[0])
+    assert_equal_weights(model, load_model(found[STEPS])[0])
+
+
+def test_time_spent_on_snapshots_is_not_training_time(tmp_path: Path) -> None:
+    class Slow(Snapshots):
+        def save(self, model: nn.Module, steps_taken: int) -> None:
+            time.sleep(1.0)
+
+    slow = Slow(tmp_path, spec_for(parameters().train, image_meta()), [1])
+    started = time.perf_counter()
+    done, _ = start("random", "float32", None, snapshots=slow)
+    assert done.seconds <= time.perf_counter() - started - 1.0
 
 
 def test_a_stop_without_a_checkpoint_just_stops() -> None:

@@ -96,8 +96,10 @@ def test_no_state_is_no_state(tmp_path: Path) -> None:
     assert checkpoint.restore() is None
     checkpoint.save({"step": 3})
     assert checkpoint.restore() == {"step": 3}
+    (checkpoint.snapshots / "some").mkdir(parents=True)
     checkpoint.remove()
     assert checkpoint.restore() is None
+    assert list(tmp_path.iterdir()) == []
     checkpoint.remove()
 
 
