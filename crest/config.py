@@ -165,6 +165,11 @@ class CrestParameters(Section):
     curvature_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
     hutchinson_draws: Count = 1
     selection: Literal["ahead", "as_used"] = "ahead"
+    looks: Literal["fresh", "remembered"] = "fresh"
+    draw: Literal["independent", "rounds"] = "independent"
+    focus: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
+    focus_floor: Share = 0.25
+    focus_weights: bool = False
     subset_coresets: Count = 1
     curvature_minibatches: Count | None = None
     curvature_interval: Annotated[int, Field(ge=0)] = 0
@@ -173,6 +178,20 @@ class CrestParameters(Section):
     learned_loss: NonNegative = 0.1
     learned_window: Annotated[int, Field(ge=0)] = 20
     learned_floor: ShareOrCount = 0.1
+
+    @field_validator("looks")
+    @classmethod
+    def _memory_is_of_the_moment(cls, looks: str, others: ValidationInfo) -> str:
+        if looks == "remembered" and others.data.get("selection") == "ahead":
+            raise ValueError("remembered needs crest.selection: as_used")
+        return looks
+
+    @field_validator("focus")
+    @classmethod
+    def _focus_needs_rounds(cls, focus: float, others: ValidationInfo) -> float:
+        if focus > 0.0 and others.data.get("draw") == "independent":
+            raise ValueError("above 0 needs crest.draw: rounds")
+        return focus
 
 
 class CrestOptions(TypedDict, total=False):
@@ -189,6 +208,11 @@ class CrestOptions(TypedDict, total=False):
     curvature_smoothing: float
     hutchinson_draws: int
     selection: Literal["ahead", "as_used"]
+    looks: Literal["fresh", "remembered"]
+    draw: Literal["independent", "rounds"]
+    focus: float
+    focus_floor: float
+    focus_weights: bool
     subset_coresets: int
     curvature_minibatches: int | None
     curvature_interval: int

@@ -72,6 +72,14 @@ class Look:
         return self.logits.argmax(1) == self.labels
 
 
+def joined(known: Look, shown: Look) -> Look:
+    """Return a look with some of its examples, in any order, replaced by what another shows."""
+    places = {index: place for place, index in enumerate(known.indices.tolist())}
+    where = torch.tensor([places[index] for index in shown.indices.tolist()])
+    logits = known.logits.index_copy(0, where.to(known.logits.device), shown.logits)
+    return replace(known, logits=logits)
+
+
 def look(
     model: nn.Module,
     split: Split,

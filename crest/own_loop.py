@@ -132,20 +132,27 @@ class Coresets:
         """Steps reported so far."""
         return len(self._rows["step"])
 
-    def step(self) -> None:
+    def step(self, logits: Tensor | None = None) -> None:
         """Be told that the optimiser's step on the last mini-batch was taken.
+
+        Parameters
+        ----------
+        logits
+            What the model said of the mini-batch before the step, m×C; needed where ``looks`` is
+            remembered or ``focus`` above 0, else left alone.
 
         Raises
         ------
         OrderError
-            If no mini-batch was taken for it, or its gradients are needed and gone.
+            If no mini-batch was taken for it, or its logits or gradients are needed and not there.
         """
         minibatch = self._minibatch
         if minibatch is None:
             raise OrderError("step: no mini-batch was taken since the last step; iterate for one")
         now = time.perf_counter()
         with _named_as_arguments():
-            self._method.update(self.steps_taken, now - self._handed_out_at)
+            said = None if logits is None else logits.detach()
+            self._method.update(self.steps_taken, now - self._handed_out_at, said)
         self._record(minibatch, now - self._asked_at)
         self._minibatch = None
 

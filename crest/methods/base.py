@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import polars as pl
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from crest.config import Parameters
 from crest.data.prepared import Split
@@ -64,8 +64,12 @@ class Method(Protocol):
         """Return the mini-batch of step ``step``; called once for each step, in order."""
         ...
 
-    def update(self, step: int, seconds: float) -> None:
-        """Be told that step ``step`` was taken and how long it took."""
+    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
+        """Be told that step ``step`` was taken, how long it took and what the model said.
+
+        ``logits`` (m×C, detached) are those of the step's mini-batch before it; a loop that does
+        not hand them over leaves them None.
+        """
         ...
 
     def state(self) -> dict[str, Any]:

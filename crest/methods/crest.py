@@ -19,7 +19,7 @@ from crest.artifacts import TABLES
 from crest.config import count_of, subset_size
 from crest.difficulty import ExampleTracker
 from crest.errors import Interrupted, OrderError, diverged
-from crest.inference import Look, look
+from crest.inference import Look, joined, look
 from crest.methods.base import Context, Record
 from crest.models.folding import find_folds, folded
 from crest.models.head import last_layer
@@ -42,6 +42,8 @@ from crest.selection.coresets import (
     select_minibatch_coresets,
 )
 from crest.selection.gradients import find_proxy
+from crest.selection.memory import Memory
+from crest.selection.rounds import Rounds
 from crest.training.state import load_table_state, table_state
 
 
@@ -73,12 +75,24 @@ class Crest:
         self._smoothing = Smoothing(
             Average(parameters.gradient_smoothing), Average(parameters.curvature_smoothing)
         )
+        self._memory = self._fresh_memory()
+        self._rounds: Rounds | None = None
+        if parameters.draw == "rounds":
+            self._rounds = Rounds(
+                self._active,
+                self._last_losses,
+                parameters.focus,
+                parameters.focus_floor,
+                context.generator,
+            )
         self._filter = LossFilter()
         self._estimated_at: int | None = None  # step of the last estimate of h
         self._unused: Look | None = None  # of the last check, not selected from yet
+        self._checked: Tensor | None = None  # losses of the last check's V_r, float64 r
         self._first_norm: float | None = None  # ‖H_0‖
         self._norm = 0.0  # ‖H_l‖
         self._region: Region | None = None
+        self._handed_out: Tensor | None = None  # indices of the mini-batch whose step is awaited
         self._seconds: dict[str, float] = {}
         self._counts = {"examples_looked_at": 0, "hessian_vector_products": 0}
         self._region_rows: list[dict[str, object]] = []
@@ -89,6 +103,11 @@ class Crest:
 
         Selected as used, it is the next that no step has trained on.
         """
+        coreset = self._minibatch(step)
+        self._handed_out = coreset.indices
+        return coreset
+
+    def _minibatch(self, step: int) -> MiniBatchCoreset:
         self._exclude_learned(step)
         if self._region is not None and self._is_check_due(self._region):
             self._check(self._region)
@@ -101,9 +120,10 @@ class Crest:
         coresets = self._region.coresets
         return coresets[_randint(len(coresets), self._context.generator)]
 
-    def update(self, step: int, seconds: float) -> None:
-        """Count the step towards the region's next check, and take its gradient where asked for."""
+    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
+        """Count the step towards the region's next check; take from it what is asked for."""
         assert self._region is not None, "update follows minibatch"
+        self._remember_step(logits)
         self._region.steps += 1
         self._region.spend("train", seconds)
         if self._parameters.gradient == "training":
@@ -123,6 +143,9 @@ class Crest:
             "squares": dict(vars(smoothing.squares)),
             "filter": dict(vars(self._filter)),
             "estimated_at": self._estimated_at,
+            "checked": self._checked,
+            "memory": None if self._memory is None else self._memory.state(),
+            "rounds": None if self._rounds is None else self._rounds.state(),
             "unused": None if self._unused is None else dict(vars(self._unused)),
             "first_norm": self._first_norm,
             "norm": self._norm,
@@ -144,6 +167,11 @@ class Crest:
         self._smoothing = Smoothing(*(_to(average, device) for average in averages))
         self._filter = LossFilter(**state["filter"])
         self._estimated_at = state["estimated_at"]
+        self._checked = state["checked"]
+        if self._memory is not None:
+            self._memory.load_state(state["memory"])
+        if self._rounds is not None:
+            self._rounds.load_state(state["rounds"])
         unused = state["unused"]
         self._unused = None if unused is None else Look(**unused).to(device)
         self._first_norm, self._norm = state["first_norm"], state["norm"]
@@ -177,6 +205,7 @@ class Crest:
         number = len(self._region_rows)
         interval, count = self._adapt(step)
         generator, checked, counts = context.generator.get_state(), self._unused, dict(self._counts)
+        dealt = None if self._rounds is None else self._rounds.state()
         try:
             with folded(context.model, self._folds):
                 with self._timed("select"):
@@ -186,10 +215,14 @@ class Crest:
         except Interrupted:
             context.generator.set_state(generator)
             self._unused, self._counts = checked, counts
+            if self._rounds is not None and dealt is not None:
+                self._rounds.load_state(dealt)
             raise
         losses = self._observe(looks, coresets, step)
         # The last check's look, where it was selected from, is in the filter already.
         known = 0 if checked is None else len(checked.indices)
+        if not self._looks_are_of_all and self._checked is not None:
+            losses, known = self._checked, len(self._checked)
         self._filter = self._filter.observe(losses[known:])
         with self._timed("model"):
             if estimate is not None:
@@ -245,7 +278,7 @@ class Crest:
     def _select_ahead(self, region: int, count: int) -> tuple[list[MiniBatchCoreset], list[Look]]:
         """Select P mini-batch coresets (Eq. 11), from one V_p each or as many as asked for."""
         context, each = self._context, self._parameters.subset_coresets
-        subsets = [self._draw() for _ in range(math.ceil(count / each))]
+        subsets = [self._draw_subset() for _ in range(math.ceil(count / each))]
         looks: list[Look] = []
 
         def observe(shown: Look) -> None:
@@ -266,29 +299,92 @@ class Crest:
             each,
         )
         self._counts["examples_looked_at"] += len(subsets) * self._subset_size
-        return coresets[:count], looks
+        return [self._weigh(coreset) for coreset in coresets[:count]], looks
 
     def _select_one(self, region: int, first: int) -> tuple[list[MiniBatchCoreset], list[Look]]:
         """Select from one subset: the last check's, if nothing was selected from it yet."""
         context = self._context
-        shown, self._unused = self._unused, None
-        if shown is None:
-            shown = look(context.model, context.train, self._draw(), context.precision)
-            self._counts["examples_looked_at"] += self._subset_size
+        shown, looks = self._candidates()
         gradients = self._proxy(shown, last_layer(context.model))
         each = self._parameters.subset_coresets
         coresets = choose_minibatch_coresets(
             shown, gradients, 1, context.batch_size, self._choice, context.generator, each
         )
         numbered = [
-            replace(coreset, region=region, number=first + place)
+            replace(self._weigh(coreset), region=region, number=first + place)
             for place, coreset in enumerate(coresets)
         ]
-        return numbered, [shown.without_features()]
+        return numbered, [shown.without_features() for shown in looks]
+
+    def _candidates(self) -> tuple[Look, list[Look]]:
+        """Return what is known of the next V_p, and what of it was looked at for that."""
+        unused, self._unused = self._unused, None
+        if unused is not None:
+            return unused, [unused]
+        subset = self._draw_subset()
+        if self._parameters.looks == "fresh":
+            shown = self._look_at(subset)
+            return shown, [shown]
+        assert self._memory is not None
+        unknown = self._memory.unknown(subset)
+        if not len(unknown):
+            return self._memory.recall(subset), []
+        shown = self._look_at(unknown)
+        if len(unknown) == len(subset):
+            return shown, [shown]
+        return joined(self._memory.recall(subset), shown), [shown]
+
+    def _look_at(self, indices: Tensor) -> Look:
+        context = self._context
+        self._counts["examples_looked_at"] += len(indices)
+        return look(context.model, context.train, indices, context.precision)
 
     def _draw(self) -> Tensor:
-        """Draw a random subset V_p or V_r of the active examples."""
+        """Draw a random subset V_r of the active examples, or V_p where draws are independent."""
         return self._active.draw(self._subset_size, self._context.generator)
+
+    def _draw_subset(self) -> Tensor:
+        """Draw a random subset V_p."""
+        return self._draw() if self._rounds is None else self._rounds.take(self._subset_size)
+
+    def _weigh(self, coreset: MiniBatchCoreset) -> MiniBatchCoreset:
+        """Weigh examples by one over their chance where asked for; the mean stays 1."""
+        if self._rounds is None or not self._parameters.focus_weights:
+            return coreset
+        weights = coreset.weights / self._rounds.chance(coreset.indices)
+        return replace(coreset, weights=weights / weights.mean())
+
+    @property
+    def _looks_are_of_all(self) -> bool:
+        """Whether what is looked at when a region opens has the losses of all of V."""
+        fresh = self._parameters.looks == "fresh"
+        return self._rounds is None or (fresh and self._parameters.focus == 0.0)
+
+    def _fresh_memory(self) -> Memory | None:
+        """Return a memory of nothing, where one is needed."""
+        parameters, context = self._parameters, self._context
+        if parameters.looks == "fresh" and parameters.focus == 0.0:
+            return None
+        classes = last_layer(context.model).out_features
+        return Memory(context.train.labels, classes, context.precision.device)
+
+    def _last_losses(self, indices: Tensor) -> Tensor:
+        """Return the last loss of each example, NaN where none is known."""
+        if self._memory is None:
+            return torch.full((len(indices),), torch.nan)
+        return self._memory.losses(indices)
+
+    def _remember_step(self, logits: Tensor | None) -> None:
+        """Remember what the step that was just taken saw of its examples."""
+        if self._memory is None:
+            return
+        if logits is None:
+            raise OrderError(
+                "crest.looks, crest.focus: what training sees of an example is remembered, but the "
+                "step came without its logits; hand them over: step(logits)"
+            )
+        assert self._handed_out is not None, "update follows minibatch"
+        self._memory.remember(self._handed_out, logits)
 
     def _is_estimate_due(self, step: int) -> bool:
         """Whether g and h are estimated anew at this region, or kept as they are."""
@@ -341,8 +437,10 @@ class Crest:
             losses = shown.losses.cpu()
             self._learned.watch(shown.indices, losses)
             self._looks.record(shown.indices, shown.correct, losses, step)
+            if self._memory is not None:
+                self._memory.remember(shown.indices, shown.logits)
         self._coreset_rows.append(coreset_rows(coresets, self._context.train.labels))
-        return torch.cat([shown.losses.cpu() for shown in looks]).double()
+        return torch.cat([torch.empty(0), *(shown.losses.cpu() for shown in looks)]).double()
 
     def _stop_if_asked(self) -> None:
         if signal_number := self._context.stop():
@@ -360,8 +458,11 @@ class Crest:
             predicted = region.model(self._weights())
             region.rho = relative_error(predicted, float(shown.losses.double().mean()))
             self._filter = self._filter.check(shown.losses)
-        if self._parameters.selection == "as_used":
+        self._checked = shown.losses.cpu().double()
+        if self._parameters.selection == "as_used" and self._rounds is None:
             self._unused = shown
+        if self._memory is not None:
+            self._memory.remember(shown.indices, shown.logits)
         self._counts["examples_looked_at"] += self._subset_size
         region.checks += 1
         region.spend("check", self._seconds.pop("check"))

@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 import torch
+from torch import Tensor
 
 from crest.artifacts import TABLES
 from crest.config import count_of, fitting
@@ -84,7 +85,7 @@ class Greedy:
         self._region_rows.append(row)
         return coreset
 
-    def update(self, step: int, seconds: float) -> None:
+    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
         """Note what the step took."""
         self._region_rows[-1]["seconds_train"] = seconds
 

@@ -6,6 +6,8 @@ random subsets); with all steps of the budget it is full training.
 
 from typing import Any
 
+from torch import Tensor
+
 from crest.errors import ParameterError
 from crest.methods.base import Context, Record
 from crest.methods.passes import Passes
@@ -31,7 +33,7 @@ class Random:
         """Take the next m examples of the epoch."""
         return uniform(self._passes.take(self._size))
 
-    def update(self, step: int, seconds: float) -> None:
+    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
         """Learn nothing from a step."""
 
     def state(self) -> dict[str, Any]:

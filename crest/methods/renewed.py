@@ -113,7 +113,7 @@ class Renewed:
         self._coreset_rows.append(coreset_rows([minibatch], self._context.train.labels))
         return minibatch
 
-    def update(self, step: int, seconds: float) -> None:
+    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
         """Note what the step took."""
         assert self._period is not None, "update follows minibatch"
         spent = self._period.seconds

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from torch import Tensor
+
 from crest.errors import ParameterError
 from crest.methods.base import Context, Record
 from crest.selection.coresets import MiniBatchCoreset
@@ -33,7 +35,7 @@ class Replay:
         """Take the recorded mini-batch, or one of the region's."""
         return self._saved.minibatch(step, self._steps, self._generator)
 
-    def update(self, step: int, seconds: float) -> None:
+    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
         """Learn nothing from a step."""
 
     def state(self) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from crest.methods.base import Context, Record
 from crest.methods.passes import Passes
@@ -41,7 +42,7 @@ class Stratified:
             torch.cat([members[passes.take(share)] for members, passes, share in strata])
         )
 
-    def update(self, step: int, seconds: float) -> None:
+    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
         """Learn nothing from a step."""
 
     def state(self) -> dict[str, Any]:

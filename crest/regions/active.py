@@ -20,8 +20,21 @@ class ActiveSet:
     def __len__(self) -> int:
         return self._size
 
+    @property
+    def total(self) -> int:
+        """Examples in all, n."""
+        return len(self._members)
+
     def __contains__(self, index: int) -> bool:
         return bool(self._places[index] < self._size)
+
+    def contains(self, indices: Tensor) -> Tensor:
+        """Whether each of the indices is in V; bool k for int64 k."""
+        return self._places[indices] < self._size
+
+    def members(self) -> Tensor:
+        """Return all of V, in an order that tells nothing; int64, |V|."""
+        return self._members[: self._size].clone()
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw a uniform random subset without replacement; int64, ``count`` (at most |V|)."""

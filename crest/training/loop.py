@@ -187,7 +187,7 @@ class _Training:
             self._parameters.clip_norm,
         )
         self.steps_taken = step + 1
-        self._method.update(step, time.perf_counter() - started)
+        self._method.update(step, time.perf_counter() - started, logits)
         self._recorder.step(
             step,
             minibatch,

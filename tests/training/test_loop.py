@@ -29,7 +29,7 @@ class Fixed:
     def minibatch(self, step: int) -> MiniBatchCoreset:
         return self._minibatch
 
-    def update(self, step: int, seconds: float) -> None:
+    def update(self, step: int, seconds: float, logits: torch.Tensor | None = None) -> None:
         self.updates.append(step)
 
     def finish(self) -> Record:

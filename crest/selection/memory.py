@@ -1,0 +1,51 @@
+"""What is known of each example from the last time it was trained on or looked at."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from crest.inference import Look
+
+
+class Memory:
+    """Keeps the last logits and loss of each of n examples, at no forward pass of its own.
+
+    Logits are kept in half precision, 2·n·C bytes, on ``device``. A loss of NaN: never seen.
+    """
+
+    def __init__(self, labels: Tensor, classes: int, device: torch.device) -> None:
+        self._labels = labels
+        self._logits = torch.zeros(len(labels), classes, dtype=torch.float16, device=device)
+        self._losses = torch.full((len(labels),), torch.nan, device=device)
+
+    def remember(self, indices: Tensor, logits: Tensor) -> None:
+        """Take note of examples; ``indices`` int64 k, all different, ``logits`` float k×C."""
+        places = indices.to(self._losses.device)
+        known = logits.detach().float().to(self._losses.device)
+        labels = self._labels[indices].to(known.device)
+        self._logits[places] = known.half()
+        self._losses[places] = F.cross_entropy(known, labels, reduction="none")
+
+    def unknown(self, indices: Tensor) -> Tensor:
+        """Return those of the indices that were never seen; int64."""
+        return indices[self.losses(indices).isnan()]
+
+    def losses(self, indices: Tensor) -> Tensor:
+        """Return the last loss of each example, NaN of one never seen; float32 k, on the CPU."""
+        return self._losses[indices.to(self._losses.device)].cpu()
+
+    def recall(self, indices: Tensor) -> Look:
+        """Return what looking at examples showed when they were last seen, without features."""
+        logits = self._logits[indices.to(self._logits.device)].float()
+        return Look(indices, self._labels[indices].to(logits.device), logits, logits[:, :0])
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that a later :meth:`load_state` needs."""
+        return {"logits": self._logits, "losses": self._losses}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take over a saved state."""
+        self._logits.copy_(state["logits"])
+        self._losses.copy_(state["losses"])

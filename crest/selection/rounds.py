@@ -1,0 +1,96 @@
+"""Rounds: V dealt out without replacement, what is learned taking part less often."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crest.regions.active import ActiveSet
+
+
+def chances(losses: Tensor, focus: float, floor: float) -> Tensor:
+    """Chance of each example to take part in a round, π_i = (ℓ_i / mean ℓ)^focus in [floor, 1].
+
+    Parameters
+    ----------
+    losses
+        float32, k: the last loss of each example, NaN where there is none; its chance is 1.
+    focus, floor
+        Exponent, 0 for a chance of 1 each, and the lowest chance.
+    """
+    known = losses[~losses.isnan()]
+    mean = float(known.double().mean()) if len(known) else 0.0
+    if focus == 0.0 or mean == 0.0:
+        return torch.ones_like(losses)
+    return (losses / mean).pow(focus).nan_to_num(1.0, posinf=1.0).clamp(floor, 1.0)
+
+
+class Rounds:
+    """Deals the members of V, each at most once in a round, in random order.
+
+    An example takes part in a round with its chance at the round's start (:func:`chances`), so
+    that one with a loss of the mean or more is in every round, and a learned one in some. Dealing
+    costs O(1) an example: a round that costs O(|V|) serves at least ``floor``·|V| of them.
+
+    Parameters
+    ----------
+    active
+        V; whatever leaves it is no longer dealt.
+    losses
+        Returns the last losses of examples, as :func:`chances` takes them.
+    generator
+        On the CPU; shared with the method, which saves it.
+    """
+
+    def __init__(
+        self,
+        active: ActiveSet,
+        losses: Callable[[Tensor], Tensor],
+        focus: float,
+        floor: float,
+        generator: torch.Generator,
+    ) -> None:
+        self._active = active
+        self._losses = losses
+        self._focus = focus
+        self._floor = floor
+        self._generator = generator
+        self._waiting = torch.empty(0, dtype=torch.int64)
+        self._chances = torch.ones(active.total)
+
+    def take(self, count: int) -> Tensor:
+        """Take the next ``count`` examples (at most |V|), all different; int64."""
+        hand = torch.empty(0, dtype=torch.int64)
+        while (missing := count - len(hand)) > 0:
+            if len(self._waiting) < missing:
+                self._start_round(hand, count)
+            taken, self._waiting = self._waiting[:missing], self._waiting[missing:]
+            hand = torch.cat([hand, taken[self._active.contains(taken)]])
+        return hand
+
+    def chance(self, indices: Tensor) -> Tensor:
+        """Return the chance that each example had in the last round that it was in; float32 k."""
+        return self._chances[indices]
+
+    def state(self) -> dict[str, Any]:
+        """Return what is left of the round, and the chances."""
+        return {"waiting": self._waiting, "chances": self._chances.clone()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on in the middle of a round."""
+        self._waiting, self._chances = state["waiting"], state["chances"].clone()
+
+    def _start_round(self, hand: Tensor, count: int) -> None:
+        """Put another round behind what waits; of both, no example twice among the next."""
+        members = self._active.members()
+        chance = chances(self._losses(members), self._focus, self._floor)
+        if float(chance.sum()) < 2 * count:  # too few for a hand and what is in it already
+            chance = torch.ones_like(chance)
+        part = torch.rand(len(members), generator=self._generator) < chance
+        members, chance = members[part], chance[part]
+        self._chances[members] = chance
+        members = members[torch.randperm(len(members), generator=self._generator)]
+        near = torch.isin(members, torch.cat([self._waiting, hand]))
+        last = near.int().argsort(stable=True)  # what is in this hand comes at the round's end
+        self._waiting = torch.cat([self._waiting, members[last]])
