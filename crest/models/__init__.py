@@ -18,7 +18,7 @@ from crest.data.files import ImageMeta, Meta
 from crest.errors import ParameterError
 from crest.models.convnet import convnet
 from crest.models.head import features_and_logits
-from crest.models.resnet20 import resnet20
+from crest.models.resnet20 import resnet20, resnet20_gn
 from crest.models.text import TextModelSpec
 
 Builder = Callable[[int, Sequence[int], str], nn.Module]
@@ -165,6 +165,7 @@ MODELS: Mapping[str, Builder] = MappingProxyType(
     {
         "convnet": convnet,
         "resnet20": resnet20,
+        "resnet20_gn": resnet20_gn,
         "resnet18": _torchvision("resnet18"),
         "resnet50": _torchvision("resnet50"),
     }

@@ -49,6 +49,17 @@ def test_every_norm_of_a_residual_network_is_folded_and_the_logits_stay(
     torch.testing.assert_close(found, model(inputs).detach(), rtol=1e-4, atol=1e-4)
 
 
+def test_groupnorm_is_left_as_it_is() -> None:
+    model, inputs = resnet("resnet20_gn"), images(16)
+    folds = find_folds(model, inputs)
+    assert folds == ()
+    with torch.no_grad():
+        expected = model.eval()(inputs)
+        with folded(model.train(), folds):
+            assert torch.equal(model(inputs), expected)
+    assert model.training
+
+
 def derivatives(model: nn.Module, inputs: Tensor) -> list[Tensor]:
     """Gradient and one Hessian-vector product."""
     weights = list(model.parameters())

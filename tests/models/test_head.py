@@ -6,7 +6,14 @@ from crest import models
 from crest.errors import ParameterError
 from crest.models.head import features_and_logits, last_layer
 
-SMALL = ["convnet", "resnet20", "mobilenet_v3_small", "shufflenet_v2_x0_5", "vit_b_32"]
+SMALL = [
+    "convnet",
+    "resnet20",
+    "resnet20_gn",
+    "mobilenet_v3_small",
+    "shufflenet_v2_x0_5",
+    "vit_b_32",
+]
 
 
 def build(name: str) -> nn.Module:

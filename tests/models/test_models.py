@@ -34,8 +34,29 @@ def test_resnet20_has_a_quarter_of_a_million_weights():
     assert round(weights(build("resnet20")) / 1e6, 2) == 0.27
 
 
-def test_resnet20_shrinks_the_image_twice():
-    model = build("resnet20").eval()
+def test_resnet20_with_groupnorm_differs_in_its_normalisation_alone():
+    """As many weights of the same names and shapes, no statistics, and no BatchNorm left."""
+    plain, grouped = build("resnet20"), build("resnet20_gn")
+    shapes = [{name: p.shape for name, p in model.named_parameters()} for model in (plain, grouped)]
+    assert shapes[0] == shapes[1]
+    assert list(grouped.buffers()) == []
+    norms = [module for module in grouped.modules() if isinstance(module, nn.GroupNorm)]
+    assert len(norms) == 19
+    assert {norm.num_groups for norm in norms} == {8}
+
+
+def test_with_groupnorm_an_example_is_seen_alike_alone_and_among_others():
+    model = build("resnet20_gn").train()
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    together = model(images)
+    apart = torch.cat([model(image[None]) for image in images])
+    torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-4)
+    assert not torch.allclose(build("resnet20").train()(images), together)
+
+
+@pytest.mark.parametrize("name", ["resnet20", "resnet20_gn"])
+def test_resnet20_shrinks_the_image_twice(name):
+    model = build(name).eval()
     shapes = []
     for block in model.blocks:
         block.register_forward_hook(lambda _, __, output: shapes.append(tuple(output.shape[1:])))
@@ -93,6 +114,7 @@ def test_the_small_network_takes_any_size_and_channels(size, channels):
     [
         ("convnet", "cifar"),
         ("resnet20", "imagenet"),
+        ("resnet20_gn", "cifar"),
         ("resnet18", "cifar"),
         ("resnet18", "imagenet"),
         ("mobilenet_v3_small", "cifar"),
@@ -113,7 +135,7 @@ def test_a_replaced_first_convolution_keeps_the_spread_of_its_outputs():
     assert spreads[1] == pytest.approx(spreads[0], rel=0.2)
 
 
-@pytest.mark.parametrize("name", ["convnet", "resnet20", "mobilenet_v3_small"])
+@pytest.mark.parametrize("name", ["convnet", "resnet20", "resnet20_gn", "mobilenet_v3_small"])
 def test_the_seed_fixes_every_weight(name):
     first, again, other = (build(name, seed=seed).state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(first[key], again[key]) for key in first)
