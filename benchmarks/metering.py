@@ -1,6 +1,7 @@
 """Processor seconds of training alone: validation left out, and added up over interruptions."""
 
 import time
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -50,6 +51,10 @@ class MeteredCheckpoint:
     @property
     def seconds(self) -> float:
         return self._checkpoint.seconds
+
+    @property
+    def snapshots(self) -> Path:
+        return self._checkpoint.snapshots
 
     def stop(self) -> int:
         """Be asked before each step, after any validation."""
