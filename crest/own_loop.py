@@ -124,7 +124,7 @@ class Coresets:
         TrainingError
             If the loss of the examples looked at is no finite number.
         """
-        while self._minibatch is not None or self.steps_taken < self._steps:
+        while self.steps_taken < self._steps:
             yield self._next()
 
     @property
@@ -134,6 +134,9 @@ class Coresets:
 
     def step(self) -> None:
         """Be told that the optimiser's step on the last mini-batch was taken.
+
+        With ``gradient="training"`` the gradients are read as they are now; those that were scaled
+        or clipped in place are taken for the loss's.
 
         Raises
         ------
@@ -293,6 +296,11 @@ def _context(
     parameters: Parameters,
 ) -> Context:
     """Return what a method is given."""
+    if not callable(inputs):
+        raise ParameterError(
+            "inputs: must be a function of indices, such as lambda indices: images[indices], not "
+            f"a {type(inputs).__name__}"
+        )
     weight = next(model.parameters(), None)
     if weight is None:
         raise ParameterError(f"model: {type(model).__name__} has no parameters to train")

@@ -1,5 +1,6 @@
 """Coresets in a loop of one's own: what the pipeline's loop would train on, in five lines."""
 
+import copy
 import io
 from dataclasses import replace
 from typing import get_type_hints
@@ -192,6 +193,21 @@ def test_a_loop_that_stopped_goes_on_bit_for_bit(method: str, options: dict) -> 
     assert torch.equal(weights_of(second.model), weights_of(whole.model))
     for name, table in whole.coresets.tables().items():
         assert table.select(TIMELESS).equals(second.coresets.tables()[name].select(TIMELESS)), name
+
+
+@pytest.mark.parametrize("options", [{}, CHEAP], ids=["published", "cheap"])
+def test_a_state_that_is_kept_in_memory_does_not_move_on(options: dict) -> None:
+    loop = Loop(**options).run(5)
+    others = copy.deepcopy([loop.model.state_dict(), loop.optimizer.state_dict()])
+    kept = loop.coresets.state_dict()
+    first = loop.run().taken[5:]
+    for _ in range(2):  # nor does it when it is loaded
+        again = Loop(**options)
+        again.coresets.load_state_dict(kept)
+        for part, state in zip((again.model, again.optimizer), copy.deepcopy(others), strict=True):
+            part.load_state_dict(state)
+        assert equal(again.run().taken, first)
+        again.coresets.tables()
 
 
 def test_the_state_of_other_arguments_is_refused_by_their_names() -> None:
@@ -405,6 +421,12 @@ def test_labels_outside_the_models_classes_are_refused_with_their_row() -> None:
     split = image_split()
     with pytest.raises(ParameterError, match="labels: row 2: 3 is outside the 3 classes"):
         Coresets(convnet(), split.inputs, split.labels + 1, steps=1, batch_size=8)
+
+
+def test_inputs_that_are_no_function_are_refused() -> None:
+    split = linear_split()
+    with pytest.raises(ParameterError, match=r"inputs: must be a function of .* not a Tensor"):
+        Coresets(linear_model(), split.features, split.labels, steps=1, batch_size=4)
 
 
 def test_a_model_without_parameters_is_refused() -> None:
