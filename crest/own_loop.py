@@ -31,6 +31,9 @@ from crest.selection.saved import SavedCoresets
 from crest.training.generators import generator_for
 from crest.training.precision import resolve_precision
 
+# Columns of the 'steps' table; the loop knows the others.
+RECORDED = ("step", "region", "minibatch", "examples", "seconds")
+
 
 class Coresets:
     """Says, for each step of a training loop, which examples to train on and with which weights.
@@ -270,10 +273,6 @@ class Coresets:
             self._rows[name].append(value)
 
 
-# Columns of the 'steps' table; the loop knows the others.
-RECORDED = ("step", "region", "minibatch", "examples", "seconds")
-
-
 def _parameters(
     method: str, steps: int, batch_size: int, seed: int, precision: str, options: Mapping[str, Any]
 ) -> Parameters:
@@ -323,8 +322,8 @@ def _context(
 def _try(context: Context) -> None:
     """Look at a few examples, so that a misfit shows before any training."""
     labels = context.train.labels
-    logits = look(context.model, context.train, torch.arange(len(labels))[:2], context.precision)
-    classes = logits.logits.shape[1]
+    shown = look(context.model, context.train, torch.arange(len(labels))[:2], context.precision)
+    classes = shown.logits.shape[1]
     if (highest := int(labels.max())) >= classes:
         row = int(labels.argmax())
         raise ParameterError(
