@@ -31,6 +31,9 @@ from crest.selection.saved import SavedCoresets
 from crest.training.generators import generator_for
 from crest.training.precision import resolve_precision
 
+# Columns of the 'steps' table; the loop knows the others.
+RECORDED = ("step", "region", "minibatch", "examples", "seconds")
+
 
 class Coresets:
     """Says, for each step of a training loop, which examples to train on and with which weights.
@@ -124,7 +127,7 @@ class Coresets:
         TrainingError
             If the loss of the examples looked at is no finite number.
         """
-        while self._minibatch is not None or self.steps_taken < self._steps:
+        while self.steps_taken < self._steps:
             yield self._next()
 
     @property
@@ -134,6 +137,9 @@ class Coresets:
 
     def step(self, logits: Tensor | None = None) -> None:
         """Be told that the optimiser's step on the last mini-batch was taken.
+
+        With ``gradient="training"`` the gradients are read as they are now; those that were scaled
+        or clipped in place are taken for the loss's.
 
         Parameters
         ----------
@@ -274,10 +280,6 @@ class Coresets:
             self._rows[name].append(value)
 
 
-# Columns of the 'steps' table; the loop knows the others.
-RECORDED = ("step", "region", "minibatch", "examples", "seconds")
-
-
 def _parameters(
     method: str, steps: int, batch_size: int, seed: int, precision: str, options: Mapping[str, Any]
 ) -> Parameters:
@@ -300,6 +302,11 @@ def _context(
     parameters: Parameters,
 ) -> Context:
     """Return what a method is given."""
+    if not callable(inputs):
+        raise ParameterError(
+            "inputs: must be a function of indices, such as lambda indices: images[indices], not "
+            f"a {type(inputs).__name__}"
+        )
     weight = next(model.parameters(), None)
     if weight is None:
         raise ParameterError(f"model: {type(model).__name__} has no parameters to train")
@@ -322,8 +329,8 @@ def _context(
 def _try(context: Context) -> None:
     """Look at a few examples, so that a misfit shows before any training."""
     labels = context.train.labels
-    logits = look(context.model, context.train, torch.arange(len(labels))[:2], context.precision)
-    classes = logits.logits.shape[1]
+    shown = look(context.model, context.train, torch.arange(len(labels))[:2], context.precision)
+    classes = shown.logits.shape[1]
     if (highest := int(labels.max())) >= classes:
         row = int(labels.argmax())
         raise ParameterError(

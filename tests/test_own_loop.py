@@ -1,5 +1,6 @@
 """Coresets in a loop of one's own: what the pipeline's loop would train on, in five lines."""
 
+import copy
 import io
 from dataclasses import replace
 from typing import get_type_hints
@@ -43,6 +44,8 @@ CHEAP = {
     "gradient": "training",
     "region_loss": "filtered",
 }
+# And the focused one's, which remembers the logits of each step.
+FOCUSED = CHEAP | {"looks": "remembered", "draw": "rounds", "focus": 0.5}
 
 
 def coresets_of(model: nn.Module, method: str = "crest", **others: object) -> Coresets:
@@ -69,7 +72,7 @@ class Loop:
             self.optimizer.zero_grad()
             (losses * weights).mean().backward()
             self.optimizer.step()
-            self.coresets.step()
+            self.coresets.step(logits)
             self.taken.append((indices, weights))
         return self
 
@@ -84,7 +87,7 @@ def weights_of(model: nn.Module) -> Tensor:
 
 
 @pytest.mark.parametrize("method", ["crest", "random"])
-@pytest.mark.parametrize("options", [{}, CHEAP], ids=["published", "cheap"])
+@pytest.mark.parametrize("options", [{}, CHEAP, FOCUSED], ids=["published", "cheap", "focused"])
 def test_a_plain_loop_ends_as_the_pipelines_does_bit_for_bit(method: str, options: dict) -> None:
     model, split = convnet(), image_split()
     section = {"subset_size": 32, **options}
@@ -104,7 +107,7 @@ def test_a_plain_loop_ends_as_the_pipelines_does_bit_for_bit(method: str, option
         optimizer.zero_grad()
         (losses * weights).mean().backward()
         optimizer.step()
-        coresets.step()
+        coresets.step(logits)
 
     assert torch.equal(weights_of(own), weights_of(model))
     tables = coresets.tables()
@@ -173,7 +176,7 @@ def test_gradients_that_were_cleared_too_early_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize("method", ["crest", "random"])
-@pytest.mark.parametrize("options", [{}, CHEAP], ids=["published", "cheap"])
+@pytest.mark.parametrize("options", [{}, CHEAP, FOCUSED], ids=["published", "cheap", "focused"])
 def test_a_loop_that_stopped_goes_on_bit_for_bit(method: str, options: dict) -> None:
     whole = Loop(method, **options).run()
     first = Loop(method, **options).run(5)
@@ -194,6 +197,21 @@ def test_a_loop_that_stopped_goes_on_bit_for_bit(method: str, options: dict) -> 
         assert table.select(TIMELESS).equals(second.coresets.tables()[name].select(TIMELESS)), name
 
 
+@pytest.mark.parametrize("options", [{}, CHEAP, FOCUSED], ids=["published", "cheap", "focused"])
+def test_a_state_that_is_kept_in_memory_does_not_move_on(options: dict) -> None:
+    loop = Loop(**options).run(5)
+    others = copy.deepcopy([loop.model.state_dict(), loop.optimizer.state_dict()])
+    kept = loop.coresets.state_dict()
+    first = loop.run().taken[5:]
+    for _ in range(2):  # nor does it when it is loaded
+        again = Loop(**options)
+        again.coresets.load_state_dict(kept)
+        for part, state in zip((again.model, again.optimizer), copy.deepcopy(others), strict=True):
+            part.load_state_dict(state)
+        assert equal(again.run().taken, first)
+        again.coresets.tables()
+
+
 def test_the_state_of_other_arguments_is_refused_by_their_names() -> None:
     state = coresets_of(convnet()).state_dict()
     other = coresets_of(convnet(), threshold=0.5, seed=1)
@@ -203,7 +221,7 @@ def test_the_state_of_other_arguments_is_refused_by_their_names() -> None:
         other.load_state_dict({})
 
 
-@pytest.mark.parametrize("options", [{}, CHEAP], ids=["published", "cheap"])
+@pytest.mark.parametrize("options", [{}, CHEAP, FOCUSED], ids=["published", "cheap", "focused"])
 def test_reading_the_tables_changes_nothing(options: dict) -> None:
     watched, plain = Loop(**options), Loop(**options).run()
     for step in range(STEPS):
@@ -407,6 +425,12 @@ def test_labels_outside_the_models_classes_are_refused_with_their_row() -> None:
         Coresets(convnet(), split.inputs, split.labels + 1, steps=1, batch_size=8)
 
 
+def test_inputs_that_are_no_function_are_refused() -> None:
+    split = linear_split()
+    with pytest.raises(ParameterError, match=r"inputs: must be a function of .* not a Tensor"):
+        Coresets(linear_model(), split.features, split.labels, steps=1, batch_size=4)
+
+
 def test_a_model_without_parameters_is_refused() -> None:
     with pytest.raises(ParameterError, match="model: Identity has no parameters"):
         coresets_of(nn.Identity())
@@ -459,3 +483,10 @@ def test_saved_coresets_of_memory_can_be_replayed() -> None:
     one = next(iter(coresets_of(convnet())))
     saved = SavedCoresets(((MiniBatchCoreset(*one, None, 0, 0),),))
     assert equal(Loop("replay", saved=saved, steps=3).run(3).taken, [one] * 3)
+
+
+def test_a_focused_step_without_its_logits_is_refused() -> None:
+    coresets = coresets_of(convnet(), **FOCUSED)
+    next(iter(coresets))
+    with pytest.raises(OrderError, match=r"looks, focus: .* hand them over: step\(logits\)"):
+        coresets.step()

@@ -25,6 +25,37 @@ def drive(method: Crest, steps: int, move: float = 0.0) -> list:
     return taken
 
 
+FOCUSED = {
+    "selection": "as_used",
+    "looks": "remembered",
+    "draw": "rounds",
+    "focus": 1.0,
+    "focus_floor": 0.1,
+    "threshold": 1e9,
+    "interval_factor": 4.0,
+    "subset_coresets": 4,
+    "choice": "balanced",
+    "learned_window": 0,
+}
+
+
+# A check looks at V_r as it is; with these there is one check, and training says the rest.
+UNCHECKED = FOCUSED | {"threshold": 1e-9, "interval_factor": 1000.0}
+
+
+def drive_focused(method: Crest, steps: int) -> list:
+    """Take steps that move nothing, of which training saw losses of 0 and 3, by the index."""
+    labels, taken = method._context.train.labels, []
+    for step in range(steps):
+        taken.append(method.minibatch(step))
+        indices = taken[-1].indices
+        logits = torch.zeros(len(indices), 3)
+        right = torch.where(indices % 2 == 0, 50.0, -50.0)
+        logits[torch.arange(len(indices)), labels[indices]] = right
+        method.update(step, 0.5, logits)
+    return taken
+
+
 def regions(method: Crest) -> pl.DataFrame:
     table = method.finish().regions
     assert table is not None
@@ -330,3 +361,70 @@ def test_balanced_each_subset_is_dealt_out_whole() -> None:
 def test_a_subset_that_does_not_fit_is_refused(value: float, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
         Crest(context(crest={"subset_size": value}))
+
+
+def test_only_what_is_not_remembered_is_looked_at() -> None:
+    """240 examples are looked at in the first round; afterwards only V_r, 32 a check."""
+    method = Crest(context(crest=FOCUSED, steps=90))
+    drive_focused(method, 90)
+    counts, table = method.finish().counts, regions(method)
+    assert counts is not None
+    # A check remembers its V_r too, which then need no look of their own.
+    assert 32 * table["checks"].sum() < counts["examples_looked_at"]
+    assert counts["examples_looked_at"] <= 240 + 32 * table["checks"].sum()
+
+
+def test_subsets_cover_v_without_replacement() -> None:
+    settings = {**FOCUSED, "focus": 0.0}
+    taken = drive_focused(Crest(context(crest=settings, steps=60)), 60)
+    times = torch.cat([coreset.indices for coreset in taken]).bincount(minlength=240)
+    assert times.tolist() == [2] * 240
+
+
+def test_learned_examples_come_less_often() -> None:
+    taken = drive_focused(Crest(context(crest=UNCHECKED, steps=150)), 150)
+    later = torch.cat([coreset.indices for coreset in taken[60:]])
+    learned, hard = int((later % 2 == 0).sum()), int((later % 2 == 1).sum())
+    assert 0.05 < learned / hard < 0.2  # a tenth, drawn at random
+    assert all((coreset.weights == 1.0).all() for coreset in taken)
+
+
+def test_focus_weights_are_one_over_the_chance_with_mean_1() -> None:
+    method = Crest(context(crest={**UNCHECKED, "focus_weights": True}, steps=150))
+    taken = drive_focused(method, 150)
+    mixed = 0
+    for coreset in taken[60:]:
+        learned = coreset.indices % 2 == 0
+        assert float(coreset.weights.mean()) == pytest.approx(1.0)
+        if learned.any() and not learned.all():
+            mixed += 1
+            ratio = coreset.weights[learned].mean() / coreset.weights[~learned].mean()
+            assert float(ratio) == pytest.approx(10.0, rel=1e-4)
+    assert mixed > 10
+
+
+def test_where_subsets_are_focused_a_region_opens_at_the_loss_of_all_of_v() -> None:
+    """L(w_l) is the mean over the last check's V_r, not over what training should see more of."""
+    method = Crest(context(crest={**FOCUSED, "threshold": 1e-9}, steps=40))
+    split, draw, checked = method._context.train, method._draw, []
+
+    def drawn() -> Tensor:
+        subset = draw()
+        checked.append(float(look(method._context.model, split, subset, FLOAT32).losses.mean()))
+        return subset
+
+    method._draw = drawn  # type: ignore[method-assign]
+    drive_focused(method, 40)
+    opened = regions(method)["loss_start"].to_list()
+    assert len(opened) > 3
+    # A check that finds an error of exactly 0 ends nothing; each region opens at the last one.
+    assert all(any(loss == pytest.approx(one, rel=1e-4) for one in checked) for loss in opened[1:])
+
+
+def test_rounds_and_focus_work_with_fresh_looks() -> None:
+    settings = {"draw": "rounds", "focus": 1.0, "focus_floor": 0.1, "learned_window": 0}
+    method = Crest(context(crest=settings, steps=60))
+    drive_focused(method, 60)
+    table = method.finish().coresets
+    assert table is not None
+    assert len(table) == 8 * regions(method)["minibatches"].sum()

@@ -121,16 +121,24 @@ CHEAP = {
     "region_loss": "filtered",
     "interval_factor": 3.0,
 }
+# The same, remembering what training saw.
+FOCUSED = CHEAP | {
+    "looks": "remembered",
+    "draw": "rounds",
+    "focus": 1.0,
+    "focus_weights": True,
+}
+CRESTS = {"crest": {}, "cheap crest": CHEAP, "focused crest": FOCUSED}
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize("name", [*METHODS, "cheap crest"])
+@pytest.mark.parametrize("name", [*METHODS, "cheap crest", "focused crest"])
 def test_stopped_again_and_again_it_ends_the_same(
     tmp_path: Path, name: str, precision: str, crest_run: tuple[Run, nn.Module]
 ) -> None:
     saved = crest_run[0] if name == "replay" else None
-    changes = CHEAP if name == "cheap crest" else {}
-    name = name.removeprefix("cheap ")
+    changes = CRESTS.get(name, {})
+    name = "crest" if name in CRESTS else name
     whole = start(name, precision, None, saved, **changes)
     resumed, stops = None, []
     while resumed is None and len(stops) < 200:

@@ -1,0 +1,44 @@
+"""Memory: what was last seen of an example, and nothing of what was not."""
+
+import torch
+from torch.nn import functional as F
+
+from crest.selection.memory import Memory
+from tests.tiny import CPU
+
+LABELS = torch.tensor([0, 2, 1, 1, 0])
+
+
+def logits(count: int, seed: int) -> torch.Tensor:
+    return torch.randn(count, 3, generator=torch.Generator().manual_seed(seed))
+
+
+def test_it_recalls_the_last_sighting() -> None:
+    memory = Memory(LABELS, 3, CPU)
+    memory.remember(torch.tensor([3, 1]), logits(2, 0))
+    memory.remember(torch.tensor([1, 4]), logits(2, 1))
+    shown = memory.recall(torch.tensor([4, 3, 1]))
+    expected = torch.stack([logits(2, 1)[1], logits(2, 0)[0], logits(2, 1)[0]])
+    torch.testing.assert_close(shown.logits, expected, rtol=1e-3, atol=1e-3)
+    assert shown.labels.tolist() == [0, 1, 2]
+    assert shown.indices.tolist() == [4, 3, 1]
+
+
+def test_losses_are_exact_and_unknown_ones_are_told() -> None:
+    memory = Memory(LABELS, 3, CPU)
+    memory.remember(torch.tensor([2, 0]), logits(2, 0))
+    losses = memory.losses(torch.arange(5))
+    expected = F.cross_entropy(logits(2, 0), torch.tensor([1, 0]), reduction="none")
+    torch.testing.assert_close(losses[[2, 0]], expected)
+    assert losses[[1, 3, 4]].isnan().all()
+    assert memory.unknown(torch.tensor([4, 2, 1])).tolist() == [4, 1]
+
+
+def test_a_loaded_state_recalls_the_same() -> None:
+    first, second = Memory(LABELS, 3, CPU), Memory(LABELS, 3, CPU)
+    first.remember(torch.tensor([2, 0]), logits(2, 0))
+    second.load_state({name: values.clone() for name, values in first.state().items()})
+    everything = torch.arange(5)
+    assert torch.equal(first.recall(everything).logits, second.recall(everything).logits)
+    losses = first.losses(everything).nan_to_num(-1.0)
+    assert torch.equal(losses, second.losses(everything).nan_to_num(-1.0))

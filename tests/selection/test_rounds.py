@@ -1,0 +1,98 @@
+"""Rounds: nothing twice, everything in turn, chances kept."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from crest.regions.active import ActiveSet
+from crest.selection.rounds import Rounds, chances
+
+
+def rounds_of(losses: Tensor, focus: float = 0.5, floor: float = 0.25, seed: int = 0) -> Rounds:
+    generator = torch.Generator().manual_seed(seed)
+    return Rounds(ActiveSet(len(losses)), lambda some: losses[some], focus, floor, generator)
+
+
+def test_chances_follow_the_formula() -> None:
+    losses = torch.tensor([0.0, 0.02, 0.5, 1.48])  # of mean 0.5
+    assert chances(losses, 0.5, 0.25).tolist() == pytest.approx([0.25, 0.25, 1.0, 1.0])
+    assert chances(losses, 0.5, 0.1).tolist() == pytest.approx([0.1, 0.2, 1.0, 1.0])
+    assert chances(losses, 1.0, 0.01).tolist() == pytest.approx([0.01, 0.04, 1.0, 1.0])
+
+
+def test_without_focus_or_losses_every_chance_is_1() -> None:
+    assert (chances(torch.rand(9), 0.0, 0.25) == 1.0).all()
+    assert (chances(torch.zeros(9), 0.5, 0.25) == 1.0).all()
+    assert (chances(torch.full((9,), torch.nan), 0.5, 0.25) == 1.0).all()
+
+
+def test_an_example_never_seen_is_in_every_round() -> None:
+    losses = torch.tensor([torch.nan, 1.0, 0.0001])
+    assert chances(losses, 1.0, 0.1).tolist() == pytest.approx([1.0, 1.0, 0.1])
+
+
+@pytest.mark.parametrize("count", [1, 7, 32, 100])
+def test_without_focus_every_example_comes_once_in_a_round(count: int) -> None:
+    rounds = rounds_of(torch.ones(100), focus=0.0)
+    dealt = torch.cat([rounds.take(count) for _ in range(300 // count)])
+    times = dealt.bincount(minlength=100)
+    assert times.max() - times.min() <= 1
+
+
+@pytest.mark.parametrize("count", [1, 30, 64, 100])
+def test_a_hand_never_holds_an_example_twice(count: int) -> None:
+    losses = torch.rand(100, generator=torch.Generator().manual_seed(3)) ** 4
+    rounds = rounds_of(losses)
+    for _ in range(60):
+        assert len(rounds.take(count).unique()) == count
+
+
+def test_examples_come_as_often_as_their_chance() -> None:
+    """Of 400 examples, the hard come in every round and the learned in a quarter of them."""
+    losses = torch.tensor([1.0, 0.0]).repeat(200)
+    dealt = torch.cat([rounds_of(losses, seed=seed).take(100) for seed in range(200)])
+    # A round holds 200 hard and 50 ± 6 learned ones, of which a hand of 100 takes the first.
+    assert float((dealt % 2 == 1).double().mean()) == pytest.approx(0.2, abs=0.01)
+
+
+def test_the_chance_an_example_was_dealt_with_is_known() -> None:
+    losses = torch.tensor([1.0, 0.0]).repeat(200)
+    rounds = rounds_of(losses)
+    hand = rounds.take(120)
+    assert torch.equal(rounds.chance(hand), torch.where(hand % 2 == 0, 1.0, 0.25))
+
+
+def test_weights_of_one_over_the_chance_take_the_bias_away() -> None:
+    """The mean of x weighed by one over the chance is that of x over all, in many rounds."""
+    losses = torch.rand(200, generator=torch.Generator().manual_seed(1)) ** 3
+    values = losses.double()
+    rounds = rounds_of(losses, floor=0.1, seed=2)
+    chance = chances(losses, 0.5, 0.1).double()
+    dealt = torch.cat([rounds.take(50) for _ in range(4000)])
+    weights = 1.0 / chance[dealt]
+    plain, weighed = values[dealt].mean(), (values[dealt] * weights).sum() / weights.sum()
+    assert float(weighed) == pytest.approx(float(values.mean()), rel=0.02)
+    assert float(plain) > 1.2 * float(values.mean())
+
+
+def test_what_left_v_is_dealt_no_more() -> None:
+    active = ActiveSet(50)
+    rounds = Rounds(active, lambda some: some.float(), 0.0, 0.25, torch.Generator().manual_seed(0))
+    rounds.take(10)
+    active.exclude(torch.arange(20), 1)
+    assert torch.cat([rounds.take(15) for _ in range(8)]).min() >= 20
+    assert len(rounds.take(30).unique()) == 30
+
+
+def test_a_loaded_state_goes_on_in_the_middle_of_a_round() -> None:
+    losses = torch.rand(60, generator=torch.Generator().manual_seed(5))
+    first = rounds_of(losses)
+    first.take(17)
+    generator = torch.Generator()
+    generator.set_state(first._generator.get_state())
+    second = Rounds(ActiveSet(60), lambda some: losses[some], 0.5, 0.25, generator)
+    second.load_state(first.state())
+    for _ in range(9):
+        hand = first.take(17)
+        assert torch.equal(hand, second.take(17))
+        assert torch.equal(first.chance(hand), second.chance(hand))
