@@ -204,6 +204,32 @@ def reuse(
 
 
 @app.command()
+def export(
+    out: Annotated[
+        Path, typer.Option(help="FILE.csv, or a folder for the data set of what was selected.")
+    ],
+    coresets: Annotated[
+        Path | None, typer.Option(help="A training run's folder, or a coresets.parquet.")
+    ] = None,
+    regions: Annotated[
+        str | None, typer.Option(metavar="A:B", help="Regions from A up to but not including B.")
+    ] = None,
+    params: ParamsFile = PARAMS,
+    overrides: Overrides = None,
+) -> None:
+    """Export coresets as CSV, or the selected examples as Parquet laid out as on the hub.
+
+    Example: python cli.py export --out subset --regions 10:20
+    """
+    with failing_plainly():
+        from stages import export as stage
+
+        done = stage.run(load(params, overrides or ()), PATHS, out, coresets, regions)
+        for line in stage.notes(done, out):
+            typer.echo(line)
+
+
+@app.command()
 def report(
     show: Annotated[bool, typer.Option("--show", help="Print the last report's table.")] = False,
     params: ParamsFile = PARAMS,

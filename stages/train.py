@@ -115,16 +115,21 @@ def _check_crop(crop: int, meta: ImageMeta) -> None:
 
 def read_coresets(source: Path, data: Prepared) -> SavedCoresets:
     """Read saved coresets: a training run's folder, or a coresets.parquet alone."""
-    folder = source.is_dir()
-    path = source / artifacts.CORESETS if folder else source
+    path = coresets_file(source)
+    coresets = artifacts.read_table(path, "coresets")
+    steps = artifacts.read_table(source / artifacts.STEPS) if source.is_dir() else None
+    return from_tables(coresets, steps, data.train.labels, str(path))
+
+
+def coresets_file(source: Path) -> Path:
+    """Return the file of coresets that a training run's folder holds, or that is named itself."""
+    path = source / artifacts.CORESETS if source.is_dir() else source
     if not path.is_file():
         raise ArtifactError(
             f"{path}: no such file; it is written by training with a method that selects, such as "
             "crest: train, or name another (--coresets, reuse.coresets, replay.coresets)"
         )
-    coresets = artifacts.read_table(path, "coresets")
-    steps = artifacts.read_table(source / artifacts.STEPS) if folder else None
-    return from_tables(coresets, steps, data.train.labels, str(path))
+    return path
 
 
 def load_trained(path: Path, data: Prepared, device: torch.device) -> nn.Module:

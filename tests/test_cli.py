@@ -23,7 +23,17 @@ from stages import prepare
 from tests.tiny import CPU, digits_parameters
 
 REPOSITORY = Path(__file__).parents[1]
-COMMANDS = ("prepare", "train", "select", "evaluate", "analyze", "reuse", "report", "preset")
+COMMANDS = (
+    "prepare",
+    "train",
+    "select",
+    "evaluate",
+    "analyze",
+    "reuse",
+    "export",
+    "report",
+    "preset",
+)
 
 
 def write_params(folder):
@@ -127,8 +137,8 @@ def test_a_misused_command_says_what_is_wrong(empty, arguments):
 )
 def test_a_bad_parameter_is_named_by_every_command(trained, command, override, expected):
     before = contents()
-    needed = ("--checkpoint", "m", "--json") if command == "select" else ()
-    assert fails(2, command, *needed, "-S", override) == expected
+    needed = {"select": ("--checkpoint", "m", "--json"), "export": ("--out", "c.csv")}
+    assert fails(2, command, *needed.get(command, ()), "-S", override) == expected
     assert contents() == before
 
 
@@ -314,6 +324,17 @@ def test_coresets_of_other_data_are_refused(trained):
     assert message.startswith("artifacts/train/crest/coresets.parquet: row ")
     assert message.endswith("these coresets were chosen from other data")
     assert contents() == before
+
+
+def test_export_writes_what_it_is_told_and_says_how_to_read_it(trained):
+    said = succeeds("export", "--out", "coresets.csv")
+    rows = len(artifacts.read_table(Path("artifacts/train/crest/coresets.parquet")))
+    assert f", selected {rows} times into " in said
+    assert len(pl.read_csv("coresets.csv")) == rows
+    said = succeeds("export", "--out", "subset").splitlines()
+    assert said[0].startswith("subset: ")
+    options = said[-1].partition(" with ")[2].split()
+    assert succeeds("prepare", *options).startswith("data/prepared: parquet, train ")
 
 
 def test_analyze_and_report_end_in_a_table(trained):
