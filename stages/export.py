@@ -24,6 +24,7 @@ from crest.selection.saved import from_tables
 from crest.selection.totals import example_totals
 from stages.paths import Paths
 from stages.progress import progress_bar
+from stages.select import with_class_names
 from stages.texts import free_name, text_rows
 from stages.train import coresets_file
 
@@ -146,9 +147,9 @@ def _of_regions(table: pl.DataFrame, regions: str | None) -> pl.DataFrame:
 
 
 def _write_csv(out: Path, table: pl.DataFrame, meta: Meta) -> None:
-    names = pl.Series("class", meta.classes).gather(table["label"])
+    named = with_class_names(table, meta.classes)
     with artifacts.replacing(out) as temporary:
-        temporary.write_text(table.with_columns(names).write_csv(), encoding="utf-8")
+        temporary.write_text(named.write_csv(), encoding="utf-8")
 
 
 def _refuse_others(out: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from typer.testing import CliRunner
 import cli
 from crest import artifacts
 from crest.data.prepared import load
+from crest.errors import ParameterError
 from crest.models import ModelSpec, build, weights
 from crest.selection.saved import from_tables
 from stages import prepare
@@ -282,10 +284,9 @@ def test_evaluating_an_unknown_method_is_a_misuse(trained):
 def test_select_prints_coresets_as_json_and_nothing_else(trained):
     before = contents()
     checkpoint = trained.train("random") / "model.safetensors"
-    found = pl.DataFrame(
-        json.loads(succeeds("select", "--checkpoint", checkpoint, "--json", "--minibatches", 2)),
-        schema=dict(artifacts.TABLES["coresets"]),
-    )
+    rows = json.loads(succeeds("select", "--checkpoint", checkpoint, "--json", "--minibatches", 2))
+    assert {row["class"] for row in rows} <= {str(row["label"]) for row in rows}
+    found = pl.DataFrame(rows, schema=dict(artifacts.TABLES["coresets"]))
     assert len(found) == 64
     from_tables(found, None, load(trained.prepared, CPU).train.labels, "here")
     assert contents() == before
@@ -299,8 +300,31 @@ def test_select_writes_coresets_and_counts_them(trained):
     assert len(artifacts.read_table(out)) == 96
 
 
-def test_select_must_know_where_its_coresets_go(trained):
+def test_select_streams_the_table_that_it_would_write(trained):
+    options = ("select", "--checkpoint", trained.train("random") / "model.safetensors")
+    succeeds(*options, "--out", "coresets.parquet")
+    before = contents()
+    result = invoke(*options, "--out", "-")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert result.stdout_bytes == Path("coresets.parquet").read_bytes()
+    assert contents() == before
+
+
+def test_select_must_know_where_its_coresets_go(trained, monkeypatch):
     assert fails(2, "select", "--checkpoint", "m").startswith("select: say where the coresets go")
+    both = fails(2, "select", "--checkpoint", "m", "--out", "-", "--json")
+    assert both == "select: --out - and --json both go to stdout; leave one out"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with pytest.raises(ParameterError, match="which no terminal shows"):
+        cli.check_select_output(Path("-"), True, False)
+
+
+def test_select_needs_no_run(trained):
+    checkpoint = Path("elsewhere.safetensors")
+    (trained.train("random") / "model.safetensors").rename(checkpoint)
+    shutil.rmtree("artifacts")
+    assert len(json.loads(succeeds("select", "--checkpoint", checkpoint, "--json"))) > 0
 
 
 def test_a_checkpoint_of_other_classes_is_refused(trained):
