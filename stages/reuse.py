@@ -40,7 +40,7 @@ def run(
     data = prepared_data(parameters, paths, precision.device)
     saved = read_coresets(source, data)
     with signals.noted() as stop, artifacts.replacing_folder(paths.reuse(model)) as partial:
-        place = paths.resume(f"reuse-{paths.reuse(model).name}")
+        place = paths.reuse_state(model)
         checkpoint = checkpoint_for(place, parameters, "replay", data.meta, precision, saved, stop)
         if fresh:
             checkpoint.remove()

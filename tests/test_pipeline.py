@@ -12,6 +12,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from crest import artifacts
+from stages.paths import Paths
 
 REPOSITORY = Path(__file__).parents[1]
 METHODS = ("crest", "random", "full")
@@ -134,6 +135,18 @@ def test_the_pipeline_makes_everything_and_then_only_what_must_be_made_again(cop
     change(copy, {"report.title": "CREST report", "crest.threshold": 0.5})
     of_crest = {"train@crest", "evaluate@crest", f"reuse@{MODEL}"}
     assert run_stages(copy) == {*of_crest, "analyze", "report"}
+
+
+def test_a_model_of_the_hub_is_a_stage_of_its_own(copy):
+    change(copy, {"reuse.models": [MODEL, "owner/bert"]})
+    listed = dict(
+        line.split(maxsplit=1) for line in command(copy, "dvc", "stage", "list").splitlines()
+    )
+    change(copy, {"reuse.models": [MODEL]})
+    outputs = {name: text.strip() for name, text in listed.items() if name.startswith("reuse@")}
+    assert outputs == {
+        f"reuse@{name}": f"Outputs {Paths().reuse(name)}" for name in (MODEL, "owner/bert")
+    }
 
 
 def check_results(copy):
