@@ -1,5 +1,6 @@
 """Replay: train on saved coresets, region by region, at no cost of selection."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -7,6 +8,7 @@ import torch
 from crest.errors import ParameterError
 from crest.methods.base import Context, Record
 from crest.selection.coresets import MiniBatchCoreset
+from crest.selection.saved import SavedCoresets
 
 
 class Replay:
@@ -14,8 +16,13 @@ class Replay:
 
     Step t of N uses the region of step ⌊t·N'/N⌋ of the N' saved steps, so that regions are
     stretched or shortened alike. With N = N' the very mini-batch of that step is used, otherwise
-    one of the region's drawn at random. Without saved steps all regions last equally long. A
-    mini-batch keeps its saved size, whatever train.batch_size is.
+    one of the region's drawn at random. Without saved steps all regions last equally long.
+
+    Where the saved mini-batches are not of train.batch_size, each step is dealt one that is: as
+    many of its region's, drawn at random without repeating, as fill it, and of their examples
+    train.batch_size at random. Weights stay as they are, so that its gradient is, on average,
+    that of the region's mini-batches. A region that holds less than train.batch_size gives all of
+    it.
 
     Raises
     ------
@@ -30,15 +37,18 @@ class Replay:
             )
         self._saved = context.saved
         self._steps = context.steps
+        self._size = context.batch_size
+        self._dealt = not all_of_size(context.saved, context.batch_size)
         self._generator = context.generator
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
-        """Take the recorded mini-batch, or one of the region's."""
+        """Take the recorded mini-batch, one of the region's, or one dealt from several."""
+        coresets = self._saved.regions[self._region(step)]
+        if self._dealt:
+            return self._deal(coresets)
         sequence = self._saved.sequence
         if sequence is not None and len(sequence) == self._steps:
-            region, number = sequence[step]
-            return self._saved.regions[region][number]
-        coresets = self._saved.regions[self._region(step)]
+            return coresets[sequence[step][1]]
         return coresets[int(torch.randint(len(coresets), (1,), generator=self._generator))]
 
     def update(self, step: int, seconds: float) -> None:
@@ -61,3 +71,23 @@ class Replay:
         if sequence is None:
             return step * len(self._saved.regions) // self._steps
         return sequence[step * len(sequence) // self._steps][0]
+
+    def _deal(self, coresets: Sequence[MiniBatchCoreset]) -> MiniBatchCoreset:
+        taken: list[MiniBatchCoreset] = []
+        held = 0
+        for number in torch.randperm(len(coresets), generator=self._generator).tolist():
+            taken.append(coresets[number])
+            held += len(coresets[number].indices)
+            if held >= self._size:
+                break
+        kept = torch.randperm(held, generator=self._generator)[: self._size]
+        return MiniBatchCoreset(
+            indices=torch.cat([coreset.indices for coreset in taken])[kept],
+            weights=torch.cat([coreset.weights for coreset in taken])[kept],
+            region=coresets[0].region,
+        )
+
+
+def all_of_size(saved: SavedCoresets, size: int) -> bool:
+    """Whether every saved mini-batch is of so many examples."""
+    return all(len(coreset.indices) == size for region in saved.regions for coreset in region)
