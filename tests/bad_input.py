@@ -535,6 +535,16 @@ PARAMETERS = [
     Case("a model that leads elsewhere", "reuse --model ../..",
          "--method, --model: '..' is no name of one; use letters, digits and - _ . only",
          code=2),
+    Case("a model to reuse within another", "reuse -S 'reuse.models=[owner, owner/bert]'",
+         "params.yaml with -S: reuse.models: lists 'owner/bert' within 'owner'; rename one, got "
+         "['owner', 'owner/bert']", code=2),
+    Case("a model to reuse that leads elsewhere", "reuse -S reuse.models=[../bert]",
+         "params.yaml with -S: reuse.models.0: must be a model's name, OWNER/NAME or a folder "
+         "within the project: letters, digits and . _ -, got '../bert'", code=2),
+    Case("coresets that go nowhere", f"select --checkpoint {MODEL}",
+         "select: say where the coresets go: --out FILE, --out - or --json", code=2),
+    Case("coresets twice into one stream", f"{SELECT} --out -",
+         "select: --out - and --json both go to stdout; leave one out", code=2),
     Case("regions that are no range", "export --out c.csv --regions 3",
          "--regions 3: write it as A:B, for the regions from A up to but not including B; either "
          "may be left out", code=2),
