@@ -52,7 +52,7 @@ class Paths:
 
     def reuse_state(self, model: str) -> Path:
         """State of an unfinished run of reuse."""
-        return self.resume("--".join(["reuse", *_parts(model)]))
+        return self.resume(f"reuse-{'--'.join(_parts(model))}")
 
 
 def _parts(model: str) -> list[str]:
