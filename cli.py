@@ -14,6 +14,7 @@ import typer
 # shared cores training took up to twenty times as long. Set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+from crest.artifacts import table_bytes
 from crest.config import Parameters, load
 from crest.errors import CrestError, Interrupted, ParameterError
 from stages.paths import Paths
@@ -126,7 +127,9 @@ def train(
 @app.command()
 def select(
     checkpoint: Annotated[Path, typer.Option(help="A model.safetensors.")],
-    out: Annotated[Path | None, typer.Option(help="Where to write coresets.parquet.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write coresets.parquet; -: to stdout.")
+    ] = None,
     minibatches: Annotated[int | None, typer.Option(min=1, help="How many (P).")] = None,
     params: ParamsFile = PARAMS,
     overrides: Overrides = None,
@@ -139,14 +142,30 @@ def select(
     with failing_plainly():
         from stages import select as stage
 
-        if out is None and not as_json:
-            raise ParameterError("select: say where the coresets go: --out FILE, or --json")
-        table = stage.run(load(params, overrides or ()), PATHS, checkpoint, out, minibatches)
+        streamed = out == Path("-")
+        check_select_output(out, streamed, as_json)
+        file = None if streamed else out
+        table = stage.run(load(params, overrides or ()), PATHS, checkpoint, file, minibatches)
         if as_json:
-            typer.echo(table.write_json())
+            typer.echo(stage.as_json(table, PATHS))
+        elif streamed:
+            typer.echo(table_bytes(table, "coresets"), nl=False)
         else:
             count = table["minibatch"].n_unique()
             typer.echo(f"{out}: {count} mini-batch coresets of {len(table) // count} examples")
+
+
+def check_select_output(out: Path | None, streamed: bool, as_json: bool) -> None:
+    """Refuse coresets that would go nowhere, twice into one stream, or over a person's screen."""
+    if out is None and not as_json:
+        raise ParameterError("select: say where the coresets go: --out FILE, --out - or --json")
+    if streamed and as_json:
+        raise ParameterError("select: --out - and --json both go to stdout; leave one out")
+    if streamed and sys.stdout.isatty():
+        raise ParameterError(
+            "select: --out - writes Parquet, which no terminal shows; send it on to a file or a "
+            "program, or use --json"
+        )
 
 
 @app.command()
@@ -201,6 +220,32 @@ def reuse(
         parameters = load(params, overrides or ())
         for name in [model] if model else parameters.reuse.models:
             print_metrics(stage.run(parameters, PATHS, name, coresets, fresh), as_json)
+
+
+@app.command()
+def export(
+    out: Annotated[
+        Path, typer.Option(help="FILE.csv, or a folder for the data set of what was selected.")
+    ],
+    coresets: Annotated[
+        Path | None, typer.Option(help="A training run's folder, or a coresets.parquet.")
+    ] = None,
+    regions: Annotated[
+        str | None, typer.Option(metavar="A:B", help="Regions from A up to but not including B.")
+    ] = None,
+    params: ParamsFile = PARAMS,
+    overrides: Overrides = None,
+) -> None:
+    """Export coresets as CSV, or the selected examples as Parquet laid out as on the hub.
+
+    Example: python cli.py export --out subset --regions 10:20
+    """
+    with failing_plainly():
+        from stages import export as stage
+
+        done = stage.run(load(params, overrides or ()), PATHS, out, coresets, regions)
+        for line in stage.notes(done, out):
+            typer.echo(line)
 
 
 @app.command()

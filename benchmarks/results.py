@@ -202,7 +202,8 @@ class Runner:
         saved = None
         if plan.coresets_of is not None:
             source = self.experiment.plan(plan.coresets_of)
-            saved = read_coresets(self._chosen_by(source, seed), data)
+            chosen = self._chosen_by(source, seed)
+            saved = read_coresets(chosen, data, settings.batch_size)
         with signals.noted() as stop:
             state = self.keep / f"{plan.folder}-{seed}.safetensors"
             checkpoint = checkpoint_for(

@@ -6,6 +6,7 @@ its final name is always whole.
 
 import errno
 import glob
+import io
 import json
 import os
 import re
@@ -138,15 +139,24 @@ def write_table(path: Path, frame: pl.DataFrame, table: str | None = None) -> No
     polars.exceptions.PolarsError
         If the frame lacks a column or has one of another type: a fault of ours, not of a user.
     """
-    name = table or table_name(path)
-    schema = TABLES[name]
-    checked = frame.select(pl.col(column).cast(kind) for column, kind in schema.items())
-    metadata = {"crest_table": name, "crest_schema": str(schema_version(name))}
     with replacing(path) as temporary:
         try:
-            checked.write_parquet(temporary, metadata=metadata)
+            _write_parquet(temporary, frame, table or table_name(path))
         except pl.exceptions.ComputeError as error:  # how Polars says that the disk is full
             raise os_error(error) from None
+
+
+def table_bytes(frame: pl.DataFrame, table: str) -> bytes:
+    """Return what :func:`write_table` writes, for a stream."""
+    stream = io.BytesIO()
+    _write_parquet(stream, frame, table)
+    return stream.getvalue()
+
+
+def _write_parquet(where: Path | io.BytesIO, frame: pl.DataFrame, table: str) -> None:
+    checked = frame.select(pl.col(column).cast(kind) for column, kind in TABLES[table].items())
+    metadata = {"crest_table": table, "crest_schema": str(schema_version(table))}
+    checked.write_parquet(where, metadata=metadata)
 
 
 def read_table(path: Path, table: str | None = None) -> pl.DataFrame:

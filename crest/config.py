@@ -46,6 +46,14 @@ def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
+def _apart(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a name within another: their results would lie within one another."""
+    for name in names:
+        if inner := [other for other in names if other.startswith(f"{name}/")]:
+            raise ValueError(f"lists '{inner[0]}' within '{name}'; rename one")
+    return names
+
+
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
@@ -57,9 +65,19 @@ ArtifactName = Annotated[
     str,
     _text(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "a name of letters, digits and . _ -, as folders have"),
 ]
+ModelName = Annotated[
+    str,
+    _text(
+        r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*",
+        "a model's name, OWNER/NAME or a folder within the project: letters, digits and . _ -",
+    ),
+]
 # YAML has lists where frozen values have tuples.
 FROM_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 Names = Annotated[tuple[ArtifactName, ...], FROM_LIST, AfterValidator(_distinct)]
+Models = Annotated[
+    tuple[ModelName, ...], FROM_LIST, AfterValidator(_distinct), AfterValidator(_apart)
+]
 
 Columns = Annotated[
     tuple[str, ...],
@@ -302,7 +320,7 @@ class ReuseParameters(Section):
     """reuse: other models trained on saved coresets."""
 
     coresets: str = "artifacts/train/crest"
-    models: Names = ()
+    models: Models = ()
 
 
 class ReportParameters(Section):

@@ -6,6 +6,8 @@ from pathlib import Path
 
 from crest.errors import ParameterError
 
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
 
 @dataclass(frozen=True)
 class Paths:
@@ -41,14 +43,26 @@ class Paths:
         return self.root / "artifacts" / "evaluate" / _folder_name(method)
 
     def reuse(self, model: str) -> Path:
-        """A model trained on saved coresets; one named by a path goes by its last part."""
-        name = model.rstrip("/").rpartition("/")[2]
-        return self.root / "artifacts" / "reuse" / _folder_name(name)
+        """A model trained on saved coresets, filed under its name.
+
+        OWNER/NAME, or a folder within the project, keeps its parts, as DVC has it; a path that
+        leads elsewhere goes by its last part.
+        """
+        return self.root / "artifacts" / "reuse" / Path(*map(_folder_name, _parts(model)))
+
+    def reuse_state(self, model: str) -> Path:
+        """State of an unfinished run of reuse."""
+        return self.resume(f"reuse-{'--'.join(_parts(model))}")
+
+
+def _parts(model: str) -> list[str]:
+    parts = model.rstrip("/").split("/")
+    return parts if all(map(NAME.fullmatch, parts)) else parts[-1:]
 
 
 def _folder_name(name: str) -> str:
     """Return a name that cannot lead out of the folder it is put in."""
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]*", name):
+    if not NAME.fullmatch(name):
         raise ParameterError(
             f"--method, --model: '{name}' is no name of one; use letters, digits and - _ . only"
         )

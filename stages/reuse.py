@@ -38,9 +38,9 @@ def run(
     parameters = _resolved(parameters, model, source)
     precision = run_precision(parameters)
     data = prepared_data(parameters, paths, precision.device)
-    saved = read_coresets(source, data)
+    saved = read_coresets(source, data, parameters.train.batch_size)
     with signals.noted() as stop, artifacts.replacing_folder(paths.reuse(model)) as partial:
-        place = paths.resume(f"reuse-{paths.reuse(model).name}")
+        place = paths.reuse_state(model)
         checkpoint = checkpoint_for(place, parameters, "replay", data.meta, precision, saved, stop)
         if fresh:
             checkpoint.remove()

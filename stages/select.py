@@ -1,12 +1,14 @@
 """select: one region's coresets for a given model, without training it."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from crest import artifacts
 from crest.config import Parameters, subset_size
+from crest.data.files import read_meta
 from crest.regions.active import ActiveSet
 from crest.regions.interval import minibatch_count
 from crest.selection.choices import find_choice
@@ -15,6 +17,16 @@ from crest.selection.gradients import find_proxy
 from crest.training.generators import generator_for
 from stages.paths import Paths
 from stages.train import load_trained, prepared_data, run_precision
+
+
+def as_json(table: pl.DataFrame, paths: Paths) -> str:
+    """Return the 'coresets' table as a JSON array of rows, each with the name of its class."""
+    return with_class_names(table, read_meta(paths.prepared).classes).write_json()
+
+
+def with_class_names(table: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
+    """Put the name of each label into a column 'class'."""
+    return table.with_columns(pl.Series("class", classes).gather(table["label"]))
 
 
 def run(

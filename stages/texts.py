@@ -1,6 +1,6 @@
 """Prepared texts, read back for people to see: only the rows that are shown."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import polars as pl
@@ -49,11 +49,14 @@ def shown_texts(folder: Path, meta: TextMeta, groups: Sequence[Group]) -> pl.Dat
 
 def _text_names(meta: TextMeta) -> list[str]:
     taken = {*SHOWN, *meta.text_columns}
-    return [_free(f"{name}_text", taken) if name in SHOWN else name for name in meta.text_columns]
+    return [
+        free_name(f"{name}_text", taken) if name in SHOWN else name for name in meta.text_columns
+    ]
 
 
-def _free(name: str, taken: set[str]) -> str:
-    return _free(f"{name}_", taken) if name in taken else name
+def free_name(name: str, taken: Collection[str]) -> str:
+    """Return the name, with as many _ added as it takes to be none of those ``taken``."""
+    return free_name(f"{name}_", taken) if name in taken else name
 
 
 def class_name(meta: Meta, label: int) -> str:
@@ -71,31 +74,45 @@ def read_texts(folder: Path, meta: TextMeta, rows: Sequence[int]) -> dict[int, l
     ArtifactError
         If the file is missing, damaged, or not that of the description.
     """
-    path = folder / "train_texts.parquet"
+    found = text_rows(folder, meta, "train", rows)
+    return {row: values for row, *values in found.iter_rows()}
+
+
+def text_rows(folder: Path, meta: TextMeta, split: str, rows: Sequence[int]) -> pl.DataFrame:
+    """Read examples of a split: a line for each distinct one of ``rows``, in ascending order.
+
+    Columns: row, then the texts in the order of meta.text_columns, named 0 and 1: a column of
+    theirs may be called anything.
+
+    Raises
+    ------
+    ArtifactError
+        As :func:`read_texts`.
+    """
+    path = folder / f"{split}_texts.parquet"
     if not path.is_file():
         raise ArtifactError(f"{path}: no such file; run `python cli.py prepare` again")
     try:
         scan = pl.scan_parquet(path, glob=False)
-        _check(path, meta, scan)
-        # The position of a column, not its name: a column may be called as the row's number is.
+        _check(path, meta, split, scan)
         texts = [pl.col(name).alias(str(at)) for at, name in enumerate(meta.text_columns)]
         numbered = scan.select(texts).with_row_index("row")
         wanted = numbered.filter(pl.col("row").is_in(sorted(set(rows))))
-        found = wanted.collect(engine="streaming")
+        found = wanted.collect(engine="streaming").sort("row")
     except UNREADABLE as error:
         raise damaged(path, str(error).partition("\n")[0]) from None
     for row, *values in found.iter_rows():
         if None in values:
             raise damaged(path, f"row {row} lacks a text")
-    return {row: values for row, *values in found.iter_rows()}
+    return found
 
 
-def _check(path: Path, meta: TextMeta, scan: pl.LazyFrame) -> None:
+def _check(path: Path, meta: TextMeta, split: str, scan: pl.LazyFrame) -> None:
     schema = scan.collect_schema()
     for name in meta.text_columns:
         if schema.get(name) != pl.String:
             kind = schema.get(name, "missing")
             raise damaged(path, f"column '{name}' is {kind}, it must be String")
     count = scan.select(pl.len()).collect().item()
-    if count != meta.sizes["train"]:
-        raise damaged(path, f"{count} rows, meta.json says {meta.sizes['train']}")
+    if count != meta.sizes[split]:
+        raise damaged(path, f"{count} rows, meta.json says {meta.sizes[split]}")

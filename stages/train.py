@@ -1,5 +1,6 @@
 """train: a model on what a method chooses, everything saved."""
 
+import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ from crest.data.files import ImageMeta
 from crest.data.prepared import Prepared, load
 from crest.errors import ArtifactError, ParameterError
 from crest.methods import METHODS, Context
+from crest.methods.replay import all_of_size
 from crest.models import Spec, spec_for, weights
 from crest.selection.saved import SavedCoresets, coresets_file
 from crest.selection.saved import read_coresets as read_saved
@@ -30,6 +32,8 @@ from stages.paths import Paths
 from stages.progress import progress_bar
 from stages.provenance import describe
 from stages.resume import checkpoint_for
+
+logger = logging.getLogger(__name__)
 
 
 def run(parameters: Parameters, paths: Paths, method: str, fresh: bool = False) -> dict[str, Any]:
@@ -51,7 +55,8 @@ def run(parameters: Parameters, paths: Paths, method: str, fresh: bool = False) 
     data = prepared_data(parameters, paths, precision.device)
     saved = None
     if method == "replay":
-        saved = read_coresets(paths.root / parameters.replay.coresets, data)
+        source = paths.root / parameters.replay.coresets
+        saved = read_coresets(source, data, parameters.train.batch_size)
     with signals.noted() as stop, artifacts.replacing_folder(paths.train(method)) as partial:
         place = paths.resume(f"train-{method}")
         checkpoint = checkpoint_for(place, parameters, method, data.meta, precision, saved, stop)
@@ -117,15 +122,33 @@ def _check_crop(crop: int, meta: ImageMeta) -> None:
         )
 
 
-def read_coresets(source: Path, data: Prepared) -> SavedCoresets:
-    """Read saved coresets: a training run's folder, or a coresets.parquet alone."""
+def read_coresets(source: Path, data: Prepared, batch_size: int) -> SavedCoresets:
+    """Read saved coresets to replay: a training run's folder, or a coresets.parquet alone.
+
+    Says so if their mini-batches are not of ``batch_size``.
+    """
+    path = existing_coresets(source)
+    saved = read_saved(source, data.train.labels)
+    if not all_of_size(saved, batch_size):
+        logger.warning(
+            "%s: its mini-batches hold %d examples, train.batch_size is %d: each step takes so "
+            "many of its region's",
+            path,
+            len(saved.regions[0][0].indices),
+            batch_size,
+        )
+    return saved
+
+
+def existing_coresets(source: Path) -> Path:
+    """Return the file of coresets that a training run's folder holds, or that is named itself."""
     path = coresets_file(source)
     if not path.is_file():
         raise ArtifactError(
             f"{path}: no such file; it is written by training with a method that selects, such as "
             "crest: train, or name another (--coresets, reuse.coresets, replay.coresets)"
         )
-    return read_saved(source, data.train.labels)
+    return path
 
 
 def load_trained(path: Path, data: Prepared, device: torch.device) -> nn.Module:

@@ -548,6 +548,27 @@ PARAMETERS = [
     Case("a model that leads elsewhere", "reuse --model ../..",
          "--method, --model: '..' is no name of one; use letters, digits and - _ . only",
          code=2),
+    Case("a model to reuse within another", "reuse -S 'reuse.models=[owner, owner/bert]'",
+         "params.yaml with -S: reuse.models: lists 'owner/bert' within 'owner'; rename one, got "
+         "['owner', 'owner/bert']", code=2),
+    Case("a model to reuse that leads elsewhere", "reuse -S reuse.models=[../bert]",
+         "params.yaml with -S: reuse.models.0: must be a model's name, OWNER/NAME or a folder "
+         "within the project: letters, digits and . _ -, got '../bert'", code=2),
+    Case("coresets that go nowhere", f"select --checkpoint {MODEL}",
+         "select: say where the coresets go: --out FILE, --out - or --json", code=2),
+    Case("coresets twice into one stream", f"{SELECT} --out -",
+         "select: --out - and --json both go to stdout; leave one out", code=2),
+    Case("regions that are no range", "export --out c.csv --regions 3",
+         "--regions 3: write it as A:B, for the regions from A up to but not including B; either "
+         "may be left out", code=2),
+    Case("regions that there are not", "export --out c.csv --regions 99:",
+         "--regions 99:: none of the coresets' regions, 0 to …", code=2),
+    Case("an export over other files", "export --out source",
+         "--out source: a folder that holds test.parquet, which is not of an export; name a new "
+         "one, or a file that ends in .csv", code=2),
+    Case("an export to a file of Parquet", "export --out subset.parquet",
+         "--out subset.parquet: a data set is a folder of Parquet files; name one without .parquet",
+         code=2),
     Case("a quadratic model of nothing", "train -S crest.quadratic=head.*",
          "crest.quadratic: 'head.*' is neither full, last_layer nor a pattern of a parameter's "
          "name; the last ones are …, linear.weight, linear.bias", code=2),
@@ -917,6 +938,10 @@ SAVED_CORESETS = [
          f"{RUN}/coresets.parquet: row 0: index 1000 is outside the 42 training examples; "
          "were these coresets chosen from other data?",
          table("coresets", first_row("index", 1000))),
+    Case("an index out of range, exporting", "export --out c.csv",
+         f"{RUN}/coresets.parquet: row 0: index 1000 is outside the 42 training examples; "
+         "were these coresets chosen from other data?",
+         table("coresets", first_row("index", 1000))),
     Case("a negative index", REUSE,
          f"{RUN}/coresets.parquet: row 0: index -1 is outside the 42 training examples; were "
          "these coresets chosen from other data?", table("coresets", first_row("index", -1))),
@@ -1036,6 +1061,12 @@ SURROUNDINGS = [
     Case("no space for coresets", f"select --checkpoint {MODEL} --out c.parquet",
          "c.parquet: cannot be written: File too large; raise the limit on the size of a "
          "file", surroundings=lambda: no_space(500)),
+    Case("no space for an export", "export --out subset",
+         "subset: cannot be written: File too large; raise the limit on the size of a file",
+         surroundings=lambda: no_space(500)),
+    Case("no space for an export as CSV", "export --out c.csv",
+         "c.csv: cannot be written: File too large; raise the limit on the size of a file",
+         surroundings=lambda: no_space(500)),
     Case("no space for an analysis", "analyze",
          "artifacts/analyze: cannot be written: File too large; raise the limit on the size "
          "of a file", surroundings=lambda: no_space(10_000)),
@@ -1066,6 +1097,9 @@ SURROUNDINGS = [
     Case("a folder where coresets are to be", f"select --checkpoint {MODEL} --out artifacts",
          "artifacts: cannot be written: Is a directory; move away the folder in its place, "
          "or name another file"),
+    Case("a folder where a CSV is to be", "export --out c.csv",
+         "c.csv: cannot be written: Is a directory; move away the folder in its place, or name "
+         "another file", content("c.csv/x", b"")),
     Case("CUDA where there is none", "train -S train.device=cuda",
          "train.device: 'cuda' asked for, but PyTorch finds no CUDA device here; use 'auto' "
          "or 'cpu'", code=2, surroundings=no_cuda),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -17,13 +18,24 @@ from typer.testing import CliRunner
 import cli
 from crest import artifacts
 from crest.data.prepared import load
+from crest.errors import ParameterError
 from crest.models import ModelSpec, build, weights
 from crest.selection.saved import from_tables
 from stages import prepare
 from tests.tiny import CPU, digits_parameters
 
 REPOSITORY = Path(__file__).parents[1]
-COMMANDS = ("prepare", "train", "select", "evaluate", "analyze", "reuse", "report", "preset")
+COMMANDS = (
+    "prepare",
+    "train",
+    "select",
+    "evaluate",
+    "analyze",
+    "reuse",
+    "export",
+    "report",
+    "preset",
+)
 
 
 def write_params(folder):
@@ -127,8 +139,8 @@ def test_a_misused_command_says_what_is_wrong(empty, arguments):
 )
 def test_a_bad_parameter_is_named_by_every_command(trained, command, override, expected):
     before = contents()
-    needed = ("--checkpoint", "m", "--json") if command == "select" else ()
-    assert fails(2, command, *needed, "-S", override) == expected
+    needed = {"select": ("--checkpoint", "m", "--json"), "export": ("--out", "c.csv")}
+    assert fails(2, command, *needed.get(command, ()), "-S", override) == expected
     assert contents() == before
 
 
@@ -272,10 +284,9 @@ def test_evaluating_an_unknown_method_is_a_misuse(trained):
 def test_select_prints_coresets_as_json_and_nothing_else(trained):
     before = contents()
     checkpoint = trained.train("random") / "model.safetensors"
-    found = pl.DataFrame(
-        json.loads(succeeds("select", "--checkpoint", checkpoint, "--json", "--minibatches", 2)),
-        schema=dict(artifacts.TABLES["coresets"]),
-    )
+    rows = json.loads(succeeds("select", "--checkpoint", checkpoint, "--json", "--minibatches", 2))
+    assert {row["class"] for row in rows} <= {str(row["label"]) for row in rows}
+    found = pl.DataFrame(rows, schema=dict(artifacts.TABLES["coresets"]))
     assert len(found) == 64
     from_tables(found, None, load(trained.prepared, CPU).train.labels, "here")
     assert contents() == before
@@ -289,8 +300,31 @@ def test_select_writes_coresets_and_counts_them(trained):
     assert len(artifacts.read_table(out)) == 96
 
 
-def test_select_must_know_where_its_coresets_go(trained):
+def test_select_streams_the_table_that_it_would_write(trained):
+    options = ("select", "--checkpoint", trained.train("random") / "model.safetensors")
+    succeeds(*options, "--out", "coresets.parquet")
+    before = contents()
+    result = invoke(*options, "--out", "-")
+    assert result.exit_code == 0
+    assert result.stderr == ""
+    assert result.stdout_bytes == Path("coresets.parquet").read_bytes()
+    assert contents() == before
+
+
+def test_select_must_know_where_its_coresets_go(trained, monkeypatch):
     assert fails(2, "select", "--checkpoint", "m").startswith("select: say where the coresets go")
+    both = fails(2, "select", "--checkpoint", "m", "--out", "-", "--json")
+    assert both == "select: --out - and --json both go to stdout; leave one out"
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with pytest.raises(ParameterError, match="which no terminal shows"):
+        cli.check_select_output(Path("-"), True, False)
+
+
+def test_select_needs_no_run(trained):
+    checkpoint = Path("elsewhere.safetensors")
+    (trained.train("random") / "model.safetensors").rename(checkpoint)
+    shutil.rmtree("artifacts")
+    assert len(json.loads(succeeds("select", "--checkpoint", checkpoint, "--json"))) > 0
 
 
 def test_a_checkpoint_of_other_classes_is_refused(trained):
@@ -314,6 +348,17 @@ def test_coresets_of_other_data_are_refused(trained):
     assert message.startswith("artifacts/train/crest/coresets.parquet: row ")
     assert message.endswith("these coresets were chosen from other data")
     assert contents() == before
+
+
+def test_export_writes_what_it_is_told_and_says_how_to_read_it(trained):
+    said = succeeds("export", "--out", "coresets.csv")
+    rows = len(artifacts.read_table(Path("artifacts/train/crest/coresets.parquet")))
+    assert f", selected {rows} times into " in said
+    assert len(pl.read_csv("coresets.csv")) == rows
+    said = succeeds("export", "--out", "subset").splitlines()
+    assert said[0].startswith("subset: ")
+    options = said[-1].partition(" with ")[2].split()
+    assert succeeds("prepare", *options).startswith("data/prepared: parquet, train ")
 
 
 def test_analyze_and_report_end_in_a_table(trained):

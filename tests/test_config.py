@@ -239,6 +239,7 @@ def test_yaml_is_read_as_dvc_reads_it(tmp_path) -> None:
         (" train.lr = 0.5 ", "train", "lr", 0.5),
         ("train.methods=[full, random]", "train", "methods", ("full", "random")),
         ("reuse.models=[]", "reuse", "models", ()),
+        ("reuse.models=[owner/bert, a/b/c]", "reuse", "models", ("owner/bert", "a/b/c")),
         ("prepare.source=null", "prepare", "source", None),
         ("prepare.source=hf://a/b=c", "prepare", "source", "hf://a/b=c"),
         ("train.nesterov=true", "train", "nesterov", True),

@@ -249,8 +249,8 @@ def test_the_pipeline_reads_what_was_saved(tmp_path) -> None:
     loop = Loop().run()
     loop.coresets.save(tmp_path / "saved")
     data = Prepared(image_meta(), image_split(), None, image_split())
-    assert equal(list(read_in_stage(tmp_path / "saved", data).minibatches()), loop.taken)
-    alone = read_in_stage(tmp_path / "saved" / "coresets.parquet", data)
+    assert equal(list(read_in_stage(tmp_path / "saved", data, 8).minibatches()), loop.taken)
+    alone = read_in_stage(tmp_path / "saved" / "coresets.parquet", data, 8)
     assert alone.sequence is None
     assert len(alone.regions) == loop.coresets.tables()["regions"].height
 

@@ -1,5 +1,6 @@
 """The whole pipeline as DVC runs it: real data, every stage, and only what must run again."""
 
+import io
 import json
 import os
 import shutil
@@ -12,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from crest import artifacts
+from stages.paths import Paths
 
 REPOSITORY = Path(__file__).parents[1]
 METHODS = ("crest", "random", "full")
@@ -134,6 +136,63 @@ def test_the_pipeline_makes_everything_and_then_only_what_must_be_made_again(cop
     change(copy, {"report.title": "CREST report", "crest.threshold": 0.5})
     of_crest = {"train@crest", "evaluate@crest", f"reuse@{MODEL}"}
     assert run_stages(copy) == {*of_crest, "analyze", "report"}
+
+
+def test_a_model_of_the_hub_is_a_stage_of_its_own(copy):
+    change(copy, {"reuse.models": [MODEL, "owner/bert"]})
+    listed = dict(
+        line.split(maxsplit=1) for line in command(copy, "dvc", "stage", "list").splitlines()
+    )
+    change(copy, {"reuse.models": [MODEL]})
+    outputs = {name: text.strip() for name, text in listed.items() if name.startswith("reuse@")}
+    assert outputs == {
+        f"reuse@{name}": f"Outputs {Paths().reuse(name)}" for name in (MODEL, "owner/bert")
+    }
+
+
+def test_an_experiment_is_compared_with_what_was_committed(copy):
+    run_stages(copy)
+    commit(copy)
+    before = summary(copy)
+    command(copy, "dvc", "exp", "run", "--name", "strict", "-S", "crest.threshold=0.01")
+    after = summary(copy)
+
+    report = "artifacts/report/summary.json"
+    changed = json.loads(command(copy, "dvc", "metrics", "diff", "--json"))[report]
+    updates = changed["methods.crest.updates"]
+    assert (updates["old"], updates["new"]) == (before["updates"], after["updates"])
+    assert after["updates"] > before["updates"]
+    assert {name.split(".")[1] for name in changed} == {"crest", MODEL}
+
+    shown = pl.read_csv(io.StringIO(command(copy, "dvc", "exp", "show", "--csv")))
+    experiment = shown.filter(pl.col("Experiment") == "strict").to_dicts()[0]
+    assert experiment["crest.threshold"] == 0.01
+    assert experiment["methods.crest.updates"] == after["updates"]
+    assert experiment["methods.crest.accuracy"] == after["accuracy"]
+
+    plots = json.loads(command(copy, "dvc", "plots", "show", "--json"))["data"]
+    drawn = plots["accuracy by step"][0]["content"]["data"]["values"]
+    curves = pl.read_csv(copy / "artifacts/analyze/curves.csv", infer_schema=False).to_dicts()
+    assert [{key: point[key] for key in curves[0]} for point in drawn] == curves
+    # What the commands leave in the folder is not offered for a commit.
+    assert command(copy, "git", "status", "--short").split() == [
+        "M",
+        "dvc.lock",
+        "M",
+        "params.yaml",
+    ]
+
+
+def commit(folder):
+    """Commit everything, as a person who starts to experiment does."""
+    command(folder, "git", "add", "--all")
+    person = ("-c", "user.name=Somebody", "-c", "user.email=somebody@example.org")
+    command(folder, "git", *person, "commit", "--quiet", "--message", "Run")
+
+
+def summary(folder):
+    """What the report says of crest."""
+    return artifacts.read_json(folder / "artifacts/report/summary.json")["methods"]["crest"]
 
 
 def check_results(copy):

@@ -41,17 +41,17 @@ def tiny_tokenizer(folder: Path) -> Path:
     return folder
 
 
-def tiny_model(folder: Path, seed: int = 0) -> Path:
+def tiny_model(folder: Path, seed: int = 0, layers: int = 2, units: int = 16) -> Path:
     """Write the tokenizer, and a BERT of 2 layers of 16 units without a classifier."""
     import torch
     from transformers import BertConfig, BertModel
 
     config = BertConfig(
         vocab_size=len(VOCABULARY),
-        hidden_size=16,
-        num_hidden_layers=2,
+        hidden_size=units,
+        num_hidden_layers=layers,
         num_attention_heads=2,
-        intermediate_size=32,
+        intermediate_size=2 * units,
         max_position_embeddings=POSITIONS,
     )
     with torch.random.fork_rng(devices=[]):

@@ -51,8 +51,14 @@ class SavedCoresets:
         if self.sequence is not None and len(self.sequence) == steps:
             region, number = self.sequence[step]
             return self.regions[region][number]
-        coresets = self.regions[self._region(step, steps)]
+        coresets = self.region_of(step, steps)
         return coresets[int(torch.randint(len(coresets), (1,), generator=generator))]
+
+    def region_of(self, step: int, steps: int) -> tuple[MiniBatchCoreset, ...]:
+        """Return the mini-batches of the region of step t of N, by the rule of minibatch."""
+        if self.sequence is None:
+            return self.regions[step * len(self.regions) // steps]
+        return self.regions[self.sequence[step * len(self.sequence) // steps][0]]
 
     def minibatches(
         self, steps: int | None = None, seed: int = 0
@@ -85,11 +91,6 @@ class SavedCoresets:
             return (coreset for region in self.regions for coreset in region)
         count = self.steps if steps is None else steps
         return (self.minibatch(step, count, generator) for step in range(count))
-
-    def _region(self, step: int, steps: int) -> int:
-        if self.sequence is None:
-            return step * len(self.regions) // steps
-        return self.sequence[step * len(self.sequence) // steps][0]
 
 
 def read_coresets(path: str | Path, labels: Any = None) -> SavedCoresets:

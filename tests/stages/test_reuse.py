@@ -16,7 +16,7 @@ def trained_on(paths, steps, coresets):
     return steps.join(coresets, on=["region", "minibatch"], how="anti").is_empty()
 
 
-def test_another_model_is_trained_on_the_saved_minibatches(project):
+def test_another_model_is_trained_on_the_saved_minibatches(project, caplog):
     metrics = reuse.run(digits_parameters(), project, "resnet20")
     folder = project.reuse("resnet20")
     assert {path.name for path in folder.iterdir()} == {
@@ -35,6 +35,7 @@ def test_another_model_is_trained_on_the_saved_minibatches(project):
     taken = ["step", "region", "minibatch", "examples"]
     assert steps.select(taken).equals(original.select(taken))
     assert not steps["loss"].equals(original["loss"])
+    assert not caplog.messages
 
 
 def test_its_metrics_are_a_trainings_and_an_evaluations(project):
@@ -51,6 +52,20 @@ def test_coresets_alone_will_do(project):
     reuse.run(digits_parameters(), project, "convnet", source)
     steps = artifacts.read_table(project.reuse("convnet") / "steps.parquet")
     assert trained_on(project, steps, artifacts.read_table(source))
+
+
+def test_another_batch_size_is_kept_to_and_said(project, caplog):
+    reuse.run(digits_parameters(train={"batch_size": 64}), project, "convnet")
+    assert caplog.messages == [
+        f"{project.train('crest') / 'coresets.parquet'}: its mini-batches hold 32 examples, "
+        "train.batch_size is 64: each step takes so many of its region's"
+    ]
+    steps = artifacts.read_table(project.reuse("convnet") / "steps.parquet")
+    assert steps["examples"].to_list() == [64 * step for step in range(1, 6)]
+    assert set(steps["minibatch"]) == {-1}
+    chosen = artifacts.read_table(project.train("crest") / "coresets.parquet")["index"]
+    examples = artifacts.read_table(project.reuse("convnet") / "examples.parquet")
+    assert set(examples.filter(pl.col("seen") > 0)["index"]) <= set(chosen)
 
 
 def test_the_run_says_which_model_and_which_coresets(project):

@@ -196,6 +196,31 @@ def test_select_and_reuse_take_text(project, parameters, model):
     assert (project.reuse(str(model)) / artifacts.PREDICTIONS).is_file()
 
 
+def test_another_text_model_learns_from_the_coresets_of_a_small_one(
+    project, source, model, monkeypatch
+):
+    """A wider one, in a folder of the project, by reuse.models as the pipeline takes it."""
+    monkeypatch.chdir(project.root)
+    name = "models/wide"
+    tiny_model(Path(name), seed=1, layers=1, units=32)
+    sections = {"reuse": {"models": [name]}}
+    params = text_parameters(source, model, **sections)
+    metrics = reuse.run(params, Paths(), name)
+    print("ACC", metrics)
+    assert metrics["model"] == name
+    assert metrics["accuracy"] > 0.5
+    folder = project.root / "artifacts" / "reuse" / name
+    steps = artifacts.read_table(folder / artifacts.STEPS)
+    original = artifacts.read_table(project.train("crest") / artifacts.STEPS)
+    taken = ["step", "region", "minibatch"]
+    assert steps.select(taken).equals(original.select(taken))
+    shapes = {tensor.shape[-1] for tensor in load_file(folder / artifacts.MODEL).values()}
+    assert 32 in shapes
+    analyze.run(params, Paths())
+    rows = report.run(params, Paths()).filter(pl.col("reused"))
+    assert rows["model"].to_list() == [name]
+
+
 def test_a_replay_of_as_many_steps_ends_with_the_same_weights(project, parameters, model):
     reuse.run(parameters, project, str(model), project.train("crest"))
     folders = (project.reuse(str(model)), project.train("crest"))

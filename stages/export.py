@@ -1,0 +1,332 @@
+"""export: saved coresets as CSV, or the examples they chose as a data set of their own."""
+
+import io
+import json
+import re
+import shlex
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import torch
+import yaml
+from PIL import Image
+
+from crest import artifacts
+from crest.config import Parameters
+from crest.data.files import ImageMeta, Meta, TextMeta, open_array
+from crest.data.prepared import load
+from crest.data.sources import Pixels
+from crest.errors import ArtifactError, ParameterError
+from crest.selection.saved import from_tables
+from crest.selection.totals import example_totals
+from stages.paths import Paths
+from stages.progress import progress_bar
+from stages.select import with_class_names
+from stages.texts import free_name, text_rows
+from stages.train import existing_coresets
+
+CARD = "README.md"
+OURS = re.compile(rf"{re.escape(CARD)}|data/(train|validation|test)-\d{{5}}-of-\d{{5}}\.parquet")
+SHARD_BYTES = 256 * 2**20  # of pixels in a file, which are in memory at once
+SHARD_TEXTS = 100_000
+ROW_GROUP = 1000
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was exported: ``rows`` selections of ``examples`` distinct ones out of ``available``.
+
+    ``classes`` names those that none of them is of.
+    """
+
+    meta: Meta
+    minibatches: int
+    rows: int
+    examples: int
+    available: int
+    missing_classes: list[str]
+
+
+def run(
+    parameters: Parameters,
+    paths: Paths,
+    out: Path,
+    coresets: Path | None = None,
+    regions: str | None = None,
+) -> Exported:
+    """Export saved coresets; what was at ``out`` before stays if anything fails.
+
+    Parameters
+    ----------
+    out
+        A file that ends in .csv: a row for each selected example and mini-batch, as in
+        coresets.parquet, and the name of its class. Anything else: a folder for the data set of
+        the distinct examples, in Parquet as on the Hugging Face hub, with validation and test
+        whole.
+    coresets
+        A training run's folder, or a coresets.parquet; None: reuse.coresets.
+    regions
+        ``A:B``, the regions from A up to but not including B; either may be left out.
+
+    Raises
+    ------
+    ParameterError
+        If ``regions`` is malformed or holds no region, or ``out`` holds something else.
+    ArtifactError
+        If the coresets or the prepared data are missing, damaged, or do not go together, or
+        ``out`` cannot be written.
+    """
+    source = existing_coresets(coresets or paths.root / parameters.reuse.coresets)
+    data = load(paths.prepared, torch.device("cpu"))
+    table = artifacts.read_table(source, "coresets")
+    from_tables(table, None, data.train.labels, str(source))
+    table = _of_regions(table, regions)
+    chosen = example_totals(table)
+    missing = set(range(len(data.meta.classes))) - set(chosen["label"])
+    exported = Exported(
+        meta=data.meta,
+        minibatches=table.select("region", "minibatch").n_unique(),
+        rows=len(table),
+        examples=len(chosen),
+        available=len(data.train),
+        missing_classes=[data.meta.classes[number] for number in sorted(missing)],
+    )
+    if is_csv(out):
+        _write_csv(out, table, data.meta)
+        return exported
+    _refuse_others(out)
+    with artifacts.replacing_folder(out) as folder:
+        _write_data_set(folder, paths.prepared, data.meta, chosen)
+        card = _card(exported, str(source), regions)
+        (folder / CARD).write_text(card, encoding="utf-8")
+    return exported
+
+
+def is_csv(out: Path) -> bool:
+    """Whether the export is a file of CSV, and not a folder."""
+    return out.suffix.lower() == ".csv"
+
+
+def notes(exported: Exported, out: Path) -> Iterator[str]:
+    """Say in lines what was exported, and how `prepare` reads a data set."""
+    yield f"{out}: {_summary(exported)}"
+    if is_csv(out):
+        return
+    if exported.missing_classes:
+        yield f"no example of class {', '.join(exported.missing_classes)} was selected"
+    overrides = read_by(exported.meta, str(out))
+    options = " ".join(f"-S {shlex.quote(f'{key}={value}')}" for key, value in overrides.items())
+    yield f"prepare reads it (and replaces data/prepared) with {options}"
+
+
+def _summary(exported: Exported) -> str:
+    return (
+        f"{exported.examples:,} of {exported.available:,} training examples, selected "
+        f"{exported.rows:,} times into {exported.minibatches:,} mini-batches"
+    )
+
+
+def _of_regions(table: pl.DataFrame, regions: str | None) -> pl.DataFrame:
+    if regions is None:
+        return table
+    bounds = re.fullmatch(r"(\d{0,9}):(\d{0,9})", regions, re.ASCII)
+    if bounds is None:
+        raise ParameterError(
+            f"--regions {regions}: write it as A:B, for the regions from A up to but not "
+            "including B; either may be left out"
+        )
+    last = int(table["region"].max())  # type: ignore[arg-type]
+    start, end = int(bounds[1] or 0), int(bounds[2] or last + 1)
+    found = table.filter((pl.col("region") >= start) & (pl.col("region") < end))
+    if found.is_empty():
+        raise ParameterError(f"--regions {regions}: none of the coresets' regions, 0 to {last}")
+    return found
+
+
+def _write_csv(out: Path, table: pl.DataFrame, meta: Meta) -> None:
+    named = with_class_names(table, meta.classes)
+    with artifacts.replacing(out) as temporary:
+        temporary.write_text(named.write_csv(), encoding="utf-8")
+
+
+def _refuse_others(out: Path) -> None:
+    """Refuse to put the data set in the place of a folder that holds anything else."""
+    if out.suffix.lower() == ".parquet":
+        raise ParameterError(
+            f"--out {out}: a data set is a folder of Parquet files; name one without .parquet"
+        )
+    for path in sorted(out.rglob("*")):
+        name = path.relative_to(out).as_posix()
+        if not (OURS.fullmatch(name) or (name == "data" and path.is_dir())):
+            raise ParameterError(
+                f"--out {out}: a folder that holds {name}, which is not of an export; name a new "
+                "one, or a file that ends in .csv"
+            )
+
+
+# ----------------------------------------------------------------------------------- the data set
+
+
+def _write_data_set(folder: Path, prepared: Path, meta: Meta, chosen: pl.DataFrame) -> None:
+    splits = {split: _whole(prepared, split) for split in meta.sizes} | {"train": chosen}
+    (folder / "data").mkdir()
+    done = 0
+    with progress_bar("export", sum(map(len, splits.values()))) as advance:
+        for split, rows in splits.items():
+            size = _shard_rows(meta)
+            shards = -(-len(rows) // size)
+            for number, shard in enumerate(rows.iter_slices(size)):
+                path = folder / "data" / f"{split}-{number:05}-of-{shards:05}.parquet"
+                _write_shard(path, prepared, meta, split, shard)
+                advance(done := done + len(shard))
+
+
+def _whole(prepared: Path, split: str) -> pl.DataFrame:
+    """Return the rows of a split that was not selected from: nothing selected, every weight 1."""
+    labels = pl.Series("label", open_array(prepared, split, "labels"))
+    return pl.select(
+        index=pl.int_range(len(labels), dtype=pl.Int64),
+        label=labels,
+        selected=pl.lit(0, pl.Int32),
+        weight=pl.lit(1, pl.Float32),
+    )
+
+
+def _shard_rows(meta: Meta) -> int:
+    if isinstance(meta, TextMeta):
+        return SHARD_TEXTS
+    height, width, channels = meta.image_shape
+    return max(1, SHARD_BYTES // (height * width * channels))
+
+
+def _write_shard(path: Path, prepared: Path, meta: Meta, split: str, rows: pl.DataFrame) -> None:
+    content = CONTENTS[meta.kind](prepared, meta, split, rows["index"])
+    frame = pl.concat([content, rows.rename(_own_names(meta))], how="horizontal")
+    features = json.dumps({"info": {"features": _features(meta)}}, ensure_ascii=False)
+    stream = io.BytesIO()  # Python says plainly why a file cannot be written, Polars does not
+    frame[list(_features(meta))].write_parquet(
+        stream, row_group_size=ROW_GROUP, metadata={"huggingface": features}
+    )
+    path.write_bytes(stream.getvalue())
+
+
+def _images(prepared: Path, meta: Meta, split: str, rows: pl.Series) -> pl.DataFrame:
+    """PNG, which keeps every pixel, of prepared images."""
+    images = open_array(prepared, split, "images")
+    columns = {"bytes": [_png(images[row]) for row in rows], "path": [f"{row}.png" for row in rows]}
+    return pl.DataFrame(columns).select(pl.struct("bytes", "path").alias("image"))
+
+
+def _png(pixels: Pixels) -> bytes:
+    if pixels.shape[-1] not in (1, 3):
+        raise ArtifactError(
+            f"images of {pixels.shape[-1]} channels cannot be exported, only those of 1 or 3; "
+            "export to a file that ends in .csv"
+        )
+    stream = io.BytesIO()
+    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(stream, "PNG")
+    return stream.getvalue()
+
+
+def _texts(prepared: Path, meta: Meta, split: str, rows: pl.Series) -> pl.DataFrame:
+    assert isinstance(meta, TextMeta)
+    found = text_rows(prepared, meta, split, rows.to_list()).drop("row")
+    return found.rename(dict(zip(found.columns, meta.text_columns, strict=True)))
+
+
+# The examples of a split at some rows, in ascending order, by kind of data.
+Content = Callable[[Path, Meta, str, pl.Series], pl.DataFrame]
+CONTENTS: Mapping[str, Content] = {"image": _images, "text": _texts}
+
+
+def _own_names(meta: Meta) -> dict[str, str]:
+    """Return what each column beside the examples is called: none as a text column is."""
+    texts = meta.text_columns if isinstance(meta, TextMeta) else ()
+    return {name: free_name(name, texts) for name in ("index", "label", "selected", "weight")}
+
+
+def _features(meta: Meta) -> dict[str, Any]:
+    """Return the columns in their order, as the `datasets` library describes them."""
+    own = _own_names(meta)
+    content = {"image": {"_type": "Image"}}
+    if isinstance(meta, TextMeta):
+        content = {name: _value("string") for name in meta.text_columns}
+    return {
+        **content,
+        own["label"]: {"names": meta.classes, "_type": "ClassLabel"},
+        own["weight"]: _value("float32"),
+        own["selected"]: _value("int32"),
+        own["index"]: _value("int64"),
+    }
+
+
+def _value(dtype: str) -> dict[str, str]:
+    return {"dtype": dtype, "_type": "Value"}
+
+
+def read_by(meta: Meta, out: str) -> dict[str, str]:
+    """Return the parameters with which `prepare` reads the data set."""
+    if isinstance(meta, ImageMeta):
+        return {"prepare.dataset": "parquet", "prepare.source": out}
+    label = _own_names(meta)["label"]
+    return {
+        "prepare.dataset": "text",
+        "prepare.source": out,
+        "prepare.text_columns": json.dumps(meta.text_columns, ensure_ascii=False),
+        "prepare.tokenizer": meta.tokenizer,
+        "prepare.max_length": str(meta.max_length),
+        **({} if label == "label" else {"prepare.label_column": label}),
+    }
+
+
+def _card(exported: Exported, source: str, regions: str | None) -> str:
+    """Return what is in the data set, and its files and columns as the `datasets` library wants."""
+    meta, own = exported.meta, _own_names(exported.meta)
+    whole = " and ".join(split for split in meta.sizes if split != "train")
+    kept = (
+        "the texts as their source has them"
+        if isinstance(meta, TextMeta)
+        else f"PNG of the prepared pixels, {' × '.join(map(str, meta.image_shape))}"
+    )
+    examples = ", ".join(f"`{name}`" for name in _features(meta) if name not in own.values())
+    head = yaml.safe_dump(_card_head(meta), sort_keys=False, allow_unicode=True)
+    return f"""\
+---
+{head}---
+
+# Coreset of {meta.dataset}
+
+{_summary(exported)}. From `{source}`, {f"regions {regions}" if regions else "every region"}.
+The split train holds the examples that were selected, each once; {whole} are whole.
+
+| column | what |
+|---|---|
+| {examples} | {kept} |
+| `{own["label"]}` | class |
+| `{own["weight"]}` | sum of its weights over the mini-batches that selected it; mean 1 in train |
+| `{own["selected"]}` | mini-batches that selected it |
+| `{own["index"]}` | row in the prepared split of the same name |
+
+Outside train nothing was selected and every weight is 1.
+"""
+
+
+def _card_head(meta: Meta) -> dict[str, Any]:
+    files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in meta.sizes]
+    features = [
+        {"name": name, "dtype": _card_type(feature)} for name, feature in _features(meta).items()
+    ]
+    return {
+        "configs": [{"config_name": "default", "data_files": files}],
+        "dataset_info": {"features": features},
+    }
+
+
+def _card_type(feature: Mapping[str, Any]) -> Any:
+    if feature["_type"] == "ClassLabel":
+        names = {str(number): name for number, name in enumerate(feature["names"])}
+        return {"class_label": {"names": names}}
+    return feature.get("dtype", "image")
