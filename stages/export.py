@@ -26,7 +26,7 @@ from stages.paths import Paths
 from stages.progress import progress_bar
 from stages.select import with_class_names
 from stages.texts import free_name, text_rows
-from stages.train import coresets_file
+from stages.train import existing_coresets
 
 CARD = "README.md"
 OURS = re.compile(rf"{re.escape(CARD)}|data/(train|validation|test)-\d{{5}}-of-\d{{5}}\.parquet")
@@ -79,7 +79,7 @@ def run(
         If the coresets or the prepared data are missing, damaged, or do not go together, or
         ``out`` cannot be written.
     """
-    source = coresets_file(coresets or paths.root / parameters.reuse.coresets)
+    source = existing_coresets(coresets or paths.root / parameters.reuse.coresets)
     data = load(paths.prepared, torch.device("cpu"))
     table = artifacts.read_table(source, "coresets")
     from_tables(table, None, data.train.labels, str(source))

@@ -123,7 +123,7 @@ def read_coresets(source: Path, data: Prepared, batch_size: int) -> SavedCoreset
 
     Says so if their mini-batches are not of ``batch_size``.
     """
-    path = coresets_file(source)
+    path = existing_coresets(source)
     coresets = artifacts.read_table(path, "coresets")
     steps = artifacts.read_table(source / artifacts.STEPS) if source.is_dir() else None
     saved = from_tables(coresets, steps, data.train.labels, str(path))
@@ -138,7 +138,7 @@ def read_coresets(source: Path, data: Prepared, batch_size: int) -> SavedCoreset
     return saved
 
 
-def coresets_file(source: Path) -> Path:
+def existing_coresets(source: Path) -> Path:
     """Return the file of coresets that a training run's folder holds, or that is named itself."""
     path = source / artifacts.CORESETS if source.is_dir() else source
     if not path.is_file():
