@@ -535,6 +535,11 @@ PARAMETERS = [
          "train --method large -S large.factor=6.0",
          "large.factor: 6 times train.batch_size: 48 is more than the 42 training examples; make "
          "it smaller", code=2),
+    Case("remembered looks chosen from ahead", "train -S crest.looks=remembered",
+         "params.yaml with -S: crest.looks: remembered needs crest.selection: as_used, got "
+         "'remembered'", code=2),
+    Case("a focus without rounds", "train -S crest.focus=0.5",
+         "params.yaml with -S: crest.focus: above 0 needs crest.draw: rounds, got 0.5", code=2),
     Case("more mini-batches than a subset holds", "train -S crest.subset_coresets=3",
          "crest.subset_coresets: 3 mini-batches of 8 examples, all different, do not fit into "
          "subsets of 16; lower it or raise crest.subset_size", code=2),

@@ -387,6 +387,7 @@ def test_presets_are_listed(empty):
     assert [line.split()[0] for line in lines] == [
         "cifar10-resnet20",
         "cifar10-resnet20-cheap",
+        "cifar10-resnet20-focused",
         "cifar100-resnet18",
         "digits",
         "snli-minilm",

@@ -13,6 +13,7 @@ REPOSITORY = Path(__file__).parents[2]
 NAMES = [
     "cifar10-resnet20",
     "cifar10-resnet20-cheap",
+    "cifar10-resnet20-focused",
     "cifar100-resnet18",
     "digits",
     "snli-minilm",
@@ -85,7 +86,7 @@ def test_a_preset_fills_in_sections_that_are_absent(params, text):
         (
             "cifar",
             "preset: 'cifar' is not one of cifar10-resnet20, cifar10-resnet20-cheap, "
-            "cifar100-resnet18, digits, ",
+            "cifar10-resnet20-focused, cifar100-resnet18, digits, ",
         ),
         ("../digits", "preset: '../digits' is not one of "),
     ],
