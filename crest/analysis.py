@@ -53,6 +53,23 @@ ANALYSIS_TABLES: Mapping[str, Mapping[str, Any]] = {
         "weighted_share": pl.Float64,
         "data_share": pl.Float64,
     },
+    "gradient_errors": {
+        "method": pl.String,
+        "step": pl.Int64,  # training steps taken
+        "group": pl.String,  # kind of mini-batch
+        "examples": pl.Int64,  # that its gradient is of
+        "bias": pl.Float64,  # ‖E[g_S] - g‖ / ‖g‖; null where g is lost in noise
+        "error": pl.Float64,  # root of E‖g_S - g‖², over ‖g‖
+        "variance": pl.Float64,  # E‖g_S - E[g_S]‖²
+        "gradient_norm": pl.Float64,  # ‖g‖, of all data
+    },
+    "dropped_accuracy": {
+        "method": pl.String,
+        "step": pl.Int64,  # training steps taken
+        "group": pl.String,  # dropped, or still drawn from
+        "examples": pl.Int64,
+        "accuracy": pl.Float64,
+    },
 }
 
 
@@ -78,6 +95,8 @@ class Analysis:
     score_by_window: pl.DataFrame
     selected_by_score: pl.DataFrame
     class_balance: pl.DataFrame
+    gradient_errors: pl.DataFrame
+    dropped_accuracy: pl.DataFrame
 
 
 def analyse(runs: Sequence[Run], scores_from: str, classes: Sequence[str]) -> Analysis:
@@ -96,7 +115,8 @@ def analyse(runs: Sequence[Run], scores_from: str, classes: Sequence[str]) -> An
     -------
     Analysis
         ``difficulty`` counts the selections of crest, or of the first selecting run where crest
-        was not run; without one its counts are 0 and the selection tables are empty.
+        was not run; without one its counts are 0 and the selection tables are empty. So are
+        ``gradient_errors`` and ``dropped_accuracy``, which take models, not tables, to fill.
     """
     scoring = next(run.examples for run in runs if run.method == scores_from)
     selecting = [run for run in runs if run.coresets is not None]
@@ -116,6 +136,8 @@ def analyse(runs: Sequence[Run], scores_from: str, classes: Sequence[str]) -> An
             [_named(selected_by_score(tables[run.method]), run.method) for run in selecting],
         ),
         class_balance=_stack("class_balance", [_balance(run, classes) for run in selecting]),
+        gradient_errors=_stack("gradient_errors", []),
+        dropped_accuracy=_stack("dropped_accuracy", []),
     )
 
 

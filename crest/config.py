@@ -314,6 +314,8 @@ class AnalyzeParameters(Section):
     """analyze: which examples were chosen, when, and how hard they were."""
 
     scores_from: ArtifactName = "full"
+    gradient_sample: Count = 10_000
+    gradient_draws: Annotated[int, Field(ge=2, lt=2**31)] = 24
 
 
 class ReuseParameters(Section):

@@ -19,6 +19,8 @@ from torch import Tensor
 
 NEVER = -1
 EARLY = 0.1  # share of a run's steps whose sightings count for EL2N
+SEVERAL = 3  # sightings before an example that is always wrong says something
+FAR = 4.0  # medians of the mean loss from which a label looks wrong
 _UNLEARNED = torch.iinfo(torch.int32).max
 
 
@@ -367,11 +369,33 @@ def window_of(position: pl.Expr, count: pl.Expr, windows: int) -> pl.Expr:
     return position.cast(pl.Int64) * pl.min_horizontal(count, windows) // count
 
 
+def mislabelled(difficulty: pl.DataFrame) -> pl.DataFrame:
+    """Return the examples whose label is likely wrong, the highest mean loss first.
+
+    Seen at least :data:`SEVERAL` times, such an example was never once classified rightly, or the
+    model was surer of other labels early in training, before it could have learned labels by
+    heart: EL2N above 1 is worse than a uniform guess, whose error has the norm √(1 − 1/C).
+    And its mean loss is more than :data:`FAR` times the median: a model that has learned little is
+    always wrong about many.
+
+    Networks learn wrong labels last (Arpit et al., *A Closer Look at Memorization in Deep
+    Networks*, ICML 2017), so that their losses are the highest over training as a whole.
+    """
+    never_right = pl.col("first_learned") == NEVER
+    sure_of_another = pl.col("el2n").fill_null(0.0) > 1.0
+    far_off = pl.col("mean_loss") > FAR * pl.col("mean_loss").median()
+    wrong = (never_right | sure_of_another) & far_off & (pl.col("seen") >= SEVERAL)
+    return difficulty.filter(wrong).sort(-pl.col("mean_loss"), "index")
+
+
 def hardest(difficulty: pl.DataFrame) -> pl.DataFrame:
-    """Sort seen examples, hardest first: never learned, then most forgotten, then highest loss."""
-    learned = pl.col("first_learned") != NEVER
-    return difficulty.filter(pl.col("seen") > 0).sort(
-        learned, -pl.col("forgotten"), -pl.col("mean_loss"), "index"
+    """Sort seen examples, hardest first: most often forgotten, then highest mean loss.
+
+    Those of :func:`mislabelled` are left out: what is never right is not forgotten either.
+    """
+    others = difficulty.join(mislabelled(difficulty), on="index", how="anti")
+    return others.filter(pl.col("seen") > 0).sort(
+        -pl.col("forgotten"), -pl.col("mean_loss"), "index"
     )
 
 
@@ -379,7 +403,7 @@ def hardest(difficulty: pl.DataFrame) -> pl.DataFrame:
 class Group:
     """Examples that something happened to: ``shown``, rows of 'difficulty', are some of ``count``.
 
-    ``name`` is hardest, most_selected, never_selected or excluded.
+    ``name`` is hardest, mislabelled, most_selected, never_selected or excluded.
     """
 
     name: str
@@ -400,11 +424,14 @@ def notable(difficulty: pl.DataFrame, most: int = 24) -> list[Group]:
     Returns
     -------
     list[Group]
-        hardest: see :func:`hardest`; most_selected; never_selected: spread evenly over the data;
-        excluded: first to be left out as learned. A group of none is left out, and where nothing
-        was selected so are all but the hardest.
+        hardest and mislabelled: see the functions; most_selected; never_selected: spread evenly
+        over the data; excluded: first to be left out as learned. A group of none is left out, and
+        where nothing was selected so are the last three.
     """
-    groups = [_head("hardest", hardest(difficulty), most)]
+    groups = [
+        _head("hardest", hardest(difficulty), most),
+        _head("mislabelled", mislabelled(difficulty), most),
+    ]
     selected = difficulty.filter(pl.col("selected") > 0).sort(-pl.col("selected"), "index")
     if not selected.is_empty():
         left = difficulty.filter(pl.col("excluded_at") != NEVER).sort("excluded_at", "index")

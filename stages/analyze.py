@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from crest.data.files import TextMeta, read_meta
 from crest.difficulty import notable, training_pass
 from crest.errors import ArtifactError, ParameterError
 from crest.figures import gallery, png
+from stages.moments import measure
 from stages.paths import Paths
 from stages.texts import shown_texts
 
@@ -26,8 +27,9 @@ def run(parameters: Parameters, paths: Paths) -> None:
 
     For text also texts.csv: the examples that the report shows, with their texts.
 
-    Without a selecting method the selection tables have no rows, difficulty.parquet counts no
-    selections, and a message says so.
+    What the models of several moments show is there for runs that kept snapshots
+    (train.snapshots). Without a selecting method the selection tables have no rows,
+    difficulty.parquet counts no selections, and a message says so.
 
     Raises
     ------
@@ -52,6 +54,8 @@ def run(parameters: Parameters, paths: Paths) -> None:
             "analyze: none of %s selects coresets; curves and difficulty only", ", ".join(methods)
         )
     analysis = analyse(runs, scores_from, meta.classes)
+    gradients, dropped = measure(parameters, paths, runs)
+    analysis = replace(analysis, gradient_errors=gradients, dropped_accuracy=dropped)
     with artifacts.replacing_folder(paths.analyze) as folder:
         write_analysis(folder, analysis)
         for picture in gallery(analysis, parameters.crest.threshold):

@@ -19,6 +19,7 @@ from crest.data.files import ImageMeta, Meta, TextMeta, open_array
 from crest.difficulty import NEVER, notable
 from crest.errors import ArtifactError
 from crest.figures import gallery, svg, thumbnail
+from crest.portrait import portrait
 from stages.texts import class_name, read_texts
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -26,7 +27,17 @@ LONGEST = 400  # characters shown of a text
 
 # Title and note of each group of examples.
 SHEETS = {
-    "hardest": ("Hardest", "Never classified rightly first, then the most often forgotten."),
+    "hardest": (
+        "Hardest",
+        "Most often forgotten: right at one time and wrong at the next. What was always wrong is "
+        "not among them, see below.",
+    ),
+    "mislabelled": (
+        "Likely mislabelled",
+        "Never once classified rightly, or worse than a uniform guess early in training (EL2N "
+        "above 1), when models have not yet learned labels by heart; and a mean loss over four "
+        "times the median. Highest first. Some will be rare or odd instead: look.",
+    ),
     "most_selected": ("Most selected", "Most often picked into a mini-batch coreset."),
     "never_selected": ("Never selected", "Spread evenly over the data."),
     "excluded": ("Excluded early", "First to be left out as learned."),
@@ -75,7 +86,7 @@ class Card:
 
     index: int
     label: str
-    facts: str
+    facts: Sequence[str]
     content: Content
 
 
@@ -83,6 +94,7 @@ class Card:
 class Sheet:
     """A contact sheet of some of ``count`` examples."""
 
+    name: str
     title: str
     note: str
     count: int
@@ -118,6 +130,7 @@ def render(page: Page) -> str:
         meta=page.meta,
         rows=[row | {"name": run_name(row)} for row in page.summary.iter_rows(named=True)],
         findings=page.findings,
+        portrait=portrait(page.analysis.difficulty, page.meta.classes),
         pictures=_pictures(page),
         sheets=_sheets(page),
         settings=_settings(page.runs),
@@ -125,7 +138,12 @@ def render(page: Page) -> str:
 
 
 def _pictures(page: Page) -> dict[str, list[Shown]]:
-    parts: dict[str, list[Shown]] = {"curves": [], "difficulty": [], "regions": []}
+    parts: dict[str, list[Shown]] = {
+        "curves": [],
+        "difficulty": [],
+        "gradients": [],
+        "regions": [],
+    }
     for picture in gallery(page.analysis, page.threshold):
         drawn = svg(picture.figure, picture.alt, picture.name)
         parts[picture.part].append(Shown(picture.name, drawn, picture.caption))
@@ -138,7 +156,9 @@ def _sheets(page: Page) -> list[Sheet]:
     indices = [index for group in groups for index in group.shown["index"]]
     contents = CONTENTS[page.meta.kind](page, indices)
     return [
-        Sheet(*SHEETS[group.name], group.count, _cards(group.shown, page.meta, contents))
+        Sheet(
+            group.name, *SHEETS[group.name], group.count, _cards(group.shown, page.meta, contents)
+        )
         for group in groups
     ]
 
@@ -199,14 +219,19 @@ CONTENTS: Mapping[str, Callable[[Page, Sequence[int]], Mapping[int, Content]]] =
 }
 
 
-def _facts(row: Mapping[str, Any]) -> str:
-    learned = "never learned" if row["first_learned"] == NEVER else f"forgotten {row['forgotten']}×"
+def _facts(row: Mapping[str, Any]) -> list[str]:
+    learned = "never right" if row["first_learned"] == NEVER else f"forgotten {row['forgotten']}×"
     facts = [learned if row["seen"] else "not scored"]
+    if row["seen"]:
+        facts.append(f"right {row['correct']} of {row['seen']}")
+        facts.append(f"loss {row['mean_loss']:.2f}")
+    if row["el2n"] is not None:
+        facts.append(f"EL2N {row['el2n']:.2f}")
     if row["selected"]:
         facts.append(f"selected {row['selected']}×")
     if row["excluded_at"] != NEVER:
         facts.append(f"out at step {row['excluded_at']:,}")
-    return ", ".join(facts)
+    return facts
 
 
 def _settings(runs: Mapping[str, Mapping[str, Any]]) -> list[Setting]:

@@ -15,6 +15,7 @@ from crest.difficulty import (
     difficulty_table,
     error_norms,
     hardest,
+    mislabelled,
     notable,
     overall_score,
     score_by_window,
@@ -160,6 +161,8 @@ def picks(minibatches):
 
 
 SCORING = examples(seen=[9, 9, 9, 0], forgotten=[0, 4, 0, 0], first_learned=[3, 5, -1, -1])
+# As SCORING, but example 2, which is never right, has a high loss too.
+ONE_WRONG = SCORING.with_columns(loss_sum=pl.Series([4.5, 4.5, 36.0, 0.0]))
 CORESETS = picks({(0, 0): [(0, 0, 1.0), (1, 0, 1.0)], (0, 1): [(1, 0, 1.0), (1, 0, 1.0)]})
 
 
@@ -241,23 +244,40 @@ def test_class_balance_compares_picks_and_weights_with_the_data():
     assert together["share"].to_list() == [0.75, 0.25]
 
 
-def test_hardest_puts_the_never_learned_first_and_leaves_out_the_unseen():
-    assert hardest(difficulty_table(SCORING))["index"].to_list() == [2, 1, 0]
+def test_hardest_are_the_most_forgotten_without_the_unseen_and_the_mislabelled():
+    assert hardest(difficulty_table(ONE_WRONG))["index"].to_list() == [1, 0]
+    once = examples(seen=[9, 9, 2], forgotten=[0, 2, 0], first_learned=[3, 5, -1])
+    assert hardest(difficulty_table(once))["index"].to_list() == [1, 0, 2]
+
+
+def test_mislabelled_are_those_always_wrong_and_those_far_off_early_by_their_loss():
+    scoring = examples(
+        seen=[9, 9, 9, 2, 9, 0, 9, *[9] * 8],
+        forgotten=[0] * 15,
+        first_learned=[-1, 40, 5, -1, 30, -1, -1, *[1] * 8],
+    ).with_columns(
+        el2n=pl.Series([0.9, 1.2, 0.9, 1.3, 1.1, None, 1.2, *[0.5] * 8]),
+        loss_sum=pl.Series([18.0, 27.0, 90.0, 9.0, 18.0, 0.0, 10.0, *[4.0] * 8]),
+    )
+    assert mislabelled(difficulty_table(scoring))["index"].to_list() == [1, 0, 4]
 
 
 def test_notable_groups_are_ordered_counted_and_cut():
     coresets = picks({(0, 0): [(0, 0, 1.0), (1, 1, 1.0), (0, 0, 1.0)]})
-    table = difficulty_table(SCORING, coresets, SCORING.with_columns(excluded_at=pl.lit(5)))
+    table = difficulty_table(ONE_WRONG, coresets, SCORING.with_columns(excluded_at=pl.lit(5)))
     groups = {group.name: group for group in notable(table, most=1)}
-    assert list(groups) == ["hardest", "most_selected", "never_selected", "excluded"]
+    names = ["hardest", "mislabelled", "most_selected", "never_selected", "excluded"]
+    assert list(groups) == names
     assert {name: group.count for name, group in groups.items()} == {
-        "hardest": 3,
+        "hardest": 2,
+        "mislabelled": 1,
         "most_selected": 2,
         "never_selected": 2,
         "excluded": 4,
     }
     assert {name: group.shown["index"].to_list() for name, group in groups.items()} == {
-        "hardest": [2],
+        "hardest": [1],
+        "mislabelled": [2],
         "most_selected": [0],
         "never_selected": [2],
         "excluded": [0],
@@ -266,9 +286,10 @@ def test_notable_groups_are_ordered_counted_and_cut():
 
 def test_notable_groups_of_none_are_left_out():
     coresets = picks({(0, 0): [(index, 0, 1.0) for index in range(4)]})
-    names = [group.name for group in notable(difficulty_table(SCORING, coresets))]
-    assert names == ["hardest", "most_selected"]
-    assert [group.name for group in notable(difficulty_table(SCORING))] == ["hardest"]
+    names = [group.name for group in notable(difficulty_table(ONE_WRONG, coresets))]
+    assert names == ["hardest", "mislabelled", "most_selected"]
+    learned = SCORING.with_columns(first_learned=pl.lit(1, pl.Int32))
+    assert [group.name for group in notable(difficulty_table(learned))] == ["hardest"]
     assert notable(difficulty_table(SCORING).clear()) == []
 
 

@@ -7,6 +7,11 @@ from matplotlib.figure import Figure
 
 from crest.analysis import Analysis
 from crest.figures.curves import draw_curve, strong_split
+from crest.figures.gradients import (
+    draw_dropped_accuracy,
+    draw_gradient_error,
+    draw_gradient_variance,
+)
 from crest.figures.regions import draw_regions
 from crest.figures.selections import (
     draw_class_balance,
@@ -19,8 +24,9 @@ from crest.figures.selections import (
 class Picture:
     """A figure with what a page needs around it.
 
-    ``name`` is that of its file, ``part`` the section it belongs to (``curves``, ``difficulty``
-    or ``regions``), ``caption`` how to read it, and ``alt`` what it shows, numbers included.
+    ``name`` is that of its file, ``part`` the section it belongs to (``curves``, ``difficulty``,
+    ``gradients`` or ``regions``), ``caption`` how to read it, and ``alt`` what it shows, numbers
+    included.
     """
 
     name: str
@@ -35,6 +41,7 @@ def gallery(analysis: Analysis, threshold: float) -> list[Picture]:
     return [
         *_curves(analysis.curves),
         *_difficulty(analysis),
+        *_gradients(analysis.gradient_errors),
         *_regions(analysis.regions, threshold),
     ]
 
@@ -89,7 +96,65 @@ def _difficulty(analysis: Analysis) -> list[Picture]:
     )
     if not analysis.class_balance.is_empty():
         pictures.append(_balance(analysis.class_balance))
+    if "dropped" in analysis.dropped_accuracy["group"]:
+        pictures.append(_dropped(analysis.dropped_accuracy))
     return pictures
+
+
+def _dropped(accuracy: pl.DataFrame) -> Picture:
+    last = accuracy.group_by("method", "group", maintain_order=True).last()
+    ends = ", ".join(
+        f"{method}, {group}: {share:.1%} of {examples:,}"
+        for method, group, share, examples in last.select(
+            "method", "group", "accuracy", "examples"
+        ).rows()
+    )
+    return Picture(
+        name="dropped_accuracy",
+        part="difficulty",
+        caption="Training examples that left the choice as learned by that step, whether the "
+        "model still classifies them rightly though it is no longer trained on them, and those "
+        "that are still drawn from. In eval mode, without augmentation.",
+        alt=f"Accuracy of dropped examples over training. At the end: {ends}.",
+        figure=draw_dropped_accuracy(accuracy),
+    )
+
+
+def _gradients(errors: pl.DataFrame) -> list[Picture]:
+    if errors.is_empty():
+        return []
+    drawn = errors.filter(pl.col("method") == errors["method"][0])
+    last = {row["group"]: row for row in drawn.iter_rows(named=True)}
+    coreset, union = last["mini-batch coreset"], last["union of a region's"]
+    random, subset = last["random mini-batch"], last["random subset"]
+    sizes = f"m = {random['examples']:,}, r = {subset['examples']:,}"
+    return [
+        Picture(
+            name="gradient_error",
+            part="gradients",
+            caption="Root mean square distance of a mini-batch's gradient from that of all "
+            f"data, dropped examples included, over the norm of the latter; {sizes}. Bias: what is "
+            "left of it however many coresets are averaged; random mini-batches have none.",
+            alt=f"Distance from the full gradient over training. At the end: a coreset "
+            f"{_number(coreset['error'])}, the union of a region's {_number(union['error'])}, "
+            f"a random mini-batch {_number(random['error'])}, the bias {_number(coreset['bias'])}.",
+            figure=draw_gradient_error(drawn),
+        ),
+        Picture(
+            name="gradient_variance",
+            part="gradients",
+            caption=f"How much one mini-batch's gradient differs from the next; {sizes}. The "
+            "vertical axis is logarithmic.",
+            alt=f"Variance of the gradient over training. At the end: a coreset "
+            f"{coreset['variance']:.3g}, a random mini-batch {random['variance']:.3g}, a random "
+            f"subset {subset['variance']:.3g}.",
+            figure=draw_gradient_variance(drawn),
+        ),
+    ]
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.2f}"
 
 
 def _balance(balance: pl.DataFrame) -> Picture:

@@ -61,13 +61,13 @@ def blank(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def legend(axes: Axes) -> None:
+def legend(axes: Axes, columns: int = 4) -> None:
     """Add a legend between title and axes, where it hides nothing."""
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1),
         borderaxespad=0.2,
-        ncols=4,
+        ncols=columns,
         frameon=False,
         labelcolor=INK,
         fontsize=9,

@@ -172,7 +172,7 @@ def example_rows(pass_name: str, method: str) -> pl.DataFrame:
             "correct": [0 if wrong else 3 for wrong in never],
             "forgotten": [0 if never[index] else index % 7 for index in everyone],
             "first_learned": [-1 if wrong else 2 for wrong in never],
-            "loss_sum": [float(index) for index in everyone],
+            "loss_sum": [index + 200.0 * wrong for index, wrong in enumerate(never)],
             "el2n": [index / EXAMPLES for index in everyone],
             "excluded_at": [5 if looked and index < 3 else -1 for index in everyone],
         },

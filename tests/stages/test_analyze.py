@@ -211,9 +211,11 @@ def write_texts(paths, **columns):
 def test_texts_holds_the_examples_that_the_report_shows(paths):
     table = write_texts(paths, premise=made_up.sentences("one"), claim=made_up.sentences("two"))
     groups = table["group"].unique(maintain_order=True).to_list()
-    assert groups == ["hardest", "most_selected", "never_selected", "excluded"]
-    assert table.row(1, named=True) == {
-        "group": "hardest", "index": 19, "label": "three", "forgotten": 0, "first_learned": -1,
+    assert groups == ["hardest", "mislabelled", "most_selected", "never_selected", "excluded"]
+    suspects = table.filter(pl.col("group") == "mislabelled")
+    assert suspects.row(1, named=True) == {
+        "group": "mislabelled", "index": 19, "label": "three", "forgotten": 0, "seen": 6,
+        "correct": 0, "mean_loss": 219 / 6, "el2n": 0.475, "first_learned": -1,
         "selected": 1, "excluded_at": -1, "premise": "one of example 19",
         "claim": "two of example 19",
     }  # fmt: skip
@@ -245,8 +247,8 @@ def test_text_columns_called_as_the_tables_own_are_kept_apart(paths):
     analyze.run(parameters(), paths)
     row = pl.read_csv(paths.analyze / "texts.csv").row(0, named=True)
     assert row["group"] == "hardest"
-    assert row["group_text_"] == "one of example 39"
-    assert row["group_text"] == "two of example 39"
+    assert row["group_text_"] == "one of example 34"
+    assert row["group_text"] == "two of example 34"
 
 
 def test_texts_that_are_gone_leave_the_earlier_analysis(paths):

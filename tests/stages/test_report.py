@@ -172,11 +172,13 @@ def test_page_says_plainly_that_crest_was_worse(page):
 def test_page_shows_examples_by_what_happened_to_them(page):
     alts = [attributes["alt"] for tag, attributes in page.elements if tag == "img"]
     assert alts[:3] == [
-        "Example 39, label three, never learned",
-        "Example 19, label three, never learned, selected 1×",
-        "Example 34, label $two$, forgotten 6×",
+        "Example 34, label $two$, forgotten 6×, right 3 of 6, loss 5.67, EL2N 0.85",
+        "Example 27, label three, forgotten 6×, right 3 of 6, loss 4.50, EL2N 0.68",
+        "Example 20, label zero, forgotten 6×, right 3 of 6, loss 3.33, EL2N 0.50",
     ]
-    assert "Example 0, label zero, forgotten 0×, selected 1×, out at step 5" in alts
+    assert "Example 39, label three, never right, right 0 of 6, loss 39.83, EL2N 0.97" in alts
+    rest = "right 3 of 6, loss 0.00, EL2N 0.00, selected 1×, out at step 5"
+    assert f"Example 0, label zero, forgotten 0×, {rest}" in alts
 
 
 def test_page_is_for_light_dark_and_telephones(reported):
@@ -332,13 +334,19 @@ def test_text_is_shown_as_labelled_lines(tmp_path):
     assert "img" not in {tag for tag, _ in page.elements}
     assert page.lists["dt"][:2] == ["premise", "a <b>claim</b>"]
     assert page.lists["dd"][:4] == [
-        "premise of example 39", "claim of example 39", "premise of example 19",
-        "claim of example 19",
+        "premise of example 34", "claim of example 34", "premise of example 27",
+        "claim of example 27",
     ]  # fmt: skip
     text = " ".join(page.text.split())
-    for title in ("Hardest", "Most selected", "Never selected", "Excluded early"):
+    for title in (
+        "Hardest",
+        "Likely mislabelled",
+        "Most selected",
+        "Never selected",
+        "Excluded early",
+    ):
         assert title in text
-    assert "three #19 never learned, selected 1× premise premise of example 19" in text
+    assert "three #19 never right, right 0 of 6, loss 36.50, EL2N 0.47, selected 1× premise" in text
     assert "The number is the example's row in the prepared training set." in text
 
 
@@ -381,7 +389,7 @@ def test_a_page_of_long_texts_stays_small(tmp_path):
 def test_text_columns_may_be_called_anything(tmp_path, columns):
     page = read_page(text_project(tmp_path, **{name: sentences(name) for name in columns}))
     assert page.lists["dt"][: len(columns)] == columns
-    assert page.lists["dd"][0] == f"{columns[0]} of example 39"
+    assert page.lists["dd"][0] == f"{columns[0]} of example 34"
 
 
 def damage_texts(path, how):
