@@ -390,6 +390,7 @@ def test_presets_are_listed(empty):
         "cifar10-resnet20-focused",
         "cifar100-resnet18",
         "digits",
+        "digits-as-published",
         "snli-minilm",
         "snli-roberta",
         "tinyimagenet-resnet50",

@@ -61,6 +61,7 @@ SHRUNKEN = {
     "train.device": "cpu",
     "train.precision": "float32",
     "reuse.models": [MODEL],
+    "crest.interval_factor": 1.0,
 }
 
 

@@ -16,6 +16,7 @@ NAMES = [
     "cifar10-resnet20-focused",
     "cifar100-resnet18",
     "digits",
+    "digits-as-published",
     "snli-minilm",
     "snli-roberta",
     "tinyimagenet-resnet50",
