@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         ParameterError,
         TrainingError,
     )
-    from crest.own_loop import Coresets
+    from crest.own_loop import Coresets, focused
     from crest.selection.loading import CoresetBatchSampler, Weighted
     from crest.selection.saved import SavedCoresets, read_coresets
 
@@ -51,6 +51,7 @@ __all__ = [
     "SavedCoresets",
     "TrainingError",
     "Weighted",
+    "focused",
     "read_coresets",
 ]
 
@@ -65,6 +66,7 @@ _MODULES = {
     "SavedCoresets": "crest.selection.saved",
     "TrainingError": "crest.errors",
     "Weighted": "crest.selection.loading",
+    "focused": "crest.own_loop",
     "read_coresets": "crest.selection.saved",
 }
 

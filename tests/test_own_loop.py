@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crest import Coresets, artifacts
+from crest import Coresets, artifacts, focused
 from crest.config import CrestOptions, CrestParameters
 from crest.data.prepared import Prepared
 from crest.errors import ArtifactError, OrderError, ParameterError, TrainingError
@@ -21,6 +21,7 @@ from crest.selection.saved import SavedCoresets, read_coresets
 from crest.training import optimizers
 from crest.training.loop import train
 from crest.training.schedules import learning_rate
+from stages.preset import presets
 from stages.train import read_coresets as read_in_stage
 from tests.tiny import (
     CLASSES,
@@ -35,6 +36,7 @@ from tests.tiny import (
 
 STEPS = 12
 TIMELESS = pl.exclude("^seconds.*$")
+DEFAULTS = CrestParameters().model_dump()
 # What the cheap preset sets, at the size of these tests.
 CHEAP = {
     "choice": "balanced",
@@ -490,3 +492,11 @@ def test_a_focused_step_without_its_logits_is_refused() -> None:
     next(iter(coresets))
     with pytest.raises(OrderError, match=r"looks, focus: .* hand them over: step\(logits\)"):
         coresets.step()
+
+
+def test_focused_is_the_preset_at_any_size() -> None:
+    section = presets()["cifar10-resnet20-focused"]["crest"]
+    differing = {key: value for key, value in section.items() if value != DEFAULTS[key]}
+    assert focused(128) == differing
+    assert focused(8) == differing | {"subset_size": 32}
+    assert Loop(**focused(8)).run().coresets.steps_taken == STEPS
