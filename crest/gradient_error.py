@@ -10,7 +10,8 @@ of what coresets gain (docs/results.md), so this says what is chosen, not what a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from math import ceil
 
 import torch
 from torch import Tensor, nn
@@ -18,12 +19,14 @@ from torch.nn import functional as F
 
 from crest.config import CrestParameters, subset_size
 from crest.data.prepared import Split
+from crest.inference import look
 from crest.models.folding import find_folds, folded
 from crest.regions.active import ActiveSet
 from crest.regions.curvature import flatten, trained_parameters
 from crest.selection.choices import find_choice
 from crest.selection.coresets import MiniBatchCoreset, select_minibatch_coresets
 from crest.selection.gradients import find_proxy
+from crest.selection.rounds import focused_subset
 from crest.training.precision import Precision
 
 # Examples whose activations are held at once.
@@ -115,7 +118,8 @@ def gradient_errors(
     excluded
         int64: the examples that subsets are not drawn from. They count in g all the same.
     settings
-        How coresets are chosen: proxy, choice, subset_size, subset_coresets.
+        How coresets are chosen: proxy, choice, subset_size, subset_coresets, and the focus of
+        their subsets, by losses at this model.
     batch_size
         m.
     union
@@ -231,20 +235,43 @@ def _draw_coresets(
     active.exclude(excluded, 0)
     proxy, choice = find_proxy(settings.proxy), find_choice(settings.choice)
     each = settings.subset_coresets
-    return [
-        select_minibatch_coresets(
-            model,
-            split,
-            [active.draw(size, generator)],
-            batch_size,
-            proxy,
-            choice,
-            precision,
-            generator,
-            each=each,
+    chosen = []
+    for _ in range(draws):
+        subset, chance = _draw_subset(model, split, active, settings, size, precision, generator)
+        coresets = select_minibatch_coresets(
+            model, split, [subset], batch_size, proxy, choice, precision, generator, each=each
         )
-        for _ in range(draws)
-    ]
+        chosen.append([_weighed(coreset, subset, chance) for coreset in coresets])
+    return chosen
+
+
+def _draw_subset(
+    model: nn.Module,
+    split: Split,
+    active: ActiveSet,
+    settings: CrestParameters,
+    size: int,
+    precision: Precision,
+    generator: torch.Generator,
+) -> tuple[Tensor, Tensor | None]:
+    """Draw V_p as the settings say; with it the chances to weigh by, if they say so too."""
+    if settings.focus == 0.0:
+        return active.draw(size, generator), None
+    # As many as hold a subset even where all are learned, so that nothing depends on n.
+    candidates = active.draw(min(len(active), ceil(size / settings.focus_floor)), generator)
+    losses = look(model, split, candidates, precision).losses.cpu()
+    focus, floor = settings.focus, settings.focus_floor
+    places, chance = focused_subset(losses, size, focus, floor, generator)
+    return candidates[places], chance if settings.focus_weights else None
+
+
+def _weighed(coreset: MiniBatchCoreset, subset: Tensor, chance: Tensor | None) -> MiniBatchCoreset:
+    """Weigh the examples of a coreset by one over their chance, k for k of its subset."""
+    if chance is None:
+        return coreset
+    of_example = dict(zip(subset.tolist(), chance.tolist(), strict=True))
+    weights = coreset.weights / torch.tensor([of_example[i] for i in coreset.indices.tolist()])
+    return replace(coreset, weights=weights / weights.mean())
 
 
 def _unbiased(moments: ErrorMoments, examples: int, noise: float) -> GradientError:

@@ -203,3 +203,16 @@ def test_the_model_is_left_as_it_was():
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())
+
+
+def test_a_focus_is_a_bias_that_its_weights_take_away():
+    """Of a linear model, whose losses differ a lot; subsets are dealt whole."""
+    dealt = {"choice": "balanced", "selection": "as_used", "subset_coresets": 3, "subset_size": 18}
+    focused = dealt | {"draw": "rounds", "focus": 1.0, "focus_floor": 0.3}
+    plain = measure(draws=400, **dealt)
+    biased = measure(draws=400, **focused)
+    weighed = measure(draws=400, **focused, focus_weights=True)
+    square = plain.gradient_square
+    assert abs(plain.coreset.bias_squared) < 0.01 * square
+    assert biased.coreset.bias_squared > 0.05 * square
+    assert abs(weighed.coreset.bias_squared) < 0.25 * biased.coreset.bias_squared

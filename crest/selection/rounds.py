@@ -26,6 +26,20 @@ def chances(losses: Tensor, focus: float, floor: float) -> Tensor:
     return (losses / mean).pow(focus).nan_to_num(1.0, posinf=1.0).clamp(floor, 1.0)
 
 
+def focused_subset(
+    losses: Tensor, count: int, focus: float, floor: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Draw ``count`` places of k losses as rounds deal them, and the chance of each.
+
+    Those that take part come first, in random order, and only where they are too few the others.
+    """
+    chance = chances(losses, focus, floor)
+    out = torch.rand(len(losses), generator=generator) >= chance
+    order = torch.randperm(len(losses), generator=generator)
+    places = order[out[order].int().argsort(stable=True)][:count]
+    return places, chance[places]
+
+
 class Rounds:
     """Deals the members of V, each at most once in a round, in random order.
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from crest.regions.active import ActiveSet
-from crest.selection.rounds import Rounds, chances
+from crest.selection.rounds import Rounds, chances, focused_subset
 
 
 def rounds_of(losses: Tensor, focus: float = 0.5, floor: float = 0.25, seed: int = 0) -> Rounds:
@@ -96,3 +96,14 @@ def test_a_loaded_state_goes_on_in_the_middle_of_a_round() -> None:
         hand = first.take(17)
         assert torch.equal(hand, second.take(17))
         assert torch.equal(first.chance(hand), second.chance(hand))
+
+
+def test_a_focused_subset_holds_what_takes_part_before_anything_else() -> None:
+    losses = torch.tensor([1.0, 0.0]).repeat(200)
+    generator = torch.Generator().manual_seed(0)
+    places, chance = focused_subset(losses, 100, 0.5, 0.25, generator)
+    assert len(places.unique()) == 100
+    assert torch.equal(chance, torch.where(places % 2 == 0, 1.0, 0.25))
+    draws = torch.cat([focused_subset(losses, 100, 0.5, 0.25, generator)[0] for _ in range(200)])
+    assert float((draws % 2 == 1).double().mean()) == pytest.approx(0.2, abs=0.01)
+    assert len(focused_subset(losses, 400, 0.5, 0.25, generator)[0].unique()) == 400
