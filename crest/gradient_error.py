@@ -10,7 +10,7 @@ of what coresets gain (docs/results.md), so this says what is chosen, not what a
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from math import ceil
 
 import torch
@@ -19,14 +19,14 @@ from torch.nn import functional as F
 
 from crest.config import CrestParameters, subset_size
 from crest.data.prepared import Split
-from crest.inference import look
+from crest.inference import look, places_of
 from crest.models.folding import find_folds, folded
 from crest.regions.active import ActiveSet
 from crest.regions.curvature import flatten, trained_parameters
 from crest.selection.choices import find_choice
 from crest.selection.coresets import MiniBatchCoreset, select_minibatch_coresets
 from crest.selection.gradients import find_proxy
-from crest.selection.rounds import focused_subset
+from crest.selection.rounds import focused_subset, weighed
 from crest.training.precision import Precision
 
 # Examples whose activations are held at once.
@@ -241,7 +241,11 @@ def _draw_coresets(
         coresets = select_minibatch_coresets(
             model, split, [subset], batch_size, proxy, choice, precision, generator, each=each
         )
-        chosen.append([_weighed(coreset, subset, chance) for coreset in coresets])
+        if chance is not None:
+            coresets = [
+                weighed(coreset, chance[places_of(coreset.indices, subset)]) for coreset in coresets
+            ]
+        chosen.append(coresets)
     return chosen
 
 
@@ -263,15 +267,6 @@ def _draw_subset(
     focus, floor = settings.focus, settings.focus_floor
     places, chance = focused_subset(losses, size, focus, floor, generator)
     return candidates[places], chance if settings.focus_weights else None
-
-
-def _weighed(coreset: MiniBatchCoreset, subset: Tensor, chance: Tensor | None) -> MiniBatchCoreset:
-    """Weigh the examples of a coreset by one over their chance, k for k of its subset."""
-    if chance is None:
-        return coreset
-    of_example = dict(zip(subset.tolist(), chance.tolist(), strict=True))
-    weights = coreset.weights / torch.tensor([of_example[i] for i in coreset.indices.tolist()])
-    return replace(coreset, weights=weights / weights.mean())
 
 
 def _unbiased(moments: ErrorMoments, examples: int, noise: float) -> GradientError:

@@ -74,10 +74,15 @@ class Look:
 
 def joined(known: Look, shown: Look) -> Look:
     """Return a look with some of its examples, in any order, replaced by what another shows."""
-    places = {index: place for place, index in enumerate(known.indices.tolist())}
-    where = torch.tensor([places[index] for index in shown.indices.tolist()])
+    where = places_of(shown.indices, known.indices)
     logits = known.logits.index_copy(0, where.to(known.logits.device), shown.logits)
     return replace(known, logits=logits)
+
+
+def places_of(wanted: Tensor, within: Tensor) -> Tensor:
+    """Return where each of some indices stands among others, all different; int64, on the CPU."""
+    order = within.argsort()
+    return order[torch.searchsorted(within[order], wanted)]
 
 
 def look(

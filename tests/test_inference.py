@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from crest import inference
 from crest.data.augment import Augmentation
-from crest.inference import evaluating, look
+from crest.inference import evaluating, joined, look, places_of
 from crest.models.head import last_layer
 from crest.training.precision import Precision
 from tests.tiny import (
@@ -145,3 +145,18 @@ def test_each_part_of_a_model_goes_back_to_the_mode_it_was_in() -> None:
     with pytest.raises(ValueError, match="within"), evaluating(model):
         raise ValueError("within")
     assert [module.training for module in model.modules()] == before
+
+
+def test_places_are_where_the_indices_stand() -> None:
+    within = torch.tensor([7, 3, 9, 0])
+    assert places_of(torch.tensor([0, 7, 9]), within).tolist() == [3, 0, 2]
+
+
+def test_a_joined_look_shows_the_new_of_some_and_the_old_of_the_rest() -> None:
+    split = linear_split()
+    known = look(linear_model(seed=0), split, torch.tensor([7, 3, 9, 0]), FLOAT32)
+    shown = look(linear_model(seed=1), split, torch.tensor([9, 7]), FLOAT32)
+    both = joined(known, shown)
+    expected = torch.stack([shown.logits[1], known.logits[1], shown.logits[0], known.logits[3]])
+    assert torch.equal(both.logits, expected)
+    assert torch.equal(both.indices, known.indices)

@@ -43,7 +43,7 @@ from crest.selection.coresets import (
 )
 from crest.selection.gradients import find_proxy
 from crest.selection.memory import Memory
-from crest.selection.rounds import Rounds
+from crest.selection.rounds import Rounds, weighed
 from crest.training.state import load_table_state, table_state
 
 
@@ -351,8 +351,7 @@ class Crest:
         """Weigh examples by one over their chance where asked for; the mean stays 1."""
         if self._rounds is None or not self._parameters.focus_weights:
             return coreset
-        weights = coreset.weights / self._rounds.chance(coreset.indices)
-        return replace(coreset, weights=weights / weights.mean())
+        return weighed(coreset, self._rounds.chance(coreset.indices))
 
     @property
     def _looks_are_of_all(self) -> bool:

@@ -1,12 +1,14 @@
 """Rounds: V dealt out without replacement, what is learned taking part less often."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from crest.regions.active import ActiveSet
+from crest.selection.coresets import MiniBatchCoreset
 
 
 def chances(losses: Tensor, focus: float, floor: float) -> Tensor:
@@ -38,6 +40,12 @@ def focused_subset(
     order = torch.randperm(len(losses), generator=generator)
     places = order[out[order].int().argsort(stable=True)][:count]
     return places, chance[places]
+
+
+def weighed(coreset: MiniBatchCoreset, chance: Tensor) -> MiniBatchCoreset:
+    """Weigh the examples of a coreset by one over their chance (m); the mean stays 1."""
+    weights = coreset.weights / chance
+    return replace(coreset, weights=weights / weights.mean())
 
 
 class Rounds:
