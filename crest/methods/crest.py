@@ -19,7 +19,7 @@ from crest.artifacts import TABLES
 from crest.config import count_of, subset_size
 from crest.difficulty import ExampleTracker
 from crest.errors import Interrupted, OrderError, diverged
-from crest.inference import Look, joined, look
+from crest.inference import Look, look
 from crest.methods.base import Context, Record
 from crest.models.folding import find_folds, folded
 from crest.models.head import last_layer
@@ -42,8 +42,7 @@ from crest.selection.coresets import (
     select_minibatch_coresets,
 )
 from crest.selection.gradients import find_proxy
-from crest.selection.memory import Memory
-from crest.selection.rounds import Rounds, weighed
+from crest.selection.subsets import Subsets
 from crest.training.state import load_table_state, table_state
 
 
@@ -75,16 +74,16 @@ class Crest:
         self._smoothing = Smoothing(
             Average(parameters.gradient_smoothing), Average(parameters.curvature_smoothing)
         )
-        self._memory = self._fresh_memory()
-        self._rounds: Rounds | None = None
-        if parameters.draw == "rounds":
-            self._rounds = Rounds(
-                self._active,
-                self._last_losses,
-                parameters.focus,
-                parameters.focus_floor,
-                context.generator,
-            )
+        self._subsets = Subsets(
+            self._active,
+            context.train.labels,
+            last_layer(context.model).out_features,
+            parameters,
+            lambda: self._draw(),
+            self._subset_size,
+            context.generator,
+            context.precision.device,
+        )
         self._filter = LossFilter()
         self._estimated_at: int | None = None  # step of the last estimate of h
         self._unused: Look | None = None  # of the last check, not selected from yet
@@ -123,7 +122,8 @@ class Crest:
     def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
         """Count the step towards the region's next check; take from it what is asked for."""
         assert self._region is not None, "update follows minibatch"
-        self._remember_step(logits)
+        assert self._handed_out is not None, "update follows minibatch"
+        self._subsets.remember_step(self._handed_out, logits)
         self._region.steps += 1
         self._region.spend("train", seconds)
         if self._parameters.gradient == "training":
@@ -144,8 +144,7 @@ class Crest:
             "filter": dict(vars(self._filter)),
             "estimated_at": self._estimated_at,
             "checked": self._checked,
-            "memory": None if self._memory is None else self._memory.state(),
-            "rounds": None if self._rounds is None else self._rounds.state(),
+            "subsets": self._subsets.state(),
             "unused": None if self._unused is None else dict(vars(self._unused)),
             "first_norm": self._first_norm,
             "norm": self._norm,
@@ -168,10 +167,7 @@ class Crest:
         self._filter = LossFilter(**state["filter"])
         self._estimated_at = state["estimated_at"]
         self._checked = state["checked"]
-        if self._memory is not None:
-            self._memory.load_state(state["memory"])
-        if self._rounds is not None:
-            self._rounds.load_state(state["rounds"])
+        self._subsets.load_state(state["subsets"])
         unused = state["unused"]
         self._unused = None if unused is None else Look(**unused).to(device)
         self._first_norm, self._norm = state["first_norm"], state["norm"]
@@ -205,7 +201,7 @@ class Crest:
         number = len(self._region_rows)
         interval, count = self._adapt(step)
         generator, checked, counts = context.generator.get_state(), self._unused, dict(self._counts)
-        dealt = None if self._rounds is None else self._rounds.state()
+        dealt = self._subsets.dealt()
         try:
             with folded(context.model, self._folds):
                 with self._timed("select"):
@@ -215,13 +211,12 @@ class Crest:
         except Interrupted:
             context.generator.set_state(generator)
             self._unused, self._counts = checked, counts
-            if self._rounds is not None and dealt is not None:
-                self._rounds.load_state(dealt)
+            self._subsets.deal_from(dealt)
             raise
         losses = self._observe(looks, coresets, step)
         # The last check's look, where it was selected from, is in the filter already.
         known = 0 if checked is None else len(checked.indices)
-        if not self._looks_are_of_all and self._checked is not None:
+        if not self._subsets.looks_are_of_all and self._checked is not None:
             losses, known = self._checked, len(self._checked)
         self._filter = self._filter.observe(losses[known:])
         with self._timed("model"):
@@ -278,7 +273,7 @@ class Crest:
     def _select_ahead(self, region: int, count: int) -> tuple[list[MiniBatchCoreset], list[Look]]:
         """Select P mini-batch coresets (Eq. 11), from one V_p each or as many as asked for."""
         context, each = self._context, self._parameters.subset_coresets
-        subsets = [self._draw_subset() for _ in range(math.ceil(count / each))]
+        subsets = [self._subsets.take() for _ in range(math.ceil(count / each))]
         looks: list[Look] = []
 
         def observe(shown: Look) -> None:
@@ -299,7 +294,7 @@ class Crest:
             each,
         )
         self._counts["examples_looked_at"] += len(subsets) * self._subset_size
-        return [self._weigh(coreset) for coreset in coresets[:count]], looks
+        return [self._subsets.weigh(coreset) for coreset in coresets[:count]], looks
 
     def _select_one(self, region: int, first: int) -> tuple[list[MiniBatchCoreset], list[Look]]:
         """Select from one subset: the last check's, if nothing was selected from it yet."""
@@ -311,7 +306,7 @@ class Crest:
             shown, gradients, 1, context.batch_size, self._choice, context.generator, each
         )
         numbered = [
-            replace(self._weigh(coreset), region=region, number=first + place)
+            replace(self._subsets.weigh(coreset), region=region, number=first + place)
             for place, coreset in enumerate(coresets)
         ]
         return numbered, [shown.without_features() for shown in looks]
@@ -321,18 +316,7 @@ class Crest:
         unused, self._unused = self._unused, None
         if unused is not None:
             return unused, [unused]
-        subset = self._draw_subset()
-        if self._parameters.looks == "fresh":
-            shown = self._look_at(subset)
-            return shown, [shown]
-        assert self._memory is not None
-        unknown = self._memory.unknown(subset)
-        if not len(unknown):
-            return self._memory.recall(subset), []
-        shown = self._look_at(unknown)
-        if len(unknown) == len(subset):
-            return shown, [shown]
-        return joined(self._memory.recall(subset), shown), [shown]
+        return self._subsets.show(self._subsets.take(), self._look_at)
 
     def _look_at(self, indices: Tensor) -> Look:
         context = self._context
@@ -342,48 +326,6 @@ class Crest:
     def _draw(self) -> Tensor:
         """Draw a random subset V_r of the active examples, or V_p where draws are independent."""
         return self._active.draw(self._subset_size, self._context.generator)
-
-    def _draw_subset(self) -> Tensor:
-        """Draw a random subset V_p."""
-        return self._draw() if self._rounds is None else self._rounds.take(self._subset_size)
-
-    def _weigh(self, coreset: MiniBatchCoreset) -> MiniBatchCoreset:
-        """Weigh examples by one over their chance where asked for; the mean stays 1."""
-        if self._rounds is None or not self._parameters.focus_weights:
-            return coreset
-        return weighed(coreset, self._rounds.chance(coreset.indices))
-
-    @property
-    def _looks_are_of_all(self) -> bool:
-        """Whether what is looked at when a region opens has the losses of all of V."""
-        fresh = self._parameters.looks == "fresh"
-        return self._rounds is None or (fresh and self._parameters.focus == 0.0)
-
-    def _fresh_memory(self) -> Memory | None:
-        """Return a memory of nothing, where one is needed."""
-        parameters, context = self._parameters, self._context
-        if parameters.looks == "fresh" and parameters.focus == 0.0:
-            return None
-        classes = last_layer(context.model).out_features
-        return Memory(context.train.labels, classes, context.precision.device)
-
-    def _last_losses(self, indices: Tensor) -> Tensor:
-        """Return the last loss of each example, NaN where none is known."""
-        if self._memory is None:
-            return torch.full((len(indices),), torch.nan)
-        return self._memory.losses(indices)
-
-    def _remember_step(self, logits: Tensor | None) -> None:
-        """Remember what the step that was just taken saw of its examples."""
-        if self._memory is None:
-            return
-        if logits is None:
-            raise OrderError(
-                "crest.looks, crest.focus: what training sees of an example is remembered, but the "
-                "step came without its logits; hand them over: step(logits)"
-            )
-        assert self._handed_out is not None, "update follows minibatch"
-        self._memory.remember(self._handed_out, logits)
 
     def _is_estimate_due(self, step: int) -> bool:
         """Whether g and h are estimated anew at this region, or kept as they are."""
@@ -436,8 +378,7 @@ class Crest:
             losses = shown.losses.cpu()
             self._learned.watch(shown.indices, losses)
             self._looks.record(shown.indices, shown.correct, losses, step)
-            if self._memory is not None:
-                self._memory.remember(shown.indices, shown.logits)
+            self._subsets.remember(shown)
         self._coreset_rows.append(coreset_rows(coresets, self._context.train.labels))
         return torch.cat([torch.empty(0), *(shown.losses.cpu() for shown in looks)]).double()
 
@@ -458,10 +399,9 @@ class Crest:
             region.rho = relative_error(predicted, float(shown.losses.double().mean()))
             self._filter = self._filter.check(shown.losses)
         self._checked = shown.losses.cpu().double()
-        if self._parameters.selection == "as_used" and self._rounds is None:
+        if self._parameters.selection == "as_used" and not self._subsets.in_rounds:
             self._unused = shown
-        if self._memory is not None:
-            self._memory.remember(shown.indices, shown.logits)
+        self._subsets.remember(shown)
         self._counts["examples_looked_at"] += self._subset_size
         region.checks += 1
         region.spend("check", self._seconds.pop("check"))
