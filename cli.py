@@ -79,12 +79,15 @@ def each_method(
     method: str | None,
     stage: Callable[[str], dict[str, object]],
     as_json: bool,
+    quiet: bool = False,
 ) -> None:
     """Run a stage for one method, or for all that the parameters name."""
     from stages.train import methods_of
 
     for name in methods_of(parameters, method):
-        print_metrics(stage(name), as_json)
+        metrics = stage(name)
+        if not quiet:
+            print_metrics(metrics, as_json)
 
 
 @app.command()
@@ -116,12 +119,18 @@ def train(
     Example: python cli.py train --method crest -S train.budget=0.2
     """
     with failing_plainly():
+        from crest.distributed import joined
         from stages import train as stage
 
         parameters = load(params, overrides or ())
-        each_method(
-            parameters, method, lambda name: stage.run(parameters, PATHS, name, fresh), as_json
-        )
+        with joined(parameters.train.process_timeout) as group:
+            each_method(
+                parameters,
+                method,
+                lambda name: stage.run(parameters, PATHS, name, fresh, group),
+                as_json,
+                quiet=not group.first,
+            )
 
 
 @app.command()

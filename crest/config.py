@@ -135,6 +135,7 @@ class TrainParameters(Section):
     epochs: Annotated[float, Field(gt=0.0, le=1e6)] = 60.0
     budget: Share = 0.1
     batch_size: Count = 32
+    micro_batches: Count | None = None
     optimizer: Literal["sgd", "adamw"] = "sgd"
     lr: Positive = 0.1
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
@@ -149,6 +150,7 @@ class TrainParameters(Section):
     precision: Literal["auto", "float32", "bf16"] = "auto"
     device: Device = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    process_timeout: Positive = 45.0
     save_interval: NonNegative = 60.0
     validations: Annotated[int, Field(ge=0, le=1_000_000)] = 20
     snapshots: Annotated[int, Field(ge=0, le=10_000)] = 0

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crest.data.prepared import Split
-from crest.models.head import features_and_logits
+from crest.distributed import ALONE, Group
+from crest.models.head import features_and_logits, last_layer
 from crest.training.precision import Precision
 
 # Examples per forward pass: a GPU wants many, a CPU as many as stay in its caches. On two cores
@@ -91,6 +92,8 @@ def look(
     indices: Tensor,
     precision: Precision,
     batch_size: int | None = None,
+    group: Group = ALONE,
+    features: bool = True,
 ) -> Look:
     """Look at examples: one forward pass in eval mode without augmentation.
 
@@ -103,21 +106,48 @@ def look(
         int64, k, at least one, on the CPU.
     batch_size
         Examples per forward pass; None for what suits the device.
+    group
+        Processes that look at the same examples, each at some batches; all are told everything.
+    features
+        Whether the last layer's inputs are wanted; without, they may be empty.
     """
-    features, logits = [], []
     order = _by_length(split, indices)
-    size = batch_size or _batch_size(split, precision.device)
+    size = batch_size or _batch_size(split, precision.device, len(indices), group)
+    batches = (indices if order is None else indices[order]).split(size)
+    shown: dict[int, tuple[Tensor, Tensor]] = {}
     with torch.inference_mode(), evaluating(model), precision.autocast():
-        for batch in (indices if order is None else indices[order]).split(size):
-            batch_features, batch_logits = features_and_logits(model, split.inputs(batch))
-            features.append(batch_features.float())
-            logits.append(batch_logits.float())
-    all_features, all_logits = torch.cat(features), torch.cat(logits)
+        for number in group.share(len(batches)):
+            some_features, some_logits = features_and_logits(model, split.inputs(batches[number]))
+            shown[number] = some_features.float(), some_logits.float()
+    if group.alone:
+        all_features, all_logits = map(torch.cat, zip(*shown.values(), strict=True))
+    else:
+        all_features, all_logits = _gathered(model, shown, len(indices), size, group, features)
     if order is not None:
         place = order.argsort().to(all_logits.device)
         all_features, all_logits = all_features[place], all_logits[place]
     labels = split.labels[indices].to(all_logits.device)
     return Look(indices, labels, all_logits, all_features)
+
+
+def _gathered(
+    model: nn.Module,
+    shown: dict[int, tuple[Tensor, Tensor]],
+    count: int,
+    size: int,
+    group: Group,
+    features: bool,
+) -> tuple[Tensor, Tensor]:
+    """Return features and logits of all batches, of which this process has seen some."""
+    head = last_layer(model)
+    device = head.weight.device
+    widths = (head.in_features if features else 0, head.out_features)
+    both = torch.zeros(count, sum(widths), device=device)
+    for number, columns in shown.items():
+        rows = both[number * size : (number + 1) * size]
+        rows.copy_(torch.cat(columns if features else columns[1:], 1))
+    all_features, all_logits = group.sum(both).split(widths, 1)
+    return all_features.contiguous(), all_logits.contiguous()
 
 
 def _by_length(split: Split, indices: Tensor) -> Tensor | None:
@@ -127,7 +157,15 @@ def _by_length(split: Split, indices: Tensor) -> Tensor | None:
     return split.lengths[indices].argsort(descending=True, stable=True)
 
 
-def _batch_size(split: Split, device: torch.device) -> int:
-    if split.lengths is None:
-        return BATCH_SIZES.get(device.type, BATCH_SIZE)
-    return RAGGED_BATCH_SIZES.get(device.type, RAGGED_BATCH_SIZE)
+def _batch_size(split: Split, device: torch.device, count: int, group: Group) -> int:
+    """Return what suits the device.
+
+    On the CPU, where results are to be the same for any number of processes, it does not depend on
+    it; a GPU's batches are so large that they are cut where there would be none for some.
+    """
+    sizes, size = BATCH_SIZES, BATCH_SIZE
+    if split.lengths is not None:
+        sizes, size = RAGGED_BATCH_SIZES, RAGGED_BATCH_SIZE
+    if device.type in sizes:
+        return sizes[device.type]
+    return min(size, -(-count // group.size))

@@ -8,8 +8,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 @contextmanager
-def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is told how much is done."""
+def progress_bar(title: str, total: int, shown: bool = True) -> Iterator[Callable[[int], None]]:
+    """Yield a function that is told how much is done; not ``shown``, nobody sees it."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -17,6 +17,6 @@ def progress_bar(title: str, total: int) -> Iterator[Callable[[int], None]]:
         MofNCompleteColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+    with Progress(*columns, console=console, disable=not (shown and console.is_terminal)) as progress:
         task = progress.add_task(title, total=total)
         yield lambda done: progress.update(task, completed=done)

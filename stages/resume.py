@@ -11,13 +11,15 @@ import torch
 import crest
 from crest.config import Parameters
 from crest.data.files import Meta
+from crest.distributed import ALONE, Group
 from crest.errors import ArtifactError
 from crest.selection.saved import SavedCoresets
 from crest.training.precision import Precision
 from crest.training.state import Checkpoint
+from crest.training.step import micro_batches
 
 # Parameters of train that change nothing in the result of one run.
-INDIFFERENT = {"methods", "save_interval"}
+INDIFFERENT = {"methods", "save_interval", "process_timeout"}
 
 
 def checkpoint_for(
@@ -28,8 +30,12 @@ def checkpoint_for(
     precision: Precision,
     saved: SavedCoresets | None,
     stop: Callable[[], int],
+    group: Group = ALONE,
 ) -> Checkpoint:
-    """Return the place of a run's state, under everything that its result depends on."""
+    """Return the place of a run's state, under everything that its result depends on.
+
+    That is the number of micro-batches, and not how many processes share them.
+    """
     key = {
         f"train.{name}": json.dumps(value)
         for name, value in parameters.train.model_dump(mode="json").items()
@@ -49,10 +55,11 @@ def checkpoint_for(
         "device": str(precision.device),
         "precision": precision.name,
         "threads": str(torch.get_num_threads()),
+        "train.micro_batches": str(micro_batches(parameters.train, group)),
     }
     if path.parent.exists() and not path.parent.is_dir():
         raise ArtifactError(f"{path.parent}: a file where a folder is to be; move it away")
-    return Checkpoint(path, key, parameters.train.save_interval, stop)
+    return Checkpoint(path, key, parameters.train.save_interval, stop, group.first)
 
 
 def _code_hash() -> str:

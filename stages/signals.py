@@ -22,17 +22,18 @@ def raising() -> Iterator[None]:
 
 
 @contextmanager
-def noted() -> Iterator[Callable[[], int]]:
+def noted(insisting: bool = True) -> Iterator[Callable[[], int]]:
     """Note a signal, for a run that stops where it can go on from.
 
     Yields a function that returns the number of the first signal, 0 if none came. A second one
-    raises :class:`Interrupted` on the spot.
+    raises :class:`Interrupted` on the spot, unless not ``insisting``: a launcher passes on signals
+    that have come to its processes already.
     """
     received: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        if len(received) > 1:
+        if insisting and len(received) > 1:
             raise Interrupted(number)
 
     with _handled(handle):

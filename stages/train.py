@@ -1,6 +1,8 @@
 """train: a model on what a method chooses, everything saved."""
 
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from crest.config import Parameters
 from crest.data.augment import Augmentation
 from crest.data.files import ImageMeta
 from crest.data.prepared import Prepared, load
+from crest.distributed import ALONE, Group
 from crest.errors import ArtifactError, ParameterError
 from crest.methods import METHODS, Context
 from crest.methods.replay import all_of_size
@@ -36,10 +39,17 @@ from stages.resume import checkpoint_for
 logger = logging.getLogger(__name__)
 
 
-def run(parameters: Parameters, paths: Paths, method: str, fresh: bool = False) -> dict[str, Any]:
+def run(
+    parameters: Parameters,
+    paths: Paths,
+    method: str,
+    fresh: bool = False,
+    group: Group = ALONE,
+) -> dict[str, Any]:
     """Train with a method, and write everything to artifacts/train/METHOD; returns its metrics.
 
-    A run that was stopped or killed goes on from its last saved state, unless ``fresh``.
+    A run that was stopped or killed goes on from its last saved state, unless ``fresh``. Of several
+    processes that train together rank 0 writes.
 
     Raises
     ------
@@ -57,15 +67,25 @@ def run(parameters: Parameters, paths: Paths, method: str, fresh: bool = False) 
     if method == "replay":
         source = paths.root / parameters.replay.coresets
         saved = read_coresets(source, data, parameters.train.batch_size)
-    with signals.noted() as stop, artifacts.replacing_folder(paths.train(method)) as partial:
+    with signals.noted(insisting=group.alone) as stop, _results(paths.train(method), group) as folder:
         place = paths.resume(f"train-{method}")
-        checkpoint = checkpoint_for(place, parameters, method, data.meta, precision, saved, stop)
+        checkpoint = checkpoint_for(
+            place, parameters, method, data.meta, precision, saved, stop, group
+        )
         if fresh:
             checkpoint.remove()
-        trained = train_model(parameters, data, method, precision, saved, checkpoint)
-        write(trained, partial)
+            group.wait()
+        with group.naming_the_lost():
+            trained = train_model(parameters, data, method, precision, saved, checkpoint, group)
+        if folder is not None:
+            write(trained, folder)
     checkpoint.remove()
     return trained.metrics
+
+
+def _results(folder: Path, group: Group) -> AbstractContextManager[Path | None]:
+    """Return the folder to write results to, which take the place of earlier ones; None: nowhere."""
+    return artifacts.replacing_folder(folder) if group.first else nullcontext()
 
 
 def methods_of(parameters: Parameters, method: str | None) -> tuple[str, ...]:
@@ -166,6 +186,7 @@ def train_model(
     precision: Precision,
     saved: SavedCoresets | None,
     checkpoint: Checkpoint | None = None,
+    group: Group = ALONE,
 ) -> Trained:
     """Train a model on what a method chooses, from the start or from its saved state.
 
@@ -178,14 +199,16 @@ def train_model(
     model_spec = spec_for(settings, data.meta)
     model = fresh_model(model_spec, settings.seed, precision.device)
     started_from = weights.digest(model)
-    context = context_of(parameters, data, model, steps, precision)
+    context = context_of(parameters, data, model, steps, precision, group)
     stop = checkpoint.stop if checkpoint else context.stop
+    if not group.alone:
+        stop = _stop_of(group)
     snapshots = None
-    if checkpoint is not None and settings.snapshots:
+    if checkpoint is not None and settings.snapshots and group.first:
         moments = spaced_steps(steps, settings.snapshots)
         snapshots = Snapshots(checkpoint.snapshots, model_spec, moments)
     chooser = spec.build(replace(context, saved=saved, stop=stop))
-    with progress_bar(f"train {method}", steps) as advance:
+    with progress_bar(f"train {method}", steps, shown=group.first) as advance:
         done = train(
             model,
             chooser,
@@ -198,12 +221,21 @@ def train_model(
             checkpoint,
             full_steps if spec.schedule_of_full else None,
             snapshots,
+            group,
         )
     metrics = _metrics(done, method, settings.model, data, full_steps)
     metrics["seconds_saving"] = checkpoint.seconds if checkpoint else 0.0
+    if not group.alone:
+        metrics |= {"processes": group.size, "bytes_exchanged": group.bytes_exchanged}
     provenance = describe(parameters, data.meta, precision, method, settings.model)
+    provenance["processes"] = group.size
     provenance["initial_weights"] = started_from  # a name on the hub may come to mean others
     return Trained(model, model_spec, done, metrics, provenance, snapshots)
+
+
+def _stop_of(group: Group) -> Callable[[], int]:
+    """Return what asks a method to stop: only what all processes have agreed on."""
+    return lambda: group.signal
 
 
 def write(trained: Trained, folder: Path) -> None:
@@ -226,7 +258,12 @@ def fresh_model(spec: Spec, seed: int, device: torch.device) -> nn.Module:
 
 
 def context_of(
-    parameters: Parameters, data: Prepared, model: nn.Module, steps: int, precision: Precision
+    parameters: Parameters,
+    data: Prepared,
+    model: nn.Module,
+    steps: int,
+    precision: Precision,
+    group: Group = ALONE,
 ) -> Context:
     """Return what a method is given at the start of a run."""
     return Context(
@@ -237,6 +274,7 @@ def context_of(
         precision=precision,
         generator=generator_for(parameters.train.seed, "method"),
         parameters=parameters,
+        group=group,
     )
 
 

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from crest.config import Parameters
 from crest.data.prepared import Split
+from crest.distributed import ALONE, Group
 from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.saved import SavedCoresets
 from crest.training.precision import Precision
@@ -27,7 +28,8 @@ class Context:
     is the method's own, so that no other draw depends on the method. ``saved`` holds coresets of
     an earlier run, for methods that train on them. ``stop`` returns the number of the signal that
     asks the run to stop, 0 if there was none: whatever takes seconds asks now and then, and raises
-    :class:`Interrupted`, as if it had never begun.
+    :class:`Interrupted`, as if it had never begun. ``group`` are the processes that train together:
+    they share looks, and each has to come to the same mini-batches.
     """
 
     model: nn.Module
@@ -39,6 +41,7 @@ class Context:
     parameters: Parameters
     saved: SavedCoresets | None = None
     stop: Callable[[], int] = lambda: 0
+    group: Group = ALONE
 
 
 @dataclass(frozen=True)

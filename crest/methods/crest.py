@@ -292,6 +292,7 @@ class Crest:
             region,
             observe,
             each,
+            context.group,
         )
         self._counts["examples_looked_at"] += len(subsets) * self._subset_size
         return [self._subsets.weigh(coreset) for coreset in coresets[:count]], looks
@@ -321,7 +322,14 @@ class Crest:
     def _look_at(self, indices: Tensor) -> Look:
         context = self._context
         self._counts["examples_looked_at"] += len(indices)
-        return look(context.model, context.train, indices, context.precision)
+        return look(
+            context.model,
+            context.train,
+            indices,
+            context.precision,
+            group=context.group,
+            features=self._parameters.proxy != "logits",
+        )
 
     def _draw(self) -> Tensor:
         """Draw a random subset V_r of the active examples, or V_p where draws are independent."""
@@ -344,6 +352,7 @@ class Crest:
             parameters.hutchinson_draws,
             self._stop_if_asked,
             self._covered,
+            context.group,
         )
 
     def _include(self, estimate: Curvature, step: int) -> None:
@@ -354,7 +363,7 @@ class Crest:
         self._smoothing = smoothing
         self._counts["hessian_vector_products"] += estimate.products
         self._estimated_at = step
-        self._norm = float(smoothing.curvature.norm())
+        self._norm = self._context.group.agree(float(smoothing.curvature.norm()))
         if self._first_norm is None:
             self._first_norm = self._norm
 
@@ -394,15 +403,15 @@ class Crest:
         """Compare F_l(δ) with the loss on a fresh V_r (Eq. 10)."""
         context = self._context
         with self._timed("check"), folded(context.model, self._folds):
-            shown = look(context.model, context.train, self._draw(), context.precision)
+            shown = self._look_at(self._draw())
             predicted = region.model(self._weights())
-            region.rho = relative_error(predicted, float(shown.losses.double().mean()))
+            rho = relative_error(predicted, float(shown.losses.double().mean()))
+            region.rho = context.group.agree(rho)
             self._filter = self._filter.check(shown.losses)
         self._checked = shown.losses.cpu().double()
         if self._parameters.selection == "as_used" and not self._subsets.in_rounds:
             self._unused = shown
         self._subsets.remember(shown)
-        self._counts["examples_looked_at"] += self._subset_size
         region.checks += 1
         region.spend("check", self._seconds.pop("check"))
 

@@ -197,7 +197,9 @@ class Renewed:
         for some in indices.split(LOOK_AT_ONCE):
             if signal_number := context.stop():
                 raise Interrupted(signal_number)
-            parts.append(look(context.model, context.train, some, context.precision))
+            parts.append(
+                look(context.model, context.train, some, context.precision, group=context.group)
+            )
         columns = (torch.cat(column) for column in zip(*map(_columns, parts), strict=True))
         return Look(*columns)
 

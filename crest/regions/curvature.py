@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from crest.data.prepared import Split
+from crest.distributed import ALONE, Group, gradient_dtype
 from crest.errors import ParameterError, TrainingError
 from crest.inference import evaluating
 from crest.models.head import last_layer
@@ -79,6 +80,7 @@ def estimate_curvature(
     draws: int = 1,
     pause: Callable[[], None] | None = None,
     parameters: Sequence[nn.Parameter] | None = None,
+    group: Group = ALONE,
 ) -> Curvature:
     """Estimate g and h on the union of mini-batch coresets.
 
@@ -96,6 +98,8 @@ def estimate_curvature(
         Called before each mini-batch; what it raises ends the estimate.
     parameters
         Those of :func:`covered_parameters`; None for all that training moves.
+    group
+        Processes that estimate on the same mini-batches, each on some; all have the result.
 
     Raises
     ------
@@ -105,21 +109,23 @@ def estimate_curvature(
     parameters = trained_parameters(model) if parameters is None else list(parameters)
     count = sum(parameter.numel() for parameter in parameters)
     device = parameters[0].device
-    gradient = torch.zeros(count, device=device)
-    hessian = torch.zeros(count, device=device)
+    both = torch.zeros(2, count, dtype=gradient_dtype(device), device=device)
+    seeds = torch.randint(2**62, (len(coresets),), generator=generator).tolist()
     # Of attention's kernels only the plain one can be differentiated twice.
     with evaluating(model), requiring_only(model, parameters), sdpa_kernel(SDPBackend.MATH):
-        for coreset in coresets:
+        for number in group.share(len(coresets)):
             if pause is not None:
                 pause()
-            loss = _coreset_loss(model, split, coreset, precision)
+            signs = torch.Generator().manual_seed(seeds[number])
+            loss = _coreset_loss(model, split, coresets[number], precision)
             first = torch.autograd.grad(loss, parameters, create_graph=True)
-            gradient += flatten(first)
+            both[0] += flatten(first)
             for draw in range(draws):
                 keep = draw + 1 < draws
-                hessian += _hutchinson_draw(first, parameters, generator, keep)
+                both[1] += _hutchinson_draw(first, parameters, signs, keep)
+    gradient, hessian = group.sum(both)
     products = len(coresets) * draws
-    return Curvature(gradient / len(coresets), hessian / products, products)
+    return Curvature((gradient / len(coresets)).float(), (hessian / products).float(), products)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from crest.data.prepared import Split
+from crest.distributed import ALONE, Group
 from crest.inference import look
 from crest.training.precision import Precision
 
@@ -37,12 +38,16 @@ class Evaluation:
 
 
 def evaluate(
-    model: nn.Module, split: Split, precision: Precision, batch_size: int | None = None
+    model: nn.Module,
+    split: Split,
+    precision: Precision,
+    batch_size: int | None = None,
+    group: Group = ALONE,
 ) -> Evaluation:
-    """Predict every example of a split, in eval mode."""
+    """Predict every example of a split, in eval mode; processes share the forward passes."""
     parts = []
     for indices in torch.arange(len(split)).split(BLOCK):
-        shown = look(model, split, indices, precision, batch_size)
+        shown = look(model, split, indices, precision, batch_size, group, features=False)
         confidences, predictions = shown.logits.softmax(1).max(1)
         parts.append((shown.labels, predictions, confidences, shown.losses))
     columns = [torch.cat(column).cpu() for column in zip(*parts, strict=True)]

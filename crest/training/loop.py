@@ -9,18 +9,15 @@ from typing import NoReturn
 import polars as pl
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
-from torch.optim import Optimizer
 
 from crest.artifacts import TABLES
 from crest.config import TrainParameters
-from crest.data.prepared import Inputs, Split
+from crest.data.prepared import Split
 from crest.difficulty import error_norms
-from crest.errors import Interrupted
+from crest.distributed import ALONE, Group
+from crest.errors import ArtifactError, Interrupted
 from crest.methods.base import Method, Record
-from crest.selection.coresets import MiniBatchCoreset
 from crest.training import optimizers
-from crest.training.clipping import clipped
 from crest.training.evaluation import evaluate
 from crest.training.generators import generator_for
 from crest.training.precision import Precision
@@ -35,6 +32,7 @@ from crest.training.state import (
     model_state,
     optimizer_state,
 )
+from crest.training.step import Stepper
 
 Advance = Callable[[int], None]
 
@@ -67,6 +65,7 @@ def train(
     checkpoint: Checkpoint | None = None,
     schedule_steps: int | None = None,
     snapshots: Snapshots | None = None,
+    group: Group = ALONE,
 ) -> Run:
     """Train a model on what a method chooses.
 
@@ -85,6 +84,9 @@ def train(
         for a schedule of ``steps``.
     snapshots
         Takes the weights at some moments; None for none.
+    group
+        The processes that train together. All of them call this, rank 0 alone with ``snapshots``
+        and with a checkpoint that writes.
 
     Raises
     ------
@@ -96,13 +98,13 @@ def train(
         If the checkpoint says to stop; the state is saved.
     """
     schedule = schedule_steps or steps
-    training = _Training(model, method, data, steps, schedule, parameters, precision)
+    training = _Training(model, method, data, steps, schedule, parameters, precision, group)
     points = spaced_steps(steps, parameters.validations) if validation else frozenset()
     model.train()
     with torch.random.fork_rng(devices=_cuda_devices(precision.device)):
         torch.manual_seed(parameters.seed)  # dropout is the only draw without its own generator
-        if checkpoint is not None and (state := checkpoint.restore()) is not None:
-            training.load_state(state)
+        if checkpoint is not None:
+            _restore(training, checkpoint, group)
         if snapshots is not None:
             snapshots.begin(training.steps_taken)
         for step in range(training.steps_taken, steps):
@@ -121,9 +123,20 @@ def train(
     return training.finish()
 
 
+def _restore(training: "_Training", checkpoint: Checkpoint, group: Group) -> None:
+    """Go on from the saved state, if there is one; all processes from the same."""
+    if (state := checkpoint.restore()) is not None:
+        training.load_state(state)
+    if not group.same(training.steps_taken):
+        raise ArtifactError(
+            f"{checkpoint.path}: the processes find different states of the run, this one that "
+            f"after {training.steps_taken} steps; all need the same project folder"
+        )
+
+
 def _keep(training: "_Training", checkpoint: Checkpoint) -> None:
     """Save the state when it is time, and stop when the run is told to."""
-    if signal_number := checkpoint.stop():
+    if signal_number := training.group.asked_to_stop(checkpoint.stop()):
         _stop(training, checkpoint, Interrupted(signal_number))
     if checkpoint.due():
         checkpoint.save(training.state())
@@ -136,6 +149,7 @@ def _stop(
     if checkpoint is None:
         raise interrupted
     checkpoint.save(training.state())
+    training.group.wait()  # a launcher ends all processes as soon as one has ended
     raise Interrupted(
         interrupted.signal_number,
         f"stopped after {training.steps_taken} steps; the same command goes on from there",
@@ -154,17 +168,22 @@ class _Training:
         schedule_steps: int,
         parameters: TrainParameters,
         precision: Precision,
+        group: Group,
     ) -> None:
+        self.group = group
         self.clock = _Clock()
         self.steps_taken = 0
         self._model = model
         self._method = method
-        self._data = data
+        self._labels = data.labels
         self._schedule_steps = schedule_steps
         self._parameters = parameters
         self._precision = precision
         self._optimizer = optimizers.build(model, parameters)
         self._augmentation = generator_for(parameters.seed, "augmentation")
+        self._stepper = Stepper(
+            model, self._optimizer, data, self._augmentation, parameters, precision, group
+        )
         self._recorder = Recorder(len(data), steps)
         self._validated: list[dict[str, float]] = []
 
@@ -175,34 +194,24 @@ class _Training:
         rate = learning_rate(step, self._schedule_steps, self._parameters)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        inputs = self._data.augmented(minibatch.indices, self._augmentation)
-        labels = self._data.labels[minibatch.indices].to(self._precision.device)
-        loss, losses, logits = _take_step(
-            self._model,
-            self._optimizer,
-            inputs,
-            labels,
-            minibatch,
-            self._precision,
-            self._parameters.clip_norm,
-        )
+        shown = self._stepper.take(minibatch)
         self.steps_taken = step + 1
-        self._method.update(step, time.perf_counter() - started, logits)
+        self._method.update(step, time.perf_counter() - started, shown.logits)
         self._recorder.step(
             step,
             minibatch,
             rate,
-            loss,
-            losses,
-            logits.argmax(1) == labels,
-            error_norms(logits, labels),
+            shown.loss,
+            shown.losses,
+            shown.logits.argmax(1) == shown.labels,
+            error_norms(shown.logits, shown.labels),
             self.clock.seconds,
         )
 
     def validate(self, split: Split) -> None:
         """Add a point to the validation curve, off the clock."""
         with self._off_the_clock() as seconds:
-            shown = evaluate(self._model, split, self._precision)
+            shown = evaluate(self._model, split, self._precision, group=self.group)
         self._validated.append(
             {
                 "step": self.steps_taken,
@@ -231,7 +240,7 @@ class _Training:
         seconds = self.clock.seconds
         return Run(
             steps=steps,
-            examples_table=self._recorder.tracker.frame(self._data.labels, "training"),
+            examples_table=self._recorder.tracker.frame(self._labels, "training"),
             validation=pl.DataFrame(self._validated, schema=dict(TABLES["validation"])),
             record=self._method.finish(),
             seconds=seconds,
@@ -263,28 +272,6 @@ class _Training:
         self._augmentation.set_state(state["augmentation"])
         _set_global_generators(self._precision.device, state["dropout"])
         self._validated = state["validated"]
-
-
-def _take_step(
-    model: nn.Module,
-    optimizer: Optimizer,
-    inputs: Inputs,
-    labels: Tensor,
-    minibatch: MiniBatchCoreset,
-    precision: Precision,
-    clip_norm: float | None,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """One optimiser step on the weighted mean loss; loss, and losses and logits before it."""
-    optimizer.zero_grad(set_to_none=True)  # first, so that the forward pass has their memory
-    with precision.autocast():
-        logits = model(inputs)
-    logits = logits.float()
-    losses = F.cross_entropy(logits, labels, reduction="none")
-    loss = (losses * minibatch.weights.to(losses.device)).mean()
-    loss.backward()
-    with clipped(optimizer, clip_norm):
-        optimizer.step()
-    return loss.detach(), losses.detach(), logits.detach()
 
 
 def _cuda_devices(device: torch.device) -> list[torch.device]:

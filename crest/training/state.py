@@ -44,6 +44,8 @@ class Checkpoint:
         Seconds between saves.
     stop
         Returns the number of the signal that asks the run to stop, 0 if there was none.
+    writes
+        False for one that only reads: of several processes one writes.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Checkpoint:
         key: Mapping[str, str],
         interval: float,
         stop: Callable[[], int] = lambda: 0,
+        writes: bool = True,
     ) -> None:
         self.path = path
         self.snapshots = path.with_suffix(".snapshots")
@@ -59,16 +62,19 @@ class Checkpoint:
         self.seconds = 0.0
         self.saves = 0
         self._key = dict(key)
+        self._writes = writes
         self._interval = interval
         self._wait = interval
         self._saved_at = time.monotonic()
 
     def due(self) -> bool:
         """Whether it is time for the next save."""
-        return time.monotonic() - self._saved_at >= self._wait
+        return self._writes and time.monotonic() - self._saved_at >= self._wait
 
     def save(self, state: State) -> None:
         """Write the state, whole or not at all."""
+        if not self._writes:
+            return
         started = time.monotonic()
         write_state(self.path, self._key, state)
         self._saved_at = time.monotonic()
@@ -91,6 +97,8 @@ class Checkpoint:
 
     def remove(self) -> None:
         """Remove the state of a run that is done, and its snapshots."""
+        if not self._writes:
+            return
         self.path.unlink(missing_ok=True)
         shutil.rmtree(self.snapshots, ignore_errors=True)
 

@@ -1,0 +1,265 @@
+"""One optimiser step: a mini-batch in one piece, or in micro-batches that processes share."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
+
+from crest.config import TrainParameters
+from crest.data.prepared import Split
+from crest.distributed import ALONE, Group, gradient_dtype, reduce_hook
+from crest.errors import ParameterError
+from crest.inference import evaluating
+from crest.selection.coresets import MiniBatchCoreset
+from crest.training.clipping import clipped
+from crest.training.precision import Precision
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a step showed of its mini-batch before it was taken, on every process.
+
+    ``loss`` is what was descended, a scalar; ``losses`` float32 m, ``logits`` float32 m×C and
+    ``labels`` int64 m, all detached and on the device.
+    """
+
+    loss: Tensor
+    losses: Tensor
+    logits: Tensor
+    labels: Tensor
+
+
+class Stepper:
+    """Takes optimiser steps on weighted mean losses.
+
+    A mini-batch goes through the model whole, or in ``train.micro_batches`` parts whose gradients
+    are added up before the step. Each part is normalised by itself where the model has BatchNorm,
+    and the running statistics move by the mean of what the parts ask for; it has draws of its own
+    for augmentation and dropout. So the step depends on the number of parts, and on the CPU, bit
+    for bit, on nothing else: not on how many processes share them.
+
+    Parameters
+    ----------
+    model
+        On its device; called in whatever mode it is.
+    augmentation
+        Generator that augmentation is drawn from.
+    group
+        The processes that share the parts; each of them has the model.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer parts than processes.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        optimizer: Optimizer,
+        data: Split,
+        augmentation: torch.Generator,
+        parameters: TrainParameters,
+        precision: Precision,
+        group: Group = ALONE,
+    ) -> None:
+        self._model = model
+        self._optimizer = optimizer
+        self._data = data
+        self._augmentation = augmentation
+        self._clip_norm = parameters.clip_norm
+        self._precision = precision
+        self._group = group
+        self._parts = micro_batches(parameters, group)
+        self._earlier: dict[nn.Parameter, Tensor] = {}  # gradients of this step's earlier parts
+        self._buffers = _Buffers(model)
+        self._parallel = None if group.alone else self._wrapped()
+
+    def take(self, minibatch: MiniBatchCoreset) -> Outcome:
+        """Take one step."""
+        self._optimizer.zero_grad(set_to_none=True)  # first: the forward pass has their memory
+        if self._parts == 1:
+            outcome = self._whole(minibatch)
+        else:
+            outcome = self._in_parts(minibatch)
+        with clipped(self._optimizer, self._clip_norm):
+            self._optimizer.step()
+        return outcome
+
+    def _whole(self, minibatch: MiniBatchCoreset) -> Outcome:
+        inputs = self._data.augmented(minibatch.indices, self._augmentation)
+        with self._precision.autocast():
+            logits = self._model(inputs)
+        logits = logits.float()
+        labels = self._labels(minibatch.indices)
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        loss = (losses * minibatch.weights.to(losses.device)).mean()
+        loss.backward()
+        return Outcome(loss.detach(), losses.detach(), logits.detach(), labels)
+
+    def _in_parts(self, minibatch: MiniBatchCoreset) -> Outcome:
+        """Add up the gradients of all parts, wherever they are computed."""
+        indices, weights = minibatch.indices, minibatch.weights.to(self._precision.device)
+        parts = torch.arange(len(indices)).tensor_split(self._parts)
+        seeds = torch.randint(2**62, (len(parts), 2), generator=self._augmentation).tolist()
+        mine = self._group.share(len(parts))
+        self._earlier = {}
+        self._buffers.begin()
+        shown: dict[int, Tensor] = {}
+        for number in mine:
+            part, last = parts[number], number == mine[-1]
+            self._buffers.rewind()
+            some, their_weights = indices[part], weights[part.to(weights.device)]
+            with self._synchronising(last):
+                shown[number] = self._backward(some, their_weights, len(indices), seeds[number])
+            self._buffers.include()
+            if not last or self._group.alone:
+                self._set_aside()
+        self._finish_gradients()
+        logits = self._gathered(shown, parts)
+        labels = self._labels(indices)
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        return Outcome((losses * weights).mean(), losses, logits, labels)
+
+    def _backward(
+        self, indices: Tensor, weights: Tensor, size: int, seeds: Sequence[int]
+    ) -> Tensor:
+        """Add a part's share of the weighted mean loss to the gradients; returns its logits."""
+        augmentation, dropout = seeds
+        torch.manual_seed(dropout)  # the loop puts the global generator back
+        inputs = self._data.augmented(indices, torch.Generator().manual_seed(augmentation))
+        with self._precision.autocast():
+            logits = (self._parallel or self._model)(inputs)
+        logits = logits.float()
+        losses = F.cross_entropy(logits, self._labels(indices), reduction="none")
+        ((losses * weights).sum() / size).backward()
+        return logits.detach()
+
+    def _set_aside(self) -> None:
+        """Take the gradients of a part, so that the next starts from none."""
+        dtype = gradient_dtype(self._precision.device)
+        for parameter in self._model.parameters():
+            if parameter.grad is None:
+                continue
+            gradient, earlier = parameter.grad.to(dtype), self._earlier.get(parameter)
+            self._earlier[parameter] = gradient if earlier is None else earlier.add_(gradient)
+            parameter.grad = None
+
+    def _finish_gradients(self) -> None:
+        """Put the sum of all parts where the optimiser looks, if it is not there already."""
+        if self._group.alone:
+            for parameter, total in self._earlier.items():
+                parameter.grad = total.to(parameter.dtype)
+        self._earlier = {}
+
+    def _gathered(self, shown: dict[int, Tensor], parts: Sequence[Tensor]) -> Tensor:
+        """Return the logits of the whole mini-batch, and finish the buffers, in one exchange."""
+        some = next(iter(shown.values()))
+        logits = some.new_zeros(sum(map(len, parts)), some.shape[1])
+        for number, rows in shown.items():
+            logits[parts[number].to(logits.device)] = rows
+        # float64 holds a float32 exactly.
+        together = torch.cat([logits.double().flatten(), self._buffers.total])
+        self._group.sum(together)
+        self._buffers.finish(together[logits.numel() :], len(parts))
+        return together[: logits.numel()].view_as(logits).float()
+
+    def _synchronising(self, last: bool) -> AbstractContextManager[object]:
+        """Let DDP exchange gradients at the last of this process's parts only."""
+        if self._parallel is None or last:
+            return nullcontext()
+        return self._parallel.no_sync()
+
+    def _wrapped(self) -> DistributedDataParallel:
+        device = self._precision.device
+        model = DistributedDataParallel(
+            self._model,
+            device_ids=[device] if device.type == "cuda" else None,
+            broadcast_buffers=False,
+            find_unused_parameters=self._leaves_some_out(),
+        )
+        dtype = gradient_dtype(device)
+        model.register_comm_hook(None, reduce_hook(self._group, self._earlier_of, dtype))
+        return model
+
+    def _earlier_of(self, parameter: Tensor) -> Tensor | None:
+        assert isinstance(parameter, nn.Parameter)
+        return self._earlier.get(parameter)
+
+    def _leaves_some_out(self) -> bool:
+        """Whether the loss depends on some parameters only, which DDP has to look for then."""
+        some = torch.arange(min(2, len(self._data)))
+        trained = [weight for weight in self._model.parameters() if weight.requires_grad]
+        with evaluating(self._model), self._precision.autocast():
+            logits = self._model(self._data.inputs(some))
+        gradients = torch.autograd.grad(logits.float().sum(), trained, allow_unused=True)
+        return any(gradient is None for gradient in gradients)
+
+    def _labels(self, indices: Tensor) -> Tensor:
+        return self._data.labels[indices].to(self._precision.device)
+
+
+class _Buffers:
+    """The buffers of a model, which every part of a mini-batch moves from where the step began.
+
+    ``total`` is the float64 sum of what the parts made of the floating-point ones, flat.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._all = list(model.buffers())
+        self._moving = [buffer for buffer in self._all if buffer.is_floating_point()]
+        self._start: list[Tensor] = []
+        self.total = torch.empty(0)
+
+    def begin(self) -> None:
+        """Note where the step begins."""
+        self._start = [buffer.clone() for buffer in self._all]
+        self.total = torch.zeros_like(self._flat())
+
+    def rewind(self) -> None:
+        """Go back there."""
+        for buffer, start in zip(self._all, self._start, strict=True):
+            buffer.copy_(start)
+
+    def include(self) -> None:
+        """Add what a part has made of them."""
+        self.total += self._flat()
+
+    def finish(self, total: Tensor, parts: int) -> None:
+        """Take the mean of all parts."""
+        place = 0
+        for buffer in self._moving:
+            mean = total[place : place + buffer.numel()] / parts
+            buffer.copy_(mean.view_as(buffer))
+            place += buffer.numel()
+
+    def _flat(self) -> Tensor:
+        flat = [buffer.double().flatten() for buffer in self._moving]
+        return torch.cat(flat) if flat else torch.empty(0, dtype=torch.float64)
+
+
+def micro_batches(parameters: TrainParameters, group: Group) -> int:
+    """Return how many parts a mini-batch has: one for each process where nothing is set.
+
+    Raises
+    ------
+    ParameterError
+        If there are fewer than processes, or more than examples.
+    """
+    count = parameters.micro_batches or group.size
+    if count < group.size:
+        raise ParameterError(
+            f"train.micro_batches: {count} leaves some of the {group.size} processes without work; "
+            "set it to their number or a multiple of it"
+        )
+    if count > parameters.batch_size:
+        raise ParameterError(
+            f"train.micro_batches: {count} parts of the {parameters.batch_size} examples of "
+            "train.batch_size; use fewer parts, or processes"
+        )
+    return count
