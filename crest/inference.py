@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from crest.data.prepared import Split
 from crest.distributed import ALONE, Group
 from crest.models.head import features_and_logits, last_layer
+from crest.training.out_of_memory import Halving
 from crest.training.precision import Precision
 
 # Examples per forward pass: a GPU wants many, a CPU as many as stay in its caches. On two cores
@@ -22,6 +23,8 @@ BATCH_SIZE = 2000
 # sorted as unsorted, and at 1.7 times as many in batches of 32 as of 250 (benchmarks/text.py).
 RAGGED_BATCH_SIZES = {"cpu": 32}
 RAGGED_BATCH_SIZE = 256
+
+WHAT = "looking at examples"  # in messages
 
 
 @contextmanager
@@ -91,7 +94,7 @@ def look(
     split: Split,
     indices: Tensor,
     precision: Precision,
-    batch_size: int | None = None,
+    batch_size: int | Halving | None = None,
     group: Group = ALONE,
     features: bool = True,
 ) -> Look:
@@ -105,24 +108,37 @@ def look(
     indices
         int64, k, at least one, on the CPU.
     batch_size
-        Examples per forward pass; None for what suits the device.
+        Examples per forward pass; None for what suits the device. Where that is too many for the
+        GPU's memory it is halved: of a number or None for as long as ``precision`` is kept.
     group
         Processes that look at the same examples, each at some batches; all are told everything.
     features
         Whether the last layer's inputs are wanted; without, they may be empty.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If the GPU's memory is too small for a single example.
     """
     order = _by_length(split, indices)
-    size = batch_size or _batch_size(split, precision.device, len(indices), group)
-    batches = (indices if order is None else indices[order]).split(size)
-    shown: dict[int, tuple[Tensor, Tensor]] = {}
+    sorted_indices = indices if order is None else indices[order]
+
+    def show(batch: Tensor) -> tuple[Tensor, Tensor]:
+        some_features, some_logits = features_and_logits(model, split.inputs(batch))
+        return some_features.float(), some_logits.float()
+
+    halving = _halving(split, precision, batch_size)
     with torch.inference_mode(), evaluating(model), precision.autocast():
-        for number in group.share(len(batches)):
-            some_features, some_logits = features_and_logits(model, split.inputs(batches[number]))
-            shown[number] = some_features.float(), some_logits.float()
-    if group.alone:
-        all_features, all_logits = map(torch.cat, zip(*shown.values(), strict=True))
-    else:
-        all_features, all_logits = _gathered(model, shown, len(indices), size, group, features)
+        if group.alone:
+            all_features, all_logits = _together(halving.over(sorted_indices, show))
+        else:
+            size = _size_of_share(halving.size, precision.device, len(indices), group)
+            batches = sorted_indices.split(size)
+            shown = {
+                number: _together(halving.over(batches[number], show))
+                for number in group.share(len(batches))
+            }
+            all_features, all_logits = _gathered(model, shown, len(indices), size, group, features)
     if order is not None:
         place = order.argsort().to(all_logits.device)
         all_features, all_logits = all_features[place], all_logits[place]
@@ -157,15 +173,27 @@ def _by_length(split: Split, indices: Tensor) -> Tensor | None:
     return split.lengths[indices].argsort(descending=True, stable=True)
 
 
-def _batch_size(split: Split, device: torch.device, count: int, group: Group) -> int:
-    """Return what suits the device.
+def _together(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    features, logits = (torch.cat(part) for part in zip(*parts, strict=True))
+    return features, logits
+
+
+def _halving(split: Split, precision: Precision, batch_size: int | Halving | None) -> Halving:
+    if isinstance(batch_size, Halving):
+        return batch_size
+    return precision.halving(batch_size or _batch_size(split, precision.device), WHAT)
+
+
+def _batch_size(split: Split, device: torch.device) -> int:
+    if split.lengths is None:
+        return BATCH_SIZES.get(device.type, BATCH_SIZE)
+    return RAGGED_BATCH_SIZES.get(device.type, RAGGED_BATCH_SIZE)
+
+
+def _size_of_share(size: int, device: torch.device, count: int, group: Group) -> int:
+    """Return the size of the batches that processes share.
 
     On the CPU, where results are to be the same for any number of processes, it does not depend on
     it; a GPU's batches are so large that they are cut where there would be none for some.
     """
-    sizes, size = BATCH_SIZES, BATCH_SIZE
-    if split.lengths is not None:
-        sizes, size = RAGGED_BATCH_SIZES, RAGGED_BATCH_SIZE
-    if device.type in sizes:
-        return sizes[device.type]
-    return min(size, -(-count // group.size))
+    return size if device.type == "cpu" else min(size, -(-count // group.size))

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from crest.data.prepared import Split
 from crest.distributed import ALONE, Group
 from crest.inference import look
+from crest.training.out_of_memory import Halving
 from crest.training.precision import Precision
 
 # Examples whose activations are held at once.
@@ -44,10 +45,14 @@ def evaluate(
     batch_size: int | None = None,
     group: Group = ALONE,
 ) -> Evaluation:
-    """Predict every example of a split, in eval mode; processes share the forward passes."""
+    """Predict every example of a split, in eval mode; processes share the forward passes.
+
+    ``batch_size`` as of :func:`crest.inference.look`.
+    """
+    halving = Halving(batch_size, "evaluation", "evaluate.batch_size") if batch_size else None
     parts = []
     for indices in torch.arange(len(split)).split(BLOCK):
-        shown = look(model, split, indices, precision, batch_size, group, features=False)
+        shown = look(model, split, indices, precision, halving, group, features=False)
         confidences, predictions = shown.logits.softmax(1).max(1)
         parts.append((shown.labels, predictions, confidences, shown.losses))
     columns = [torch.cat(column).cpu() for column in zip(*parts, strict=True)]
