@@ -254,7 +254,8 @@ def reduce_hook(
         for parameter, gradient in zip(bucket.parameters(), bucket.gradients(), strict=True):
             if (earlier := before(parameter)) is not None:
                 offset = gradient.storage_offset() - buffer.storage_offset()
-                total.as_strided(gradient.size(), gradient.stride(), offset).add_(earlier)
+                # A gradient lies in the bucket as its parameter does in memory.
+                total.as_strided(parameter.size(), parameter.stride(), offset).add_(earlier)
         group.count(total)
         work = dist.all_reduce(total, async_op=True)
         return work.get_future().then(lambda done: done.value()[0].to(buffer.dtype))

@@ -67,7 +67,10 @@ def run(
     if method == "replay":
         source = paths.root / parameters.replay.coresets
         saved = read_coresets(source, data, parameters.train.batch_size)
-    with signals.noted(insisting=group.alone) as stop, _results(paths.train(method), group) as folder:
+    with (
+        signals.noted(insisting=group.alone) as stop,
+        _results(paths.train(method), group) as folder,
+    ):
         place = paths.resume(f"train-{method}")
         checkpoint = checkpoint_for(
             place, parameters, method, data.meta, precision, saved, stop, group
@@ -84,7 +87,7 @@ def run(
 
 
 def _results(folder: Path, group: Group) -> AbstractContextManager[Path | None]:
-    """Return the folder to write results to, which take the place of earlier ones; None: nowhere."""
+    """Return the folder to write results to, put in place at the end; None: nowhere."""
     return artifacts.replacing_folder(folder) if group.first else nullcontext()
 
 

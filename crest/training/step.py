@@ -83,10 +83,7 @@ class Stepper:
     def take(self, minibatch: MiniBatchCoreset) -> Outcome:
         """Take one step."""
         self._optimizer.zero_grad(set_to_none=True)  # first: the forward pass has their memory
-        if self._parts == 1:
-            outcome = self._whole(minibatch)
-        else:
-            outcome = self._in_parts(minibatch)
+        outcome = self._whole(minibatch) if self._parts == 1 else self._in_parts(minibatch)
         with clipped(self._optimizer, self._clip_norm):
             self._optimizer.step()
         return outcome
