@@ -30,6 +30,10 @@ class ArtifactError(CrestError):
     """A saved file that is missing, damaged or of another kind than expected."""
 
 
+class DeviceMemoryError(CrestError):
+    """Work on a single example that needs more memory than the GPU has free."""
+
+
 class Interrupted(KeyboardInterrupt):
     """A run that was told to stop by the signal with this number.
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from crest.data.prepared import Split
 from crest.models.head import features_and_logits
+from crest.training.out_of_memory import Halving
 from crest.training.precision import Precision
 
 # Examples per forward pass: a GPU wants many, a CPU as many as stay in its caches. On two cores
@@ -21,6 +22,8 @@ BATCH_SIZE = 2000
 # sorted as unsorted, and at 1.7 times as many in batches of 32 as of 250 (benchmarks/text.py).
 RAGGED_BATCH_SIZES = {"cpu": 32}
 RAGGED_BATCH_SIZE = 256
+
+WHAT = "looking at examples"  # in messages
 
 
 @contextmanager
@@ -90,7 +93,7 @@ def look(
     split: Split,
     indices: Tensor,
     precision: Precision,
-    batch_size: int | None = None,
+    batch_size: int | Halving | None = None,
 ) -> Look:
     """Look at examples: one forward pass in eval mode without augmentation.
 
@@ -102,17 +105,24 @@ def look(
     indices
         int64, k, at least one, on the CPU.
     batch_size
-        Examples per forward pass; None for what suits the device.
+        Examples per forward pass; None for what suits the device. Where that is too many for the
+        GPU's memory it is halved: of a number or None for as long as ``precision`` is kept.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If the GPU's memory is too small for a single example.
     """
-    features, logits = [], []
     order = _by_length(split, indices)
-    size = batch_size or _batch_size(split, precision.device)
+
+    def shown(batch: Tensor) -> tuple[Tensor, Tensor]:
+        features, logits = features_and_logits(model, split.inputs(batch))
+        return features.float(), logits.float()
+
+    halving = _halving(split, precision, batch_size)
     with torch.inference_mode(), evaluating(model), precision.autocast():
-        for batch in (indices if order is None else indices[order]).split(size):
-            batch_features, batch_logits = features_and_logits(model, split.inputs(batch))
-            features.append(batch_features.float())
-            logits.append(batch_logits.float())
-    all_features, all_logits = torch.cat(features), torch.cat(logits)
+        parts = halving.over(indices if order is None else indices[order], shown)
+    all_features, all_logits = (torch.cat(part) for part in zip(*parts, strict=True))
     if order is not None:
         place = order.argsort().to(all_logits.device)
         all_features, all_logits = all_features[place], all_logits[place]
@@ -125,6 +135,12 @@ def _by_length(split: Split, indices: Tensor) -> Tensor | None:
     if split.lengths is None:
         return None
     return split.lengths[indices].argsort(descending=True, stable=True)
+
+
+def _halving(split: Split, precision: Precision, batch_size: int | Halving | None) -> Halving:
+    if isinstance(batch_size, Halving):
+        return batch_size
+    return precision.halving(batch_size or _batch_size(split, precision.device), WHAT)
 
 
 def _batch_size(split: Split, device: torch.device) -> int:

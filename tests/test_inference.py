@@ -7,8 +7,10 @@ from torch.nn import functional as F
 
 from crest import inference
 from crest.data.augment import Augmentation
+from crest.errors import DeviceMemoryError
 from crest.inference import evaluating, joined, look, places_of
 from crest.models.head import last_layer
+from crest.training.out_of_memory import Halving
 from crest.training.precision import Precision
 from tests.tiny import (
     CPU,
@@ -124,6 +126,60 @@ def test_without_a_size_batches_are_those_that_suit_the_device(monkeypatch) -> N
     look(model, linear_split(60), INDICES, FLOAT32)
     assert model.sizes == [3, 2]
     assert inference.BATCH_SIZE > 3
+
+
+class SmallDevice(Counting):
+    """A model on a device that holds three examples."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        logits = super().forward(inputs)
+        if len(inputs) > 3:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        return logits
+
+
+@pytest.mark.parametrize("make", [linear_split, RaggedSplit])
+def test_where_memory_runs_out_batches_are_halved_and_the_answer_is_the_same(make, caplog) -> None:
+    model, split, indices = SmallDevice().train(), make(60), torch.arange(50, 30, -1)
+    precision = Precision("float32", CPU)
+    shown = look(model, split, indices, precision)
+    assert model.sizes == [20, 10, 5] + [2] * 10
+    assert model.training
+    plain = look(model.linear, split, indices, FLOAT32, batch_size=2)
+    for name in ("indices", "labels", "logits", "features"):
+        assert torch.equal(getattr(shown, name), getattr(plain, name))
+    assert caplog.messages == [
+        "looking at examples: 20 examples at once do not fit into the GPU's memory; from here on 2"
+    ]
+
+
+def test_halved_batches_are_remembered_by_the_precision_and_by_a_halving(caplog) -> None:
+    model, split = SmallDevice(), linear_split(60)
+    for remembering in (
+        {"precision": Precision("float32", CPU)},
+        {"precision": FLOAT32, "batch_size": Halving(5, "work")},
+    ):
+        caplog.clear()
+        look(model, split, INDICES, **remembering)
+        model.sizes.clear()
+        look(model, split, INDICES, **remembering)
+        assert model.sizes == [2, 2, 1]
+        assert len(caplog.messages) == 1
+    look(model, split, INDICES[:1], FLOAT32)
+    assert model.sizes[-1] == 1
+
+
+def test_a_single_example_that_does_not_fit_is_an_error_for_people() -> None:
+    class Full(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = linear_model()
+
+        def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    with pytest.raises(DeviceMemoryError, match="looking at examples: a single example"):
+        look(Full(), linear_split(60), INDICES, Precision("float32", CPU))
 
 
 def test_results_are_float32_though_computed_in_bf16() -> None:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from crest.data.prepared import Split
 from crest.inference import look
+from crest.training.out_of_memory import Halving
 from crest.training.precision import Precision
 
 # Examples whose activations are held at once.
@@ -39,10 +40,11 @@ class Evaluation:
 def evaluate(
     model: nn.Module, split: Split, precision: Precision, batch_size: int | None = None
 ) -> Evaluation:
-    """Predict every example of a split, in eval mode."""
+    """Predict every example of a split, in eval mode; ``batch_size`` as of :func:`look`."""
+    halving = Halving(batch_size, "evaluation", "evaluate.batch_size") if batch_size else None
     parts = []
     for indices in torch.arange(len(split)).split(BLOCK):
-        shown = look(model, split, indices, precision, batch_size)
+        shown = look(model, split, indices, precision, halving)
         confidences, predictions = shown.logits.softmax(1).max(1)
         parts.append((shown.labels, predictions, confidences, shown.losses))
     columns = [torch.cat(column).cpu() for column in zip(*parts, strict=True)]

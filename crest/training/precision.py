@@ -2,11 +2,12 @@
 
 import re
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 
 from crest.errors import ParameterError
+from crest.training.out_of_memory import Halving
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,13 @@ class Precision:
 
     name: str
     device: torch.device
+    _halvings: dict[tuple[int, str], Halving] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
+
+    def halving(self, size: int, what: str) -> Halving:
+        """Return the one halving of so many examples at such work, so that it is remembered."""
+        return self._halvings.setdefault((size, what), Halving(size, what))
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return a context for forward passes; for float32 it switches autocasting off."""

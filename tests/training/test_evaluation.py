@@ -1,7 +1,10 @@
 """Evaluation against a plain pass over every example."""
 
+import re
+
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from crest.training import evaluation
@@ -52,6 +55,32 @@ def test_the_blocks_and_batches_it_goes_in_change_nothing(monkeypatch, block, ba
     assert torch.equal(parts.labels, whole.labels)
     assert torch.equal(parts.predictions, whole.predictions)
     torch.testing.assert_close(parts.losses, whole.losses)
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "message"),
+    [
+        (8, "evaluation: 8 examples at once .* from here on 4; evaluate.batch_size: 4 sets it"),
+        (None, "looking at examples: 20 examples at once .* from here on 5$"),
+    ],
+)
+def test_where_memory_runs_out_batches_are_halved_once_for_all_blocks(
+    monkeypatch, caplog, batch_size, message
+) -> None:
+    model, split = convnet(), image_split(50)
+    whole = evaluate(model, split, FLOAT32)
+
+    def refuse(_: nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        if len(inputs[0]) > 7:
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(evaluation, "BLOCK", 20)
+    model.register_forward_pre_hook(refuse)
+    parts = evaluate(model, split, Precision("float32", CPU), batch_size)
+    assert torch.equal(parts.predictions, whole.predictions)
+    torch.testing.assert_close(parts.losses, whole.losses)
+    (told,) = caplog.messages
+    assert re.match(message, told)
 
 
 def test_the_model_is_left_as_it_was() -> None:
