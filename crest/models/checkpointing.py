@@ -36,7 +36,8 @@ def checkpoint_activations(model: nn.Module) -> nn.Module:
     """Have a model's blocks run again in the backward pass instead of keeping their activations.
 
     Parameters and buffers keep their names and values. Models of transformers do it layer by
-    layer, their own way; the blocks of others are those of :func:`blocks`, such as residual ones.
+    layer, their own way, and without a cache of keys and values; the blocks of others are those
+    of :func:`blocks`, such as residual ones.
 
     Parameters
     ----------
@@ -171,5 +172,8 @@ def _enable(network: Any) -> None:
         raise ParameterError(
             f"{KEY}: transformers cannot do it for {network._get_name()} ({reason}); {ADVICE}"
         ) from None
+    config: Any = getattr(network, "config", None)
+    if getattr(config, "use_cache", False):
+        config.use_cache = False  # as each pass would, with a message
     if hasattr(network, INPUT_HOOK) and not had_hook:
         network.disable_input_require_grads()

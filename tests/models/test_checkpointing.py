@@ -362,6 +362,15 @@ def test_what_transformers_cannot_do_is_refused() -> None:
         del type(network).supports_gradient_checkpointing
 
 
+def test_transformers_has_nothing_to_report(capfd) -> None:
+    from transformers.utils import logging
+
+    model = checkpoint_activations(bert())
+    logging.get_logger("transformers").warning_once.cache_clear()
+    train(model, tokens())
+    assert capfd.readouterr().err == ""
+
+
 def test_frozen_embeddings_of_transformers_ask_for_no_gradients() -> None:
     model = checkpoint_activations(bert())
     for parameter in model.parameters():
