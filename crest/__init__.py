@@ -37,6 +37,7 @@ if TYPE_CHECKING:
         ParameterError,
         TrainingError,
     )
+    from crest.models.checkpointing import checkpoint_activations
     from crest.own_loop import Coresets, focused
     from crest.selection.loading import CoresetBatchSampler, Weighted
     from crest.selection.saved import SavedCoresets, read_coresets
@@ -51,6 +52,7 @@ __all__ = [
     "SavedCoresets",
     "TrainingError",
     "Weighted",
+    "checkpoint_activations",
     "focused",
     "read_coresets",
 ]
@@ -66,6 +68,7 @@ _MODULES = {
     "SavedCoresets": "crest.selection.saved",
     "TrainingError": "crest.errors",
     "Weighted": "crest.selection.loading",
+    "checkpoint_activations": "crest.models.checkpointing",
     "focused": "crest.own_loop",
     "read_coresets": "crest.selection.saved",
 }

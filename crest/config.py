@@ -144,6 +144,7 @@ class TrainParameters(Section):
     schedule: Literal["steps", "cosine", "linear"] = "steps"
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     clip_norm: Positive | None = None
+    activation_checkpointing: bool = False
     augment_crop: Annotated[int, Field(ge=0)] = 0
     augment_flip: bool = False
     seed: Seed = 0

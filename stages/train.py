@@ -21,6 +21,7 @@ from crest.errors import ArtifactError, ParameterError
 from crest.methods import METHODS, Context
 from crest.methods.replay import all_of_size
 from crest.models import Spec, spec_for, weights
+from crest.models.checkpointing import checkpoint_activations
 from crest.selection.saved import SavedCoresets, coresets_file
 from crest.selection.saved import read_coresets as read_saved
 from crest.training.generators import generator_for
@@ -201,6 +202,8 @@ def train_model(
     steps = full_steps if spec.takes_all_steps else budget_steps(settings.budget, full_steps)
     model_spec = spec_for(settings, data.meta)
     model = fresh_model(model_spec, settings.seed, precision.device)
+    if settings.activation_checkpointing:
+        checkpoint_activations(model)
     started_from = weights.digest(model)
     context = context_of(parameters, data, model, steps, precision, group)
     stop = checkpoint.stop if checkpoint else context.stop

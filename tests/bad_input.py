@@ -514,6 +514,10 @@ PARAMETERS = [
     Case("an unknown data set", "prepare -S prepare.dataset=digit",
          "prepare.dataset: unknown data set 'digit'; known: …; did you mean 'digits'?", code=2),
     Case("an unknown preset", "preset cifar", "preset: 'cifar' is not one of …", code=2),
+    Case("activations to be computed again of a model without blocks",
+         "train -S train.activation_checkpointing=true",
+         "train.activation_checkpointing: ConvNet has no blocks of layers in a …; set it to false, "
+         "…", code=2),
     Case("a model that is too deep for the images", "train -S train.model=alexnet",
          "train.model: alexnet cannot take images of 8 x 8 pixels …; use larger images "
          "(prepare.image_size) or a model for small ones, such as convnet", code=2),

@@ -143,6 +143,13 @@ def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
     return one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_activation_checkpointing_changes_nothing_of_a_run(parameters, project):
+    before = load_file(project.train("crest") / artifacts.MODEL)
+    settings = parameters.train.model_copy(update={"activation_checkpointing": True})
+    train.run(parameters.model_copy(update={"train": settings}), project, "crest")
+    assert same(load_file(project.train("crest") / artifacts.MODEL), before)
+
+
 @pytest.mark.parametrize("method", ["crest", "random"])
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
 def test_a_rerun_is_the_same_bit_for_bit(source, model, trained, tmp_path, method, precision):

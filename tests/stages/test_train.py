@@ -145,6 +145,20 @@ def test_the_same_seed_gives_the_same_run_and_another_another(runs, project):
     assert not equal(earlier[0], tensors(project, "crest"))
 
 
+def test_activation_checkpointing_changes_nothing_of_a_run(digits, tmp_path):
+    kept, checkpointed = (copied(digits, tmp_path / name) for name in ("kept", "checkpointed"))
+    for paths, wanted in ((kept, False), (checkpointed, True)):
+        sections = {"model": "resnet20", "budget": 0.1, "activation_checkpointing": wanted}
+        train.run(digits_parameters(train=sections), paths, "crest")
+    for name in ("steps", "coresets", "examples"):
+        expected, found = (
+            tables(paths, "crest")[name].drop("seconds", strict=False)
+            for paths in (kept, checkpointed)
+        )
+        assert found.equals(expected, null_equal=True)
+    assert equal(tensors(checkpointed, "crest"), tensors(kept, "crest"))
+
+
 def test_replaying_a_run_gives_its_weights_bit_for_bit(project):
     metrics = train.run(digits_parameters(), project, "replay")
     assert names(project.train("replay")) == FILES
@@ -192,6 +206,12 @@ def test_without_a_validation_split_there_is_no_curve(tmp_path):
         ("crest", {"crest": {"proxy": "pixels"}}, ParameterError, r"crest\.proxy: 'pixels' is"),
         ("crest", {"train": {"batch_size": 1298}}, ParameterError, r"train\.batch_size"),
         ("crest", {"train": {"model": "resnet19"}}, ParameterError, r"train\.model: .*'resnet19'"),
+        (
+            "crest",
+            {"train": {"activation_checkpointing": True}},
+            ParameterError,
+            r"train\.activation_checkpointing: ConvNet has no blocks",
+        ),
         ("replay", {"replay": {"coresets": "no"}}, ArtifactError, r"no: no such file"),
         (
             "replay",
