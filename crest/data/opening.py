@@ -1,11 +1,26 @@
 """What opening prepared images and opening prepared text share."""
 
+import warnings
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from crest.data.files import damaged
+from crest.data.files import damaged, open_array
+
+
+def open_tensor(folder: Path, split: str, name: str) -> Tensor:
+    """Map ``SPLIT_NAME.npy`` as a tensor; only what is looked at is read, and nothing may write.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is absent or damaged.
+    """
+    array = open_array(folder, split, name)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(array)
 
 
 def fits(values: Tensor, device: torch.device) -> bool:
