@@ -98,7 +98,7 @@ class Checkpoint:
 def write_state(path: Path, key: Mapping[str, str], state: State) -> None:
     """Write a state under its key."""
     tensors: dict[str, Tensor] = {}
-    tree = json.dumps(_without_tensors(state, tensors))
+    tree = json.dumps(_without_tensors(state, tensors, set()))
     metadata = {"key": json.dumps(dict(key)), "tree": tree}
     # Under its own name even when nothing else is: safetensors takes no file without a tensor.
     tensors["end"] = torch.zeros(1)
@@ -142,17 +142,22 @@ def read_state(path: Path, key: Mapping[str, str]) -> State:
 START_AFRESH = "to start afresh, run `python cli.py train --fresh` or remove the file"
 
 
-def _without_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """Replace each tensor of a tree by its place in ``tensors``."""
+def _without_tensors(value: Any, tensors: dict[str, Tensor], taken: set[int]) -> Any:
+    """Replace each tensor of a tree by its place in ``tensors``; ``taken``: where memory begins."""
     if isinstance(value, Tensor):
         place = str(len(tensors))
-        # A copy, since safetensors takes no tensors that share memory.
-        tensors[place] = value.detach().cpu().contiguous().clone()
+        whole = value.detach().cpu().contiguous()
+        # safetensors takes no tensors that share memory; others are written from where they are.
+        if (begin := whole.untyped_storage().data_ptr()) in taken:
+            whole = whole.clone()
+        taken.add(begin)
+        tensors[place] = whole
         return {"tensor": place}
     if isinstance(value, dict):
-        return {"dict": {key: _without_tensors(item, tensors) for key, item in value.items()}}
+        items = {key: _without_tensors(item, tensors, taken) for key, item in value.items()}
+        return {"dict": items}
     if isinstance(value, list):
-        return {"list": [_without_tensors(item, tensors) for item in value]}
+        return {"list": [_without_tensors(item, tensors, taken) for item in value]}
     return value
 
 
