@@ -69,8 +69,8 @@ class Crest:
             context.model, context.train.inputs(torch.arange(min(2, examples)))
         )
         self._active = ActiveSet(examples)
-        self._learned = LearnedExamples(examples, parameters.learned_loss)
-        self._looks = ExampleTracker(examples)
+        self._learned = LearnedExamples(parameters.learned_loss)
+        self._looks = ExampleTracker(examples, errors=False)
         self._smoothing = Smoothing(
             Average(parameters.gradient_smoothing), Average(parameters.curvature_smoothing)
         )
@@ -376,7 +376,8 @@ class Crest:
         """Watch the losses of all V_p, and keep the rows of their coresets; returns the losses."""
         for shown in looks:
             losses = shown.losses.cpu()
-            self._learned.watch(shown.indices, losses)
+            if self._parameters.learned_window:
+                self._learned.watch(shown.indices, losses)
             self._looks.record(shown.indices, shown.correct, losses, step)
             self._subsets.remember(shown)
         self._coreset_rows.append(coreset_rows(coresets, self._context.train.labels))

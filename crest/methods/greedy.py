@@ -50,8 +50,8 @@ class Greedy:
             context.model, context.train.inputs(torch.arange(min(2, examples)))
         )
         self._active = ActiveSet(examples)
-        self._learned = LearnedExamples(examples, parameters.learned_loss)
-        self._looks = ExampleTracker(examples)
+        self._learned = LearnedExamples(parameters.learned_loss)
+        self._looks = ExampleTracker(examples, errors=False)
         self._region_rows: list[dict[str, Any]] = []
         self._coreset_rows: list[pl.DataFrame] = []
 
@@ -127,6 +127,7 @@ class Greedy:
         loss = float(losses.double().mean())
         if not math.isfinite(loss):
             raise diverged(loss, step, step)
-        self._learned.watch(shown.indices, losses)
+        if self._window:
+            self._learned.watch(shown.indices, losses)
         self._looks.record(shown.indices, shown.correct, losses, step)
         return loss

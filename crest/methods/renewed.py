@@ -89,7 +89,7 @@ class Renewed:
         self._folds = find_folds(
             context.model, context.train.inputs(torch.arange(min(2, examples)))
         )
-        self._looks = ExampleTracker(examples)
+        self._looks = ExampleTracker(examples, errors=False)
         self._counts = {"examples_looked_at": 0}
         self._period: _Period | None = None
         self._passes = Passes(0, context.generator)
