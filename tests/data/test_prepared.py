@@ -173,6 +173,19 @@ def test_images_larger_than_the_memory_are_opened(tmp_path):
     assert brightness.tolist() == [0.0, 1.0]
 
 
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux")
+@pytest.mark.parametrize(("memory", "ahead"), [(2**40, True), (100, False)])
+def test_of_arrays_that_do_not_fit_only_what_is_asked_for_is_read(
+    folder, monkeypatch, memory, ahead
+):
+    monkeypatch.setattr("crest.data.opening.physical_memory", lambda: memory)
+    kept = load(folder, CPU)
+    _, _, about = Path("/proc/self/smaps").read_text().partition(str(folder / "train_images.npy"))
+    flags = next(line for line in about.splitlines() if line.startswith("VmFlags"))
+    assert ("rr" not in flags.split()) == ahead  # the kernel's word for random reads
+    assert len(kept.train) == META.sizes["train"]
+
+
 def test_mapped_arrays_are_as_they_are_on_the_disk_and_for_reading_only(folder):
     train = load(folder, CPU).train
     assert torch.equal(train.labels, torch.from_numpy(np.load(folder / "train_labels.npy")))
