@@ -8,18 +8,17 @@ nothing is ever unpickled.
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from crest.artifacts import TABLES, os_error, replacing
+from crest.artifacts import os_error, replacing
 from crest.errors import ArtifactError
 
 State = dict[str, Any]
@@ -170,22 +169,6 @@ def _with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     if kind == "list":
         return [_with_tensors(item, tensors) for item in inside]
     return {key: _with_tensors(item, tensors) for key, item in inside.items()}
-
-
-def table_state(frames: Sequence[pl.DataFrame]) -> State:
-    """Return the rows of frames of one table, none of them null, as a tensor a column."""
-    if not frames:
-        return {}
-    rows = pl.concat(frames)
-    return {column: torch.tensor(rows[column].to_numpy()) for column in rows.columns}
-
-
-def load_table_state(state: State, table: str) -> list[pl.DataFrame]:
-    """Return the rows of a saved state as frames of ``table``."""
-    if not state:
-        return []
-    columns = {column: values.numpy() for column, values in state.items()}
-    return [pl.DataFrame(columns, schema=dict(TABLES[table]))]
 
 
 def model_state(model: nn.Module) -> State:
