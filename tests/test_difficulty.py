@@ -95,18 +95,33 @@ def test_tracker_goes_on_from_its_state_as_if_never_stopped(history, stop):
     assert all(torch.equal(state[name], whole[name]) for name in whole)
 
 
-def test_state_is_a_copy():
-    tracker = ExampleTracker(2)
-    before = tracker.state()
-    track(tracker, [[(0, True, 1)]])
-    assert before["seen"].tolist() == [0, 0]
-
-
 def test_frame_is_a_copy():
-    tracker = ExampleTracker(2)
-    frame = tracker.frame(torch.zeros(2, dtype=torch.int64), "training")
-    track(tracker, [[(0, True, 1)]])
-    assert frame["seen"].to_list() == [0, 0]
+    tracker, excluded_at = ExampleTracker(2), torch.tensor([-1, -1], dtype=torch.int32)
+    frame = tracker.frame(torch.zeros(2, dtype=torch.int64), "training", excluded_at)
+    before = frame.rows()
+    track(tracker, [[(0, True, 1)], [(0, False, 2)]])
+    excluded_at.fill_(3)
+    assert frame.rows() == before
+
+
+@settings(deadline=None, max_examples=25)
+@given(batches)
+def test_a_tracker_of_no_errors_counts_the_rest_alike(history):
+    plain, without = ExampleTracker(COUNT), ExampleTracker(COUNT, errors=False)
+    for step, batch in enumerate(history):
+        for index, right, loss in batch:
+            for tracker in (plain, without):
+                tracker.record(
+                    torch.tensor([index]), torch.tensor([right]), torch.tensor([float(loss)]), step
+                )
+    labels = torch.arange(COUNT)
+    assert without.frame(labels, "selection").equals(plain.frame(labels, "selection"))
+
+
+def test_a_tracker_of_no_errors_refuses_them():
+    one = torch.ones(1)
+    with pytest.raises(ValueError, match="no errors"):
+        ExampleTracker(2, errors=False).record(torch.tensor([0]), one > 0, one, 0, one)
 
 
 @pytest.mark.parametrize("state", [{}, ExampleTracker(3).state()])

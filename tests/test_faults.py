@@ -174,7 +174,7 @@ def test_10_excluding_is_on_and_neither_hasty_nor_capped() -> None:
     """Released: off by default, dropped on a single sighting, stopped at 20% of the data."""
     defaults = Parameters().crest
     assert (defaults.learned_loss, defaults.learned_window) == (0.1, 20)
-    watched, active = LearnedExamples(10, 0.1), ActiveSet(10)
+    watched, active = LearnedExamples(0.1), ActiveSet(10)
     watched.watch(torch.arange(10), torch.zeros(10))
     assert len(watched.close_window(active, floor=1)) == 0
     watched.watch(torch.arange(8).repeat(2), torch.zeros(16))

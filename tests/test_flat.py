@@ -24,6 +24,7 @@ FEW_PLACES = {
     "aten.index_put_.default",
     "aten.scatter_reduce_.two",
     "aten.select.int",
+    "aten.slice.Tensor",
     "aten.detach.default",
     "aten.alias.default",
 }
@@ -48,11 +49,28 @@ class Passes(TorchDispatchMode):
         return result
 
 
-@pytest.mark.parametrize("selection", ["ahead", "as_used"])
-def test_no_operation_of_a_region_goes_through_all_of_the_data(selection: str) -> None:
+SETTINGS = {
+    "ahead": {"selection": "ahead"},
+    "as_used": {"selection": "as_used"},
+    # A round begins at the first step, and serves more steps than are watched.
+    "focused": {
+        "selection": "as_used",
+        "looks": "remembered",
+        "draw": "rounds",
+        "focus": 0.5,
+        "subset_coresets": 4,
+        "choice": "balanced",
+        "gradient": "training",
+        "region_loss": "filtered",
+    },
+}
+
+
+@pytest.mark.parametrize("name", list(SETTINGS))
+def test_no_operation_of_a_region_goes_through_all_of_the_data(name: str) -> None:
     split = image_split(EXAMPLES, augmentation=Augmentation(1, True))
     crest = {"subset_size": 32, "threshold": 1e-12, "interval_factor": 1e-6, "learned_loss": 5.0}
-    run = context(split=split, steps=STEPS, crest={**crest, "selection": selection})
+    run = context(split=split, steps=STEPS, crest={**crest, **SETTINGS[name]})
     method, passes = Crest(run), Passes()
 
     def watch_from_the_first_step_to_the_last(taken: int) -> None:
@@ -72,9 +90,11 @@ def test_no_operation_of_a_region_goes_through_all_of_the_data(selection: str) -
         watch_from_the_first_step_to_the_last,
     )
     assert done.record.regions is not None
-    assert len(done.record.regions) == STEPS
+    steps_of_a_region = SETTINGS[name].get("subset_coresets", 1)
+    assert len(done.record.regions) == -(-STEPS // steps_of_a_region)
     assert done.record.looks is not None
-    assert (done.record.looks["excluded_at"] >= 0).any()
+    # An example comes once in a round, too seldom to be learned within a window.
+    assert (done.record.looks["excluded_at"] >= 0).any() == (name != "focused")
     assert passes.few > 0
     assert not passes.whole
 

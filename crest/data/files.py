@@ -176,12 +176,16 @@ def write_meta(folder: Path, meta: Meta) -> None:
 
 
 def open_array(folder: Path, split: str, name: str) -> np.ndarray[Any, Any]:
-    """Map ``SPLIT_NAME.npy`` without loading it; copy-on-write, so that torch may wrap it."""
+    """Map ``SPLIT_NAME.npy`` without loading it, to be read only.
+
+    The system counts a mapping that may be written to, copy-on-write too, as if it were in memory,
+    and refuses one that is larger than all of it.
+    """
     path = folder / f"{split}_{name}.npy"
     try:
         with path.open("rb") as file:
             np.lib.format.read_magic(file)
-        return np.load(path, mmap_mode="c", allow_pickle=False)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run `python cli.py prepare` again") from None
     except (OSError, ValueError, EOFError) as error:

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from crest.data.augment import Augmentation, crop_and_flip, normalise
-from crest.data.files import ImageMeta, Meta, TextMeta, damaged, open_array, read_meta
-from crest.data.opening import check_labels, fits
+from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
+from crest.data.opening import check_labels, fits, open_tensor
 from crest.data.ragged import open_split
 from crest.errors import ParameterError
 
@@ -104,7 +103,8 @@ def load(
     """Open prepared data.
 
     Examples stay mapped on the CPU; on another device they are copied there once, as they are on
-    disk, when they take less than half of its free memory.
+    disk, when they take less than half of its free memory. Of what stays mapped only the labels,
+    and where texts begin, are read here; the rest is read where it is asked for.
 
     Raises
     ------
@@ -132,8 +132,7 @@ def load(
 def _open_images(
     folder: Path, name: str, meta: ImageMeta, device: torch.device, augmentation: Augmentation
 ) -> ImageSplit:
-    images = torch.from_numpy(open_array(folder, name, "images"))
-    labels = torch.from_numpy(np.array(open_array(folder, name, "labels")))
+    images, labels = (open_tensor(folder, name, part) for part in ("images", "labels"))
     _agree(folder, name, meta, images, labels)
     if fits(images, device):
         images = images.to(device)

@@ -1,12 +1,13 @@
 """Prepared text: token numbers mapped into memory, padded to the longest of a batch."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from crest.data.files import TextMeta, damaged, open_array
-from crest.data.opening import check_labels, fits
+from crest.data.files import TextMeta, damaged
+from crest.data.opening import check_labels, fits, open_tensor
 
 
 class TextSplit:
@@ -22,6 +23,9 @@ class TextSplit:
         int32, N: where in the example the second text begins.
     labels
         int64, N, on the CPU.
+    check
+        Called with tokens that were gathered on the CPU; raises if they are none. Tokens that stay
+        mapped are not read before.
     """
 
     def __init__(
@@ -33,6 +37,7 @@ class TextSplit:
         pad_token: int,
         token_types: bool,
         device: torch.device,
+        check: Callable[[Tensor], None],
     ) -> None:
         self.labels = labels
         self.lengths = offsets.diff()
@@ -42,6 +47,7 @@ class TextSplit:
         self._pad_token = pad_token
         self._token_types = token_types
         self._device = device
+        self._check = check
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -54,9 +60,11 @@ class TextSplit:
         lengths = self._offsets[indices + 1, None] - starts
         place = torch.arange(longest, device=self._tokens.device)
         filled = place < lengths
-        tokens = self._tokens[torch.where(filled, starts + place, 0)].long()
+        tokens = self._tokens[torch.where(filled, starts + place, 0)]
+        if len(indices) and not tokens.is_cuda:
+            self._check(tokens)
         inputs = {
-            "input_ids": torch.where(filled, tokens, self._pad_token),
+            "input_ids": torch.where(filled, tokens.long(), self._pad_token),
             "attention_mask": filled.long(),
         }
         if self._token_types:
@@ -75,18 +83,27 @@ def open_split(folder: Path, name: str, meta: TextMeta, device: torch.device) ->
     Raises
     ------
     ArtifactError
-        If a file is absent, damaged, or disagrees with meta.json.
+        If a file is absent, damaged, or disagrees with meta.json; from what is returned, if tokens
+        asked for are outside the vocabulary.
     """
     arrays = {
-        part: torch.from_numpy(open_array(folder, name, part))
-        for part in ("tokens", "offsets", "seconds", "labels")
+        part: open_tensor(folder, name, part) for part in ("tokens", "offsets", "seconds", "labels")
     }
     _agree(folder, name, meta, arrays)
     tokens = arrays["tokens"]
     if fits(tokens, device):
+        _check_tokens(folder, name, meta, tokens)
         tokens = tokens.to(device)
-    offsets, seconds, labels = (arrays[part].clone() for part in ("offsets", "seconds", "labels"))
-    return TextSplit(tokens, offsets, seconds, labels, meta.pad_token_id, meta.token_types, device)
+    return TextSplit(
+        tokens,
+        arrays["offsets"],
+        arrays["seconds"],
+        arrays["labels"],
+        meta.pad_token_id,
+        meta.token_types,
+        device,
+        lambda some: _check_tokens(folder, name, meta, some),
+    )
 
 
 def _agree(folder: Path, name: str, meta: TextMeta, arrays: dict[str, Tensor]) -> None:
@@ -108,5 +125,8 @@ def _agree(folder: Path, name: str, meta: TextMeta, arrays: dict[str, Tensor]) -
         raise damaged(folder / f"{name}_offsets.npy", "not where examples begin")
     if seconds.min() < 0 or bool((seconds > lengths).any()):
         raise damaged(folder / f"{name}_seconds.npy", "places outside their examples")
+
+
+def _check_tokens(folder: Path, name: str, meta: TextMeta, tokens: Tensor) -> None:
     if tokens.min() < 0 or tokens.max() >= meta.vocabulary_size:
         raise damaged(folder / f"{name}_tokens.npy", f"tokens outside {meta.vocabulary_size}")

@@ -38,12 +38,11 @@ from crest.selection.choices import find_choice
 from crest.selection.coresets import (
     MiniBatchCoreset,
     choose_minibatch_coresets,
-    coreset_rows,
     select_minibatch_coresets,
 )
 from crest.selection.gradients import find_proxy
+from crest.selection.rows import CoresetRows
 from crest.selection.subsets import Subsets
-from crest.training.state import load_table_state, table_state
 
 
 class Crest:
@@ -69,8 +68,8 @@ class Crest:
             context.model, context.train.inputs(torch.arange(min(2, examples)))
         )
         self._active = ActiveSet(examples)
-        self._learned = LearnedExamples(examples, parameters.learned_loss)
-        self._looks = ExampleTracker(examples)
+        self._learned = LearnedExamples(parameters.learned_loss)
+        self._looks = ExampleTracker(examples, errors=False)
         self._smoothing = Smoothing(
             Average(parameters.gradient_smoothing), Average(parameters.curvature_smoothing)
         )
@@ -95,7 +94,7 @@ class Crest:
         self._seconds: dict[str, float] = {}
         self._counts = {"examples_looked_at": 0, "hessian_vector_products": 0}
         self._region_rows: list[dict[str, object]] = []
-        self._coreset_rows: list[pl.DataFrame] = []
+        self._coreset_rows = CoresetRows(context.train.labels)
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
         """Train on one S_p, drawn at random from the P of the region that holds at this step.
@@ -152,7 +151,7 @@ class Crest:
             "counts": self._counts,
             "region": None if self._region is None else region_state(self._region),
             "region_rows": self._region_rows,
-            "coreset_rows": table_state(self._coreset_rows),
+            "coreset_rows": self._coreset_rows.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -175,7 +174,7 @@ class Crest:
         region = state["region"]
         self._region = None if region is None else load_region(region, device)
         self._region_rows = state["region_rows"]
-        self._coreset_rows = load_table_state(state["coreset_rows"], "coresets")
+        self._coreset_rows.load_state(state["coreset_rows"])
 
     def finish(self) -> Record:
         """Close the open region and return the tables of the run."""
@@ -185,7 +184,7 @@ class Crest:
         regions = pl.DataFrame(self._region_rows, schema=dict(TABLES["regions"]))
         parts = ("select", "model", "check")
         return Record(
-            coresets=pl.concat(self._coreset_rows),
+            coresets=self._coreset_rows.frame(),
             regions=regions,
             looks=self._looks.frame(labels, "selection", excluded_at),
             seconds={part: float(regions[f"seconds_{part}"].sum()) for part in parts},
@@ -385,10 +384,11 @@ class Crest:
         """Watch the losses of all V_p, and keep the rows of their coresets; returns the losses."""
         for shown in looks:
             losses = shown.losses.cpu()
-            self._learned.watch(shown.indices, losses)
+            if self._parameters.learned_window:
+                self._learned.watch(shown.indices, losses)
             self._looks.record(shown.indices, shown.correct, losses, step)
             self._subsets.remember(shown)
-        self._coreset_rows.append(coreset_rows(coresets, self._context.train.labels))
+        self._coreset_rows.add(coresets)
         return torch.cat([torch.empty(0), *(shown.losses.cpu() for shown in looks)]).double()
 
     def _stop_if_asked(self) -> None:

@@ -18,9 +18,9 @@ from crest.models.folding import find_folds, folded
 from crest.regions.active import ActiveSet, LearnedExamples
 from crest.regions.region import region_row
 from crest.selection.choices import find_choice
-from crest.selection.coresets import MiniBatchCoreset, coreset_rows, select_minibatch_coresets
+from crest.selection.coresets import MiniBatchCoreset, select_minibatch_coresets
 from crest.selection.gradients import find_proxy
-from crest.training.state import load_table_state, table_state
+from crest.selection.rows import CoresetRows
 
 
 class Greedy:
@@ -50,10 +50,10 @@ class Greedy:
             context.model, context.train.inputs(torch.arange(min(2, examples)))
         )
         self._active = ActiveSet(examples)
-        self._learned = LearnedExamples(examples, parameters.learned_loss)
-        self._looks = ExampleTracker(examples)
+        self._learned = LearnedExamples(parameters.learned_loss)
+        self._looks = ExampleTracker(examples, errors=False)
         self._region_rows: list[dict[str, Any]] = []
-        self._coreset_rows: list[pl.DataFrame] = []
+        self._coreset_rows = CoresetRows(context.train.labels)
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
         """Draw V_p and choose its mini-batch coreset."""
@@ -78,7 +78,7 @@ class Greedy:
                 step,
                 observe,
             )
-        self._coreset_rows.append(coreset_rows([coreset], context.train.labels))
+        self._coreset_rows.add([coreset])
         seconds = {"select": time.perf_counter() - started}
         active = len(self._active), len(context.train)
         row = region_row(step, (step, step + 1), 1, 1, losses[0], active, seconds)
@@ -97,7 +97,7 @@ class Greedy:
             "learned": self._learned.state(),
             "looks": self._looks.state(),
             "region_rows": self._region_rows,
-            "coreset_rows": table_state(self._coreset_rows),
+            "coreset_rows": self._coreset_rows.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -107,14 +107,14 @@ class Greedy:
         self._learned.load_state(state["learned"])
         self._looks.load_state(state["looks"])
         self._region_rows = state["region_rows"]
-        self._coreset_rows = load_table_state(state["coreset_rows"], "coresets")
+        self._coreset_rows.load_state(state["coreset_rows"])
 
     def finish(self) -> Record:
         """Return the tables of the run."""
         regions = pl.DataFrame(self._region_rows, schema=dict(TABLES["regions"]))
         labels, excluded_at = self._context.train.labels, self._active.excluded_at
         return Record(
-            coresets=pl.concat(self._coreset_rows),
+            coresets=self._coreset_rows.frame(),
             regions=regions,
             looks=self._looks.frame(labels, "selection", excluded_at),
             seconds={"select": float(regions["seconds_select"].sum())},
@@ -127,6 +127,7 @@ class Greedy:
         loss = float(losses.double().mean())
         if not math.isfinite(loss):
             raise diverged(loss, step, step)
-        self._learned.watch(shown.indices, losses)
+        if self._window:
+            self._learned.watch(shown.indices, losses)
         self._looks.record(shown.indices, shown.correct, losses, step)
         return loss

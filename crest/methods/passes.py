@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from crest.numbering import number_type
+
 
 class Passes:
     """Deals the numbers from 0 to ``count`` - 1, without replacement through each pass.
@@ -17,15 +19,16 @@ class Passes:
     def __init__(self, count: int, generator: torch.Generator) -> None:
         self._count = count
         self._generator = generator
-        self._waiting = torch.empty(0, dtype=torch.int64)
+        self._type = number_type(count)
+        self._waiting = torch.empty(0, dtype=self._type)
 
     def take(self, count: int) -> Tensor:
         """Take the next ``count``; int64."""
         while len(self._waiting) < count:
-            order = torch.randperm(self._count, generator=self._generator)
-            self._waiting = torch.cat([self._waiting, order])
+            order = torch.randperm(self._count, generator=self._generator, dtype=self._type)
+            self._waiting = torch.cat([self._waiting, order]) if len(self._waiting) else order
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
-        return taken
+        return taken.long()
 
     def state(self) -> dict[str, Any]:
         """Return what is left of the pass."""

@@ -22,11 +22,11 @@ from crest.methods.passes import Passes
 from crest.models.folding import find_folds, folded
 from crest.models.head import last_layer
 from crest.regions.region import region_row
-from crest.selection.coresets import MiniBatchCoreset, coreset_rows
+from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.gradients import GradientProxy
 from crest.selection.groups import groups
+from crest.selection.rows import CoresetRows
 from crest.selection.shares import proportional
-from crest.training.state import load_table_state, table_state
 
 # Examples looked at between two moments at which a run that is told to stop does.
 LOOK_AT_ONCE = 2000
@@ -89,12 +89,12 @@ class Renewed:
         self._folds = find_folds(
             context.model, context.train.inputs(torch.arange(min(2, examples)))
         )
-        self._looks = ExampleTracker(examples)
+        self._looks = ExampleTracker(examples, errors=False)
         self._counts = {"examples_looked_at": 0}
         self._period: _Period | None = None
         self._passes = Passes(0, context.generator)
         self._region_rows: list[dict[str, object]] = []
-        self._coreset_rows: list[pl.DataFrame] = []
+        self._coreset_rows = CoresetRows(context.train.labels)
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
         """Take the next m examples of the coreset; choose another first when it is time."""
@@ -110,7 +110,7 @@ class Renewed:
             period.dealt,
         )
         period.dealt += 1
-        self._coreset_rows.append(coreset_rows([minibatch], self._context.train.labels))
+        self._coreset_rows.add([minibatch])
         return minibatch
 
     def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
@@ -129,7 +129,7 @@ class Renewed:
             "period": None if period is None else {**vars(period), "coreset": vars(period.coreset)},
             "passes": self._passes.state(),
             "region_rows": self._region_rows,
-            "coreset_rows": table_state(self._coreset_rows),
+            "coreset_rows": self._coreset_rows.state(),
         }
 
     def load_state(self, state: dict[str, Any]) -> None:
@@ -144,7 +144,7 @@ class Renewed:
             self._passes = Passes(len(coreset.indices), self._context.generator)
         self._passes.load_state(state["passes"])
         self._region_rows = state["region_rows"]
-        self._coreset_rows = load_table_state(state["coreset_rows"], "coresets")
+        self._coreset_rows.load_state(state["coreset_rows"])
 
     def finish(self) -> Record:
         """Return the tables of the run."""
@@ -152,7 +152,7 @@ class Renewed:
             self._close(self._period, self._period.start_step + self._period.dealt)
         regions = pl.DataFrame(self._region_rows, schema=dict(TABLES["regions"]))
         return Record(
-            coresets=pl.concat(self._coreset_rows),
+            coresets=self._coreset_rows.frame(),
             regions=regions,
             looks=self._looks.frame(self._context.train.labels, "selection"),
             seconds={"select": float(regions["seconds_select"].sum())},

@@ -8,6 +8,7 @@ from torch import Tensor
 from crest.methods.base import Context, Record
 from crest.methods.passes import Passes
 from crest.methods.random import check_fits
+from crest.numbering import number_type
 from crest.selection.coresets import MiniBatchCoreset, uniform
 from crest.selection.shares import proportional
 
@@ -30,7 +31,10 @@ class Stratified:
         check_fits(context.batch_size, len(labels))
         self._size = context.batch_size
         self._generator = context.generator
-        self._members = [torch.nonzero(labels == label).flatten() for label in labels.unique()]
+        kind = number_type(len(labels))
+        self._members = [
+            torch.nonzero(labels == label).flatten().to(kind) for label in labels.unique()
+        ]
         self._passes = [Passes(len(members), context.generator) for members in self._members]
         self._sizes = torch.tensor([len(members) for members in self._members])
 
@@ -39,7 +43,7 @@ class Stratified:
         shares = proportional(self._sizes, self._size, self._generator).tolist()
         strata = zip(self._members, self._passes, shares, strict=True)
         return uniform(
-            torch.cat([members[passes.take(share)] for members, passes, share in strata])
+            torch.cat([members[passes.take(share)] for members, passes, share in strata]).long()
         )
 
     def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:

@@ -3,17 +3,22 @@
 import torch
 from torch import Tensor
 
+from crest.numbering import number_type
+
+MERGE_AT = 2**16  # losses watched
+
 
 class ActiveSet:
     """V: the examples that are not excluded.
 
     Drawing costs O(k) for k examples and excluding O(k) for k exclusions, however many examples
-    there are. ``excluded_at`` (int32 n) holds the step at which each left, −1 for never.
+    there are. ``excluded_at`` (int32 n) holds the step at which each left, −1 for never. An example
+    takes 12 bytes, 20 where there are 2³¹ or more of them.
     """
 
     def __init__(self, count: int) -> None:
-        self._members = torch.arange(count)
-        self._places = torch.arange(count)
+        self._members = torch.arange(count, dtype=number_type(count))
+        self._places = self._members.clone()
         self._size = count
         self.excluded_at = torch.full((count,), -1, dtype=torch.int32)
 
@@ -33,19 +38,19 @@ class ActiveSet:
         return self._places[indices] < self._size
 
     def members(self) -> Tensor:
-        """Return all of V, in an order that tells nothing; int64, |V|."""
+        """Return all of V, in an order that tells nothing; :func:`number_type` of n, |V|."""
         return self._members[: self._size].clone()
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw a uniform random subset without replacement; int64, ``count`` (at most |V|)."""
         if count > self._size // 2:
             order = torch.randperm(self._size, generator=generator)[:count]
-            return self._members[order]
+            return self._members[order].long()
         drawn = torch.empty(0, dtype=torch.int64)
         while len(drawn) < count:
             more = torch.randint(self._size, (count,), generator=generator)
             drawn = _first_occurrences(torch.cat([drawn, more]))
-        return self._members[drawn[:count]]
+        return self._members[drawn[:count]].long()
 
     def exclude(self, indices: Tensor, step: int) -> None:
         """Take different members out of V; int64, k."""
@@ -68,7 +73,8 @@ class ActiveSet:
         """Take over a saved state, the order of the members included."""
         self._members = state["members"].clone()
         self._places = torch.empty_like(self._members)
-        self._places[self._members] = torch.arange(len(self._members))
+        count = len(self._members)
+        self._places[self._members] = torch.arange(count, dtype=self._members.dtype)
         self._size = int(state["size"])
         self.excluded_at = state["excluded_at"].clone()
 
@@ -77,47 +83,66 @@ class LearnedExamples:
     """Watches losses over non-overlapping windows and tells which examples are learned.
 
     Learned is an example that was seen more than once in the window, each time with a loss below
-    ``threshold`` (α). Examples never seen, or seen once, stay.
+    ``threshold`` (α). Examples never seen, or seen once, stay. What is kept grows with the examples
+    that a window sees, not with all there are.
     """
 
-    def __init__(self, count: int, threshold: float) -> None:
+    def __init__(self, threshold: float) -> None:
         self._threshold = threshold
-        self._highest = torch.full((count,), -torch.inf)
-        self._sightings = torch.zeros(count, dtype=torch.int32)
-        self._seen: list[Tensor] = []
+        self._start_window()
 
     def watch(self, indices: Tensor, losses: Tensor) -> None:
         """Take note of losses; ``indices`` int64 k, repeats allowed, ``losses`` float32 k."""
-        self._highest.scatter_reduce_(0, indices, losses.cpu(), "amax")
-        self._sightings.index_add_(0, indices, torch.ones_like(indices, dtype=torch.int32))
-        self._seen.append(indices)
+        self._waiting.append((indices, losses.cpu()))
+        self._waiting_count += len(indices)
+        # At least as many as are merged already, so that each is merged a few times at most.
+        if self._waiting_count >= max(MERGE_AT, len(self._seen)):
+            self._merge()
 
     def close_window(self, active: ActiveSet, floor: int) -> Tensor:
         """Return the learned members of V, and start a new window.
 
         At most |V| − ``floor`` are returned, the ones with the lowest losses first.
         """
-        if not self._seen:
-            return torch.empty(0, dtype=torch.int64)
-        seen = torch.cat(self._seen).unique()
-        highest, sightings = self._highest[seen], self._sightings[seen]
-        self._highest[seen] = -torch.inf
-        self._sightings[seen] = 0
-        self._seen = []
+        self._merge()
+        seen, highest, sightings = self._seen, self._highest, self._sightings
+        self._start_window()
         learned = (highest < self._threshold) & (sightings > 1) & (active.excluded_at[seen] < 0)
         order = highest[learned].argsort(stable=True)
         return seen[learned][order][: max(0, len(active) - floor)]
 
     def state(self) -> dict[str, Tensor]:
         """Return everything that a later :meth:`load_state` needs."""
-        seen = torch.cat(self._seen) if self._seen else torch.empty(0, dtype=torch.int64)
-        return {"highest": self._highest, "sightings": self._sightings, "seen": seen}
+        self._merge()
+        return {"highest": self._highest, "sightings": self._sightings, "seen": self._seen}
 
     def load_state(self, state: dict[str, Tensor]) -> None:
         """Take over a saved state."""
-        self._highest = state["highest"].clone()
-        self._sightings = state["sightings"].clone()
-        self._seen = [state["seen"].clone()] if len(state["seen"]) else []
+        self._start_window()
+        self._seen, self._highest = state["seen"], state["highest"]
+        self._sightings = state["sightings"]
+
+    def _start_window(self) -> None:
+        # Of each example seen, in order: its highest loss, and how often it was seen.
+        self._seen = torch.empty(0, dtype=torch.int64)
+        self._highest = torch.empty(0)
+        self._sightings = torch.empty(0, dtype=torch.int32)
+        self._waiting: list[tuple[Tensor, Tensor]] = []
+        self._waiting_count = 0
+
+    def _merge(self) -> None:
+        """Take what was watched since the last time into what is known of each example."""
+        if not self._waiting:
+            return
+        indices, losses = (torch.cat(column) for column in zip(*self._waiting, strict=True))
+        times = torch.ones_like(indices, dtype=torch.int32)
+        seen, places = torch.cat([self._seen, indices]).unique(return_inverse=True)
+        highest = torch.full((len(seen),), -torch.inf)
+        highest.scatter_reduce_(0, places, torch.cat([self._highest, losses]), "amax")
+        sightings = torch.zeros(len(seen), dtype=torch.int32)
+        sightings.index_add_(0, places, torch.cat([self._sightings, times]))
+        self._seen, self._highest, self._sightings = seen, highest, sightings
+        self._waiting, self._waiting_count = [], 0
 
 
 def _first_occurrences(values: Tensor) -> Tensor:

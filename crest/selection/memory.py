@@ -10,14 +10,18 @@ from crest.inference import Look
 
 
 class Memory:
-    """Keeps the last logits and loss of each of n examples, at no forward pass of its own.
+    """Keeps the last loss of each of n examples, and its logits, at no forward pass of its own.
 
-    Logits are kept in half precision, 2·n·C bytes, on ``device``. A loss of NaN: never seen.
+    Losses take 4·n bytes on ``device``, NaN for never seen; logits, in half precision, 2·n·C more,
+    which are kept only if they are to be recalled (``recalled``).
     """
 
-    def __init__(self, labels: Tensor, classes: int, device: torch.device) -> None:
+    def __init__(
+        self, labels: Tensor, classes: int, device: torch.device, recalled: bool = True
+    ) -> None:
         self._labels = labels
-        self._logits = torch.zeros(len(labels), classes, dtype=torch.float16, device=device)
+        self._kept = classes if recalled else 0
+        self._logits = torch.zeros(len(labels), self._kept, dtype=torch.float16, device=device)
         self._losses = torch.full((len(labels),), torch.nan, device=device)
 
     def remember(self, indices: Tensor, logits: Tensor) -> None:
@@ -25,7 +29,7 @@ class Memory:
         places = indices.to(self._losses.device)
         known = logits.detach().float().to(self._losses.device)
         labels = self._labels[indices].to(known.device)
-        self._logits[places] = known.half()
+        self._logits[places] = known[:, : self._kept].half()
         self._losses[places] = F.cross_entropy(known, labels, reduction="none")
 
     def unknown(self, indices: Tensor) -> Tensor:
@@ -37,7 +41,11 @@ class Memory:
         return self._losses[indices.to(self._losses.device)].cpu()
 
     def recall(self, indices: Tensor) -> Look:
-        """Return what looking at examples showed when they were last seen, without features."""
+        """Return what looking at examples showed when they were last seen, without features.
+
+        Only where logits are kept.
+        """
+        assert self._kept, "logits are kept only to be recalled"
         logits = self._logits[indices.to(self._logits.device)].float()
         return Look(indices, self._labels[indices].to(logits.device), logits, logits[:, :0])
 

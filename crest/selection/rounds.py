@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from crest.numbering import number_type
 from crest.regions.active import ActiveSet
 from crest.selection.coresets import MiniBatchCoreset
 
@@ -21,11 +22,16 @@ def chances(losses: Tensor, focus: float, floor: float) -> Tensor:
     focus, floor
         Exponent, 0 for a chance of 1 each, and the lowest chance.
     """
-    known = losses[~losses.isnan()]
-    mean = float(known.double().mean()) if len(known) else 0.0
-    if focus == 0.0 or mean == 0.0:
+    mean = _mean_of_known(losses) if focus else 0.0
+    if mean == 0.0:
         return torch.ones_like(losses)
-    return (losses / mean).pow(focus).nan_to_num(1.0, posinf=1.0).clamp(floor, 1.0)
+    # In place: of all of V, every copy is one of n.
+    return (losses / mean).pow_(focus).nan_to_num_(1.0, posinf=1.0).clamp_(floor, 1.0)
+
+
+def _mean_of_known(losses: Tensor) -> float:
+    known = losses[~losses.isnan()]
+    return float(known.double().mean()) if len(known) else 0.0
 
 
 def focused_subset(
@@ -63,6 +69,8 @@ class Rounds:
         Returns the last losses of examples, as :func:`chances` takes them.
     generator
         On the CPU; shared with the method, which saves it.
+    remembered
+        Whether :meth:`chance` will be asked: it takes 4 bytes an example.
     """
 
     def __init__(
@@ -72,14 +80,16 @@ class Rounds:
         focus: float,
         floor: float,
         generator: torch.Generator,
+        remembered: bool = True,
     ) -> None:
         self._active = active
         self._losses = losses
         self._focus = focus
         self._floor = floor
         self._generator = generator
-        self._waiting = torch.empty(0, dtype=torch.int64)
-        self._chances = torch.ones(active.total)
+        self._waiting = torch.empty(0, dtype=number_type(active.total))
+        # Never changed in place, so that a state need not copy them.
+        self._chances = torch.ones(active.total if remembered else 0)
 
     def take(self, count: int) -> Tensor:
         """Take the next ``count`` examples (at most |V|), all different; int64."""
@@ -88,20 +98,23 @@ class Rounds:
             if len(self._waiting) < missing:
                 self._start_round(hand, count)
             taken, self._waiting = self._waiting[:missing], self._waiting[missing:]
-            hand = torch.cat([hand, taken[self._active.contains(taken)]])
+            hand = torch.cat([hand, taken[self._active.contains(taken)].long()])
         return hand
 
     def chance(self, indices: Tensor) -> Tensor:
-        """Return the chance that each example had in the last round that it was in; float32 k."""
+        """Return the chance that each example had in the last round that it was in; float32 k.
+
+        Only of rounds that remember it.
+        """
         return self._chances[indices]
 
     def state(self) -> dict[str, Any]:
         """Return what is left of the round, and the chances."""
-        return {"waiting": self._waiting, "chances": self._chances.clone()}
+        return {"waiting": self._waiting, "chances": self._chances}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Go on in the middle of a round."""
-        self._waiting, self._chances = state["waiting"], state["chances"].clone()
+        self._waiting, self._chances = state["waiting"], state["chances"]
 
     def _start_round(self, hand: Tensor, count: int) -> None:
         """Put another round behind what waits; of both, no example twice among the next."""
@@ -110,9 +123,14 @@ class Rounds:
         if float(chance.sum()) < 2 * count:  # too few for a hand and what is in it already
             chance = torch.ones_like(chance)
         part = torch.rand(len(members), generator=self._generator) < chance
-        members, chance = members[part], chance[part]
-        self._chances[members] = chance
-        members = members[torch.randperm(len(members), generator=self._generator)]
-        near = torch.isin(members, torch.cat([self._waiting, hand]))
-        last = near.int().argsort(stable=True)  # what is in this hand comes at the round's end
-        self._waiting = torch.cat([self._waiting, members[last]])
+        members = members[part]
+        if len(self._chances):
+            self._chances = self._chances.index_put((members,), chance[part])
+        del chance, part
+        order = torch.randperm(len(members), generator=self._generator, dtype=members.dtype)
+        members = members[order]
+        in_hand = torch.zeros(self._active.total, dtype=torch.bool)
+        in_hand[self._waiting], in_hand[hand] = True, True
+        near = in_hand[members]
+        # What is in this hand comes at the round's end.
+        self._waiting = torch.cat([self._waiting, members[~near], members[near]])

@@ -51,9 +51,9 @@ class Subsets:
         self._memory: Memory | None = None
         self._rounds: Rounds | None = None
         if self._remembered or focus > 0.0:
-            self._memory = Memory(labels, classes, device)
+            self._memory = Memory(labels, classes, device, self._remembered)
         if parameters.draw == "rounds":
-            self._rounds = Rounds(active, self._last_losses, focus, floor, generator)
+            self._rounds = Rounds(active, self._last_losses, focus, floor, generator, self._weights)
         self.in_rounds = self._rounds is not None
         # Whether what is looked at when a region opens has the losses of all of V.
         self.looks_are_of_all = not self.in_rounds or self._memory is None

@@ -8,18 +8,17 @@ nothing is ever unpickled.
 import json
 import shutil
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import safetensors
 import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from crest.artifacts import TABLES, os_error, replacing
+from crest.artifacts import os_error, replacing
 from crest.errors import ArtifactError
 
 State = dict[str, Any]
@@ -106,7 +105,7 @@ class Checkpoint:
 def write_state(path: Path, key: Mapping[str, str], state: State) -> None:
     """Write a state under its key."""
     tensors: dict[str, Tensor] = {}
-    tree = json.dumps(_without_tensors(state, tensors))
+    tree = json.dumps(_without_tensors(state, tensors, set()))
     metadata = {"key": json.dumps(dict(key)), "tree": tree}
     # Under its own name even when nothing else is: safetensors takes no file without a tensor.
     tensors["end"] = torch.zeros(1)
@@ -150,17 +149,22 @@ def read_state(path: Path, key: Mapping[str, str]) -> State:
 START_AFRESH = "to start afresh, run `python cli.py train --fresh` or remove the file"
 
 
-def _without_tensors(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """Replace each tensor of a tree by its place in ``tensors``."""
+def _without_tensors(value: Any, tensors: dict[str, Tensor], taken: set[int]) -> Any:
+    """Replace each tensor of a tree by its place in ``tensors``; ``taken``: where memory begins."""
     if isinstance(value, Tensor):
         place = str(len(tensors))
-        # A copy, since safetensors takes no tensors that share memory.
-        tensors[place] = value.detach().cpu().contiguous().clone()
+        whole = value.detach().cpu().contiguous()
+        # safetensors takes no tensors that share memory; others are written from where they are.
+        if (begin := whole.untyped_storage().data_ptr()) in taken:
+            whole = whole.clone()
+        taken.add(begin)
+        tensors[place] = whole
         return {"tensor": place}
     if isinstance(value, dict):
-        return {"dict": {key: _without_tensors(item, tensors) for key, item in value.items()}}
+        items = {key: _without_tensors(item, tensors, taken) for key, item in value.items()}
+        return {"dict": items}
     if isinstance(value, list):
-        return {"list": [_without_tensors(item, tensors) for item in value]}
+        return {"list": [_without_tensors(item, tensors, taken) for item in value]}
     return value
 
 
@@ -173,22 +177,6 @@ def _with_tensors(value: Any, tensors: Mapping[str, Tensor]) -> Any:
     if kind == "list":
         return [_with_tensors(item, tensors) for item in inside]
     return {key: _with_tensors(item, tensors) for key, item in inside.items()}
-
-
-def table_state(frames: Sequence[pl.DataFrame]) -> State:
-    """Return the rows of frames of one table, none of them null, as a tensor a column."""
-    if not frames:
-        return {}
-    rows = pl.concat(frames)
-    return {column: torch.tensor(rows[column].to_numpy()) for column in rows.columns}
-
-
-def load_table_state(state: State, table: str) -> list[pl.DataFrame]:
-    """Return the rows of a saved state as frames of ``table``."""
-    if not state:
-        return []
-    columns = {column: values.numpy() for column, values in state.items()}
-    return [pl.DataFrame(columns, schema=dict(TABLES[table]))]
 
 
 def model_state(model: nn.Module) -> State:

@@ -1,12 +1,15 @@
 import json
+import math
+import os
 from dataclasses import asdict, replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from crest.data.augment import Augmentation, normalise
-from crest.data.files import SCHEMA_VERSION, ImageMeta, read_meta, write_meta
+from crest.data.files import SCHEMA_VERSION, ImageMeta, open_array, read_meta, write_meta
 from crest.data.prepared import load
 from crest.errors import ArtifactError
 
@@ -141,6 +144,53 @@ def test_arrays_that_disagree_with_meta_are_refused(folder, name, array, message
     np.save(folder / f"{name}.npy", array)
     with pytest.raises(ArtifactError, match=f"{name}.npy: .*{message}"):
         load(folder, CPU)
+
+
+@pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="needs Linux")
+def test_images_larger_than_the_memory_are_opened(tmp_path):
+    """A sparse file: it takes no room on the disk, and reads as zeros but for one image."""
+    shape = (1024, 1024, 3)
+    pages = sum(
+        int(line.split()[1]) * 1024
+        for line in Path("/proc/meminfo").read_text().splitlines()
+        if line.startswith(("MemTotal", "SwapTotal"))
+    )
+    examples = pages // math.prod(shape) + 1000
+    for split, count in (("train", examples), ("test", 2)):
+        np.save(tmp_path / f"{split}_labels.npy", np.arange(count) % 2)
+        header = {"descr": "|u1", "fortran_order": False, "shape": (count, *shape)}
+        with (tmp_path / f"{split}_images.npy").open("wb") as file:
+            np.lib.format.write_array_header_1_0(file, header)
+            file.truncate(file.tell() + count * math.prod(shape))
+            file.seek(-math.prod(shape), os.SEEK_END)
+            file.write(b"\xff" * math.prod(shape))
+    sizes = {"train": examples, "test": 2}
+    channels = {"image_shape": list(shape), "mean": [0.0] * 3, "std": [1.0] * 3}
+    write_meta(tmp_path, replace(META, sizes=sizes, classes=["a", "b"], **channels))
+    train = load(tmp_path, CPU).train
+    assert len(train) == examples
+    brightness = train.inputs(torch.tensor([0, examples - 1])).amax((1, 2, 3))
+    assert brightness.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux")
+@pytest.mark.parametrize(("memory", "ahead"), [(2**40, True), (100, False)])
+def test_of_arrays_that_do_not_fit_only_what_is_asked_for_is_read(
+    folder, monkeypatch, memory, ahead
+):
+    monkeypatch.setattr("crest.data.opening.physical_memory", lambda: memory)
+    kept = load(folder, CPU)
+    _, _, about = Path("/proc/self/smaps").read_text().partition(str(folder / "train_images.npy"))
+    flags = next(line for line in about.splitlines() if line.startswith("VmFlags"))
+    assert ("rr" not in flags.split()) == ahead  # the kernel's word for random reads
+    assert len(kept.train) == META.sizes["train"]
+
+
+def test_mapped_arrays_are_as_they_are_on_the_disk_and_for_reading_only(folder):
+    train = load(folder, CPU).train
+    assert torch.equal(train.labels, torch.from_numpy(np.load(folder / "train_labels.npy")))
+    with pytest.raises(ValueError, match="read-only"):
+        open_array(folder, "train", "images")[0] = 1
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

@@ -172,6 +172,7 @@ def test_excluding_can_be_switched_off() -> None:
     method = Crest(context(model, split, crest={"threshold": 1e-9, "learned_window": 0}))
     drive(method, 12)
     assert regions(method)["excluded"].max() == 0
+    assert len(method.state()["learned"]["seen"]) == 0  # nothing is watched that no window ends
 
 
 def train_until_learned(model: torch.nn.Module, split) -> None:

@@ -34,6 +34,16 @@ def test_losses_are_exact_and_unknown_ones_are_told() -> None:
     assert memory.unknown(torch.tensor([4, 2, 1])).tolist() == [4, 1]
 
 
+def test_losses_alone_are_the_same_and_take_no_logits() -> None:
+    whole, losses = Memory(LABELS, 3, CPU), Memory(LABELS, 3, CPU, recalled=False)
+    for memory in (whole, losses):
+        memory.remember(torch.tensor([2, 0]), logits(2, 0))
+    everything = torch.arange(5)
+    assert torch.equal(losses.losses(everything)[[2, 0]], whole.losses(everything)[[2, 0]])
+    assert losses.unknown(everything).tolist() == [1, 3, 4]
+    assert losses.state()["logits"].nbytes == 0
+
+
 def test_a_loaded_state_recalls_the_same() -> None:
     first, second = Memory(LABELS, 3, CPU), Memory(LABELS, 3, CPU)
     first.remember(torch.tensor([2, 0]), logits(2, 0))

@@ -84,6 +84,63 @@ def test_what_left_v_is_dealt_no_more() -> None:
     assert len(rounds.take(30).unique()) == 30
 
 
+class PlainRounds(Rounds):
+    """A round drawn with arrays of int64, and a sort for what is in the hand already."""
+
+    def _start_round(self, hand: Tensor, count: int) -> None:
+        members = self._active.members().long()
+        chance = chances(self._losses(members), self._focus, self._floor)
+        if float(chance.sum()) < 2 * count:
+            chance = torch.ones_like(chance)
+        part = torch.rand(len(members), generator=self._generator) < chance
+        members, chance = members[part], chance[part]
+        self._chances[members] = chance
+        members = members[torch.randperm(len(members), generator=self._generator)]
+        near = torch.isin(members, torch.cat([self._waiting, hand]))
+        order = near.int().argsort(stable=True)
+        self._waiting = torch.cat([self._waiting, members[order]])
+
+
+@pytest.mark.parametrize("count", [1, 30, 64, 130])
+@pytest.mark.parametrize("known", [0.0, 0.5, 1.0])
+def test_hands_are_those_of_the_plain_way(count: int, known: float) -> None:
+    source = torch.Generator().manual_seed(7)
+    losses = torch.rand(200, generator=source) ** 4
+    losses[torch.rand(200, generator=source) >= known] = torch.nan
+    both = []
+    for kind in (Rounds, PlainRounds):
+        active, generator = ActiveSet(200), torch.Generator().manual_seed(1)
+        rounds = kind(active, lambda some: losses[some], 0.5, 0.25, generator)
+        hands = []
+        for step in range(30):
+            hands.append(rounds.take(count))
+            if step == 10:
+                active.exclude(torch.arange(0, 60), step)
+        both.append((torch.stack(hands), rounds.chance(torch.arange(200)), generator.get_state()))
+    assert all(torch.equal(found, expected) for found, expected in zip(*both, strict=True))
+    assert both[0][0].dtype == torch.int64
+
+
+def test_rounds_that_remember_no_chance_deal_the_same() -> None:
+    losses = torch.rand(60, generator=torch.Generator().manual_seed(5))
+    plain = rounds_of(losses)
+    generator = torch.Generator().manual_seed(0)
+    other = Rounds(ActiveSet(60), lambda some: losses[some], 0.5, 0.25, generator, False)
+    for _ in range(20):
+        assert torch.equal(plain.take(17), other.take(17))
+    assert other.state()["chances"].nbytes == 0
+
+
+def test_a_state_stays_as_it_was_when_rounds_go_on() -> None:
+    losses = torch.tensor([1.0, 0.0]).repeat(200)
+    rounds = rounds_of(losses)
+    rounds.take(50)
+    state = rounds.state()
+    before = {name: values.clone() for name, values in state.items()}
+    rounds.take(300)
+    assert all(torch.equal(state[name], before[name]) for name in before)
+
+
 def test_a_loaded_state_goes_on_in_the_middle_of_a_round() -> None:
     losses = torch.rand(60, generator=torch.Generator().manual_seed(5))
     first = rounds_of(losses)

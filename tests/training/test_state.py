@@ -51,6 +51,29 @@ def test_tensors_come_back_bit_for_bit(tmp_path: Path, tensor: torch.Tensor) -> 
         assert torch.equal(value, tensor)
 
 
+def test_tensors_that_share_memory_come_back_too(tmp_path: Path) -> None:
+    whole = torch.arange(12)
+    state = {"whole": whole, "tail": whole[7:], "head": whole[:5], "again": whole, "other": [whole]}
+    write_state(tmp_path / "state", KEY, state)
+    found = read_state(tmp_path / "state", KEY)
+    for name in ("whole", "tail", "head", "again"):
+        assert torch.equal(found[name], state[name])
+    assert torch.equal(found["other"][0], whole)
+
+
+def test_a_state_is_written_without_a_copy_of_it(tmp_path: Path, monkeypatch) -> None:
+    large = torch.zeros(1000)
+    written = {}
+
+    def save_file(tensors: dict, path: Path, metadata: dict) -> None:
+        written.update(tensors)
+
+    monkeypatch.setattr("safetensors.torch.save_file", save_file)
+    write_state(tmp_path / "state", KEY, {"large": large, "tail": large[900:]})
+    assert written["0"].data_ptr() == large.data_ptr()
+    assert written["1"].untyped_storage().nbytes() == 400
+
+
 def test_a_state_of_another_run_is_refused_and_the_difference_named(tmp_path: Path) -> None:
     write_state(tmp_path / "state", KEY, {})
     with pytest.raises(ArtifactError, match=r"unfinished run with other train\.lr; .*--fresh"):
