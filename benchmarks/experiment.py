@@ -39,8 +39,9 @@ INDIFFERENT = {"train.methods", "train.save_interval", "train.seed", "train.snap
 
 
 class Variation(Section):
-    """How the training split is changed: one of them, or none."""
+    """How the training split is changed: one of them or none, of all of it or a random share."""
 
+    share: float = Field(default=1.0, gt=0.0, le=1.0)
     shuffled_labels: float = Field(default=0.0, ge=0.0, le=1.0)
     repeated: int = Field(default=1, ge=1)
     imbalance: float = Field(default=1.0, ge=1.0)

@@ -1,4 +1,4 @@
-"""Training splits changed in memory: shuffled labels, repeated examples, classes out of balance."""
+"""Training splits changed in memory: a share, shuffled labels, repeats, classes out of balance."""
 
 from dataclasses import replace
 
@@ -47,7 +47,8 @@ def varied(data: Prepared, variation: Variation) -> Prepared:
         return data
     labels = data.train.labels
     generator = torch.Generator().manual_seed(variation.seed)
-    rows = thinned(labels, variation.imbalance, generator)
+    rows = drawn(len(labels), variation.share, generator)
+    rows = rows[thinned(labels[rows], variation.imbalance, generator)]
     labels = shuffled(labels[rows], variation.shuffled_labels, generator)
     split = VariedSplit(
         data.train, rows.repeat(variation.repeated), labels.repeat(variation.repeated)
@@ -56,6 +57,14 @@ def varied(data: Prepared, variation: Variation) -> Prepared:
     # A saved state or coresets of other data are told by the hash.
     meta = replace(data.meta, sizes=sizes, content_hash=f"{data.meta.content_hash} {kept}")
     return replace(data, meta=meta, train=split)
+
+
+def drawn(examples: int, share: float, generator: torch.Generator) -> Tensor:
+    """Return the rows of a random share of the examples, in order."""
+    if share == 1.0:
+        return torch.arange(examples)
+    kept = round(share * examples)
+    return torch.randperm(examples, generator=generator)[:kept].sort().values
 
 
 def thinned(labels: Tensor, imbalance: float, generator: torch.Generator) -> Tensor:

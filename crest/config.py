@@ -178,6 +178,7 @@ class CrestParameters(Section):
     proxy: str = "logits"
     choice: str = "facility_location"
     quadratic: str = "full"
+    order: Literal[1, 2] = 2
     subset_size: ShareOrCount = 0.01
     threshold: Positive = 0.05
     interval_factor: Factor = 1.0
@@ -187,7 +188,7 @@ class CrestParameters(Section):
     hutchinson_draws: Count = 1
     selection: Literal["ahead", "as_used"] = "ahead"
     looks: Literal["fresh", "remembered"] = "fresh"
-    draw: Literal["independent", "rounds"] = "independent"
+    draw: Literal["independent", "stratified", "rounds"] = "independent"
     focus: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
     focus_floor: Share = 0.25
     focus_weights: bool = False
@@ -210,7 +211,7 @@ class CrestParameters(Section):
     @field_validator("focus")
     @classmethod
     def _focus_needs_rounds(cls, focus: float, others: ValidationInfo) -> float:
-        if focus > 0.0 and others.data.get("draw") == "independent":
+        if focus > 0.0 and others.data.get("draw") in ("independent", "stratified"):
             raise ValueError("above 0 needs crest.draw: rounds")
         return focus
 
@@ -221,6 +222,7 @@ class CrestOptions(TypedDict, total=False):
     proxy: str
     choice: str
     quadratic: str
+    order: Literal[1, 2]
     subset_size: float | int
     threshold: float
     interval_factor: float
@@ -230,7 +232,7 @@ class CrestOptions(TypedDict, total=False):
     hutchinson_draws: int
     selection: Literal["ahead", "as_used"]
     looks: Literal["fresh", "remembered"]
-    draw: Literal["independent", "rounds"]
+    draw: Literal["independent", "stratified", "rounds"]
     focus: float
     focus_floor: float
     focus_weights: bool

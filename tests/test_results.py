@@ -423,6 +423,21 @@ def test_every_example_is_there_so_many_times():
     assert changed.meta.content_hash != data.meta.content_hash
 
 
+def test_a_random_share_of_the_examples_is_kept_and_then_changed():
+    data, changed = varied(share=0.25, repeated=2)
+    once = changed.train.rows[:60]
+    assert len(once.unique()) == 60
+    assert torch.equal(changed.train.rows, once.repeat(2))
+    assert torch.equal(changed.train.labels, data.train.labels[changed.train.rows])
+    assert torch.equal(varied(share=0.25)[1].train.rows, once)
+    assert not torch.equal(varied(share=0.25, seed=1)[1].train.rows, once)
+    thin = varied(share=0.25, imbalance=4)[1].train
+    before = data.train.labels[once].bincount()
+    factors = torch.tensor([1.0, 0.5, 0.25])
+    assert thin.labels.bincount().tolist() == (before * factors).round().int().tolist()
+    assert torch.isin(thin.rows, once).all()
+
+
 def test_classes_are_thinned_exponentially():
     data, changed = varied(imbalance=10)
     assert changed.train.labels.bincount().tolist() == [80, round(80 / math.sqrt(10)), 8]

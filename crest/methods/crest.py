@@ -42,6 +42,7 @@ from crest.selection.coresets import (
 )
 from crest.selection.gradients import find_proxy
 from crest.selection.rows import CoresetRows
+from crest.selection.shares import stratified_subset
 from crest.selection.subsets import Subsets
 
 
@@ -224,8 +225,9 @@ class Crest:
             loss = float(losses.mean())
             if parameters.region_loss == "filtered":
                 loss = self._filter.loss
+            smoothed = self._smoothing
             model = QuadraticModel(
-                self._weights(), loss, self._smoothing.gradient, self._smoothing.curvature
+                self._weights(), loss, smoothed.gradient, smoothed.curvature, parameters.order
             )
         if not math.isfinite(loss):
             raise diverged(loss, step, number)
@@ -331,8 +333,12 @@ class Crest:
         )
 
     def _draw(self) -> Tensor:
-        """Draw a random subset V_r of the active examples, or V_p where draws are independent."""
-        return self._active.draw(self._subset_size, self._context.generator)
+        """Draw a random subset V_r of the active examples, or V_p where these are not of rounds."""
+        size, generator = self._subset_size, self._context.generator
+        if self._parameters.draw == "stratified":
+            labels = self._context.train.labels
+            return stratified_subset(self._active.members(), labels, size, generator)
+        return self._active.draw(size, generator)
 
     def _is_estimate_due(self, step: int) -> bool:
         """Whether g and h are estimated anew at this region, or kept as they are."""

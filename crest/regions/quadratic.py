@@ -11,18 +11,21 @@ class QuadraticModel:
     """F_l(δ) = L(w_l) + g·δ + ½ δ·(h ⊙ δ) with δ = w_t − w_l (paper, Eq. 6).
 
     ``anchor`` is w_l, ``gradient`` g and ``curvature`` h; all flat float32 vectors of the
-    parameters. ``loss`` is L(w_l).
+    parameters. ``loss`` is L(w_l). Of ``order`` 1 it is L(w_l) + g·δ, as in the paper's ablation.
     """
 
     anchor: Tensor
     loss: float
     gradient: Tensor
     curvature: Tensor
+    order: int = 2
 
     def __call__(self, weights: Tensor) -> float:
         """Predict the loss at the flat weights w_t."""
         displacement = weights - self.anchor
         first = torch.dot(self.gradient, displacement)
+        if self.order == 1:
+            return self.loss + float(first)
         second = torch.dot(self.curvature, displacement.square())
         return self.loss + float(first) + 0.5 * float(second)
 

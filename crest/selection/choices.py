@@ -46,13 +46,23 @@ def facility_location(
     return Chosen(torch.stack(picks, 1), torch.stack(weights, 1))
 
 
+def medoids(distances: Tensor, size: int, each: int, generator: torch.Generator) -> Chosen:
+    """Choose as :func:`facility_location`, every weight 1: what the cluster sizes are worth."""
+    picks = facility_location(distances, size, each, generator).picks
+    return Chosen(picks, torch.ones_like(picks, dtype=torch.float32))
+
+
 def balanced(distances: Tensor, size: int, each: int, generator: torch.Generator) -> Chosen:
     """Deal balanced samples without bias, every weight 1 (:mod:`crest.selection.balanced`)."""
     picks = deal(distances, size, each, generator).to(distances.device)
     return Chosen(picks, torch.ones_like(picks, dtype=torch.float32))
 
 
-CHOICES: Mapping[str, Choice] = {"facility_location": facility_location, "balanced": balanced}
+CHOICES: Mapping[str, Choice] = {
+    "facility_location": facility_location,
+    "medoids": medoids,
+    "balanced": balanced,
+}
 
 
 def find_choice(name: str, key: str = "crest.choice") -> Choice:

@@ -33,3 +33,36 @@ def proportional(sizes: Tensor, total: int, generator: torch.Generator) -> Tenso
     shares = torch.empty_like(sizes)
     shares[order] = ends.diff(prepend=torch.zeros(1, dtype=torch.int64))
     return shares
+
+
+def stratified_subset(
+    members: Tensor, labels: Tensor, count: int, generator: torch.Generator
+) -> Tensor:
+    """Draw a random subset in which every class has its share, without replacement.
+
+    Costs O(k log k) for k members.
+
+    Parameters
+    ----------
+    members
+        int64, k: what is drawn from.
+    labels
+        int64, n, of all examples.
+    count
+        At most k.
+    generator
+        On the CPU.
+
+    Returns
+    -------
+    Tensor
+        int64, ``count`` of the members, all different, in random order. Each of them is drawn with
+        the chance ``count`` / k.
+    """
+    order = members[torch.randperm(len(members), generator=generator)]
+    order = order[labels[order].argsort(stable=True)]
+    _, sizes = labels[order].unique_consecutive(return_counts=True)
+    shares = proportional(sizes, count, generator)
+    starts = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+    drawn = order[torch.arange(len(order)) - starts < shares.repeat_interleave(sizes)]
+    return drawn[torch.randperm(count, generator=generator)]

@@ -132,6 +132,51 @@ def test_the_displacement_is_that_of_the_weights() -> None:
     torch.testing.assert_close(weights - region.model.anchor, torch.full_like(weights, 0.03))
 
 
+def test_of_the_first_order_only_the_hessian_term_of_the_prediction_is_gone() -> None:
+    """The same region, g and T1 in both: what ρ compares differs by ½ δ·(h ⊙ δ)."""
+    errors = []
+    for order in (1, 2):
+        method = Crest(context(crest={"threshold": 1e9, "order": order}))
+        drive(method, 1, move=0.01)
+        region = method._region
+        assert region is not None
+        weights = flatten(trained_parameters(method._context.model))
+        moved = weights - region.model.anchor
+        predicted = region.model.loss + float(region.model.gradient @ moved)
+        if order == 2:
+            predicted += 0.5 * float(region.model.curvature @ moved.square())
+        assert float(region.model.curvature.norm()) > 0
+        drawn = method._active.draw
+        seen: list[Tensor] = []
+
+        def keep(count: int, generator: torch.Generator, drawn=drawn, seen=seen) -> Tensor:
+            seen.append(drawn(count, generator))
+            return seen[-1]
+
+        method._active.draw = keep  # type: ignore[method-assign]
+        method.minibatch(1)
+        model, split = method._context.model, method._context.train
+        loss = float(look(model, split, seen[0], FLOAT32).losses.double().mean())
+        assert region.rho == pytest.approx(abs(predicted - loss) / loss, rel=1e-4)
+        errors.append(region.rho)
+    assert errors[0] != errors[1]
+
+
+@pytest.mark.parametrize("selection", ["ahead", "as_used"])
+def test_stratified_every_subset_has_each_class_its_share(selection: str) -> None:
+    """Three classes of 80 in subsets of 32, dealt out whole: 10 or 11 of each."""
+    settings = {"draw": "stratified", "choice": "balanced", "subset_coresets": 4}
+    method = Crest(context(crest={**settings, "selection": selection, "threshold": 1e-9}))
+    drive(method, 20, move=0.01)
+    table = method.finish().coresets
+    assert table is not None
+    whole = table.with_columns(subset=pl.col("minibatch") // 4)
+    counts = whole.group_by("region", "subset", "label").len()
+    full = counts.filter(pl.col("len").sum().over("region", "subset") == 32)["len"]
+    assert len(full) > 12
+    assert full.is_in([10, 11]).all()
+
+
 def test_every_selected_coreset_is_saved_and_every_step_trains_on_one() -> None:
     method = Crest(context(crest={"threshold": 0.02}))
     taken = drive(method, 15, move=0.004)

@@ -75,3 +75,20 @@ def test_no_smoothing_keeps_the_last_estimate() -> None:
         smoothed = smoothed.include_gradient(last).include_hessian(last)
     assert float(smoothed.gradient) == 5.0
     assert float(smoothed.curvature) == 5.0
+
+
+def test_without_smoothing_the_curvature_is_the_last_estimates_absolute_value() -> None:
+    """Eq. 9 at β2 = 0 is |h|: the root of a square loses the sign, whatever the average."""
+    smoothed = smoothing(0.0, 0.0)
+    for values in ([7.0, 8.0], [3.0, -4.0]):
+        last = torch.tensor(values)
+        smoothed = smoothed.include_gradient(last).include_hessian(last)
+    assert smoothed.gradient.tolist() == [3.0, -4.0]
+    assert smoothed.curvature.tolist() == [3.0, 4.0]
+
+
+def test_a_model_of_the_first_order_is_the_tangent() -> None:
+    anchor, slope = torch.tensor([1.0, 2.0]), torch.tensor([0.5, -1.0])
+    model = QuadraticModel(anchor, 3.0, slope, torch.full((2,), 100.0), order=1)
+    assert model(anchor) == 3.0
+    assert model(torch.tensor([3.0, 5.0])) == pytest.approx(3.0 + 0.5 * 2.0 - 1.0 * 3.0)

@@ -35,6 +35,15 @@ def test_facility_location_is_greedy_and_weighted_by_clusters() -> None:
         torch.testing.assert_close(chosen.weights[:, number], weights)
 
 
+def test_medoids_are_those_of_facility_location_without_their_weights() -> None:
+    subsets = distances()
+    weighted = find_choice("facility_location")(subsets, 6, 2, torch.Generator())
+    plain = find_choice("medoids")(subsets, 6, 2, torch.Generator())
+    assert plain.picks.tolist() == weighted.picks.tolist()
+    assert (plain.weights == 1.0).all()
+    assert not (weighted.weights == 1.0).all()
+
+
 def test_balanced_draws_from_the_generator_and_weighs_all_alike() -> None:
     draws = [
         find_choice("balanced")(distances(), 6, 4, torch.Generator().manual_seed(seed))

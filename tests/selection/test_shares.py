@@ -2,7 +2,7 @@
 
 import torch
 
-from crest.selection.shares import proportional
+from crest.selection.shares import proportional, stratified_subset
 
 SIZES = torch.tensor([1, 2, 97, 40, 60])
 
@@ -33,3 +33,34 @@ def test_shares_are_right_on_average() -> None:
 
 def test_equal_groups_whose_number_divides_the_total_share_alike() -> None:
     assert proportional(torch.full((4,), 10), 8, generator()).tolist() == [2] * 4
+
+
+LABELS = torch.tensor([0] * 20 + [1] * 7 + [2] * 3).repeat(2)
+MEMBERS = torch.arange(30) * 2  # every other example: classes of 20, 7 and 3
+
+
+def test_a_stratified_subset_has_each_class_its_share() -> None:
+    """Of 12 of 30 members the classes have exactly 8, 2.8 and 1.2."""
+    dice = generator()
+    for _ in range(50):
+        subset = stratified_subset(MEMBERS, LABELS, 12, dice)
+        assert len(subset.unique()) == 12
+        assert torch.isin(subset, MEMBERS).all()
+        counts = LABELS[subset].bincount(minlength=3)
+        exact = LABELS[MEMBERS].bincount() * 12 / 30
+        assert (counts >= exact.floor()).all()
+        assert (counts <= exact.ceil()).all()
+
+
+def test_every_member_is_in_a_stratified_subset_equally_often() -> None:
+    """Over 4,000 draws of 12 of 30 each lies within four deviations of its 1,600."""
+    dice = generator()
+    draws = torch.cat([stratified_subset(MEMBERS, LABELS, 12, dice) for _ in range(4000)])
+    times = draws.bincount(minlength=len(LABELS))[MEMBERS].double()
+    assert ((times - 1600).abs() <= 4 * (4000 * 0.4 * 0.6) ** 0.5).all()
+
+
+def test_a_stratified_subset_comes_in_random_order() -> None:
+    subset = stratified_subset(MEMBERS, LABELS, 30, generator())
+    assert subset.sort().values.tolist() == MEMBERS.tolist()
+    assert LABELS[subset].diff().abs().sum() > 2

@@ -113,6 +113,8 @@ def crest_run() -> tuple[Run, nn.Module]:
 # Every way of making choosing cheaper at once, checks that fall between two selections included.
 CHEAP = {
     "choice": "balanced",
+    "order": 1,
+    "draw": "stratified",
     "selection": "as_used",
     "subset_coresets": 2,
     "curvature_minibatches": 1,
