@@ -128,17 +128,18 @@ def look(
         return some_features.float(), some_logits.float()
 
     halving = _halving(split, precision, batch_size)
+    size = _size_of_share(halving.size, precision.device, len(indices), group)
+    # Alone all at once, which is the same batches one after another.
+    batches = (sorted_indices,) if group.alone else sorted_indices.split(size)
     with torch.inference_mode(), evaluating(model), precision.autocast():
-        if group.alone:
-            all_features, all_logits = _together(halving.over(sorted_indices, show))
-        else:
-            size = _size_of_share(halving.size, precision.device, len(indices), group)
-            batches = sorted_indices.split(size)
-            shown = {
-                number: _together(halving.over(batches[number], show))
-                for number in group.share(len(batches))
-            }
-            all_features, all_logits = _gathered(model, shown, len(indices), size, group, features)
+        parts = {
+            number: halving.over(batches[number], show) for number in group.share(len(batches))
+        }
+    shown = {number: _together(part) for number, part in parts.items()}
+    if group.alone:
+        all_features, all_logits = shown[0]
+    else:
+        all_features, all_logits = _gathered(model, shown, len(indices), size, group, features)
     if order is not None:
         place = order.argsort().to(all_logits.device)
         all_features, all_logits = all_features[place], all_logits[place]

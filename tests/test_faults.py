@@ -94,9 +94,9 @@ def test_04_a_check_looks_at_r_examples(monkeypatch: pytest.MonkeyPatch) -> None
     """Released: each check evaluated the whole training set."""
     looked: list[int] = []
 
-    def counting(model, split, indices, precision):  # type: ignore[no-untyped-def]
+    def counting(model, split, indices, precision, **options):  # type: ignore[no-untyped-def]
         looked.append(len(indices))
-        return look(model, split, indices, precision)
+        return look(model, split, indices, precision, **options)
 
     monkeypatch.setattr("crest.methods.crest.look", counting)
     done = run_crest()
