@@ -147,7 +147,7 @@ def make_project(folder: Path) -> None:
         for command in ("prepare", "train", "evaluate", "analyze", "report"):
             done = invoke(command)
             assert done.exit_code == 0, done.output
-        with patch("stages.signals.noted", lambda: nullcontext(lambda: 15)):
+        with patch("stages.signals.noted", lambda **_: nullcontext(lambda: 15)):
             assert invoke("train --method random").exit_code == 143
         STATE.rename(UNFINISHED)
         STATE.parent.rmdir()
@@ -510,7 +510,7 @@ PARAMETERS = [
     Case("an unknown proxy", "train -S crest.proxy=pixels",
          "crest.proxy: 'pixels' is not one of logits, last_input", code=2),
     Case("an unknown choice", "train -S crest.choice=best",
-         "crest.choice: 'best' is not one of facility_location, balanced", code=2),
+         "crest.choice: 'best' is not one of facility_location, medoids, balanced", code=2),
     Case("an unknown data set", "prepare -S prepare.dataset=digit",
          "prepare.dataset: unknown data set 'digit'; known: …; did you mean 'digits'?", code=2),
     Case("an unknown preset", "preset cifar", "preset: 'cifar' is not one of …", code=2),
@@ -982,7 +982,7 @@ SAVED_CORESETS = [
          f"{RUN}/coresets.parquet: mini-batch 0 of region 0 is missing; {SELECT_AGAIN}",
          table("coresets", where=pl.col("minibatch") != 0)),
     Case("a step on a mini-batch that is not there", REUSE,
-         f"{RUN}/coresets.parquet: step 0 was trained on mini-batch 50 of region 0, which is "
+         f"{RUN}/coresets.parquet: step 0 was trained on mini-batch 51 of region 0, which is "
          f"not in the coresets; {SELECT_AGAIN}", table("steps", pl.col("minibatch") + 50)),
     Case("a newer schema", REUSE,
          f"{RUN}/coresets.parquet: schema version 2, this code reads version 1; make it "

@@ -175,7 +175,7 @@ def test_a_run_that_was_stopped_ends_the_same(trained, parameters, tmp_path, met
     expected = load_file(trained.train(method) / artifacts.MODEL)
     asked = itertools.count()
     stopping = nullcontext(lambda: 15 if next(asked) > 12 else 0)
-    with patch("stages.signals.noted", lambda: stopping), pytest.raises(Interrupted):
+    with patch("stages.signals.noted", lambda **_: stopping), pytest.raises(Interrupted):
         train.run(parameters, paths, method)
     assert list((paths.root / ".resume").iterdir())
     train.run(parameters, paths, method)
