@@ -149,6 +149,7 @@ class TrainParameters(Section):
     precision: Literal["auto", "float32", "bf16"] = "auto"
     device: Device = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    launch: str = "python"
     save_interval: NonNegative = 60.0
     validations: Annotated[int, Field(ge=0, le=1_000_000)] = 20
     snapshots: Annotated[int, Field(ge=0, le=10_000)] = 0

@@ -17,7 +17,7 @@ from crest.training.precision import Precision
 from crest.training.state import Checkpoint
 
 # Parameters of train that change nothing in the result of one run.
-INDIFFERENT = {"methods", "save_interval"}
+INDIFFERENT = {"methods", "launch", "save_interval"}
 
 
 def checkpoint_for(
