@@ -35,7 +35,13 @@ from stages.preset import presets
 Bases = Mapping[str, Mapping[str, Any]]
 
 # Parameters that change nothing in a run's result; the seed is a column of its own.
-INDIFFERENT = {"train.methods", "train.save_interval", "train.seed", "train.snapshots"}
+INDIFFERENT = {
+    "train.methods",
+    "train.launch",
+    "train.save_interval",
+    "train.seed",
+    "train.snapshots",
+}
 
 
 class Variation(Section):

@@ -152,6 +152,7 @@ class TrainParameters(Section):
     device: Device = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     process_timeout: Positive = 45.0
+    launch: str = "python"
     save_interval: NonNegative = 60.0
     validations: Annotated[int, Field(ge=0, le=1_000_000)] = 20
     snapshots: Annotated[int, Field(ge=0, le=10_000)] = 0

@@ -19,7 +19,7 @@ from crest.training.state import Checkpoint
 from crest.training.step import micro_batches
 
 # Parameters of train that change nothing in the result of one run.
-INDIFFERENT = {"methods", "save_interval", "process_timeout"}
+INDIFFERENT = {"methods", "launch", "process_timeout", "save_interval"}
 
 
 def checkpoint_for(

@@ -1,0 +1,1 @@
+"""More than one machine: launchers, Slurm, machines that are taken away, remotes."""
