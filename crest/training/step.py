@@ -1,5 +1,6 @@
 """One optimiser step: a mini-batch in one piece, or in micro-batches that processes share."""
 
+import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -174,12 +175,17 @@ class Stepper:
 
     def _wrapped(self) -> DistributedDataParallel:
         device = self._precision.device
-        model = DistributedDataParallel(
-            self._model,
-            device_ids=[device] if device.type == "cuda" else None,
-            broadcast_buffers=False,
-            find_unused_parameters=self._leaves_some_out(),
-        )
+        # A convolution of one channel has two layouts that are the same, which DDP tells apart.
+        warnings.filterwarnings("ignore", "Grad strides do not match bucket view strides")
+        with warnings.catch_warnings():
+            # Its successor is not there yet in the oldest PyTorch that will do.
+            warnings.filterwarnings("ignore", "`broadcast_buffers` is deprecated", FutureWarning)
+            model = DistributedDataParallel(
+                self._model,
+                device_ids=[device] if device.type == "cuda" else None,
+                broadcast_buffers=False,
+                find_unused_parameters=self._leaves_some_out(),
+            )
         dtype = gradient_dtype(device)
         model.register_comm_hook(None, reduce_hook(self._group, self._earlier_of, dtype))
         return model
