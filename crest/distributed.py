@@ -7,9 +7,10 @@ own or is added up in float64, so that the result does not depend on who did wha
 
 import os
 import platform
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import torch
@@ -138,14 +139,25 @@ class RollCall:
     def missing(self, error: Exception) -> str:
         """Say which processes do not answer, and how that was noticed."""
         noticed = str(error).strip().splitlines()[0].rpartition("] ")[2]
-        try:
-            gone = self._silent()
-        except (RuntimeError, OSError):
+        found: list[list[int]] = []
+
+        def call() -> None:
+            with suppress(RuntimeError, OSError):
+                found.append(self._silent())
+
+        # In a thread: over a link that is cut the store's answer is waited for without end.
+        calling = threading.Thread(target=call, daemon=True)
+        calling.start()
+        calling.join(2 * ROLL_CALL)
+        if not found:
             return (
                 f"no connection to where the processes meet, the host of rank 0, nor to the others:"
                 f" {', '.join(self._names.values())} ({noticed})"
             )
-        who = ", ".join(self._names[other] for other in gone) or "a process, but all say they run,"
+        who = (
+            ", ".join(self._names[other] for other in found[0])
+            or "a process, but all say they run,"
+        )
         return f"{who} no longer answers ({noticed})"
 
     def _silent(self) -> list[int]:
@@ -203,10 +215,8 @@ def joined(timeout: float) -> Iterator[Group]:
         call = RollCall(_own_connection(timeout), rank, size)
     except (RuntimeError, ValueError) as error:
         raise TrainingError(f"rank {rank}: the other processes are not reached: {error}") from None
-    try:
-        yield Group(rank, size, call)
-    finally:
-        dist.destroy_process_group()
+    yield Group(rank, size, call)
+    dist.destroy_process_group()  # not after an error: it would wait for those that are gone
 
 
 def _own_connection(timeout: float) -> dist.TCPStore:
