@@ -192,6 +192,7 @@ class CrestParameters(Section):
     draw: Literal["independent", "stratified", "rounds"] = "independent"
     focus: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
     focus_floor: Share = 0.25
+    focus_ceiling: Positive | None = None
     focus_weights: bool = False
     subset_coresets: Count = 1
     curvature_minibatches: Count | None = None
@@ -216,6 +217,13 @@ class CrestParameters(Section):
             raise ValueError("above 0 needs crest.draw: rounds")
         return focus
 
+    @field_validator("focus_ceiling")
+    @classmethod
+    def _ceiling_needs_focus(cls, ceiling: float | None, others: ValidationInfo) -> float | None:
+        if ceiling is not None and others.data.get("focus") == 0.0:
+            raise ValueError("needs crest.focus above 0; without a focus all come alike")
+        return ceiling
+
 
 class CrestOptions(TypedDict, total=False):
     """The parameters of :class:`CrestParameters` as keyword arguments, for editors and checkers."""
@@ -236,6 +244,7 @@ class CrestOptions(TypedDict, total=False):
     draw: Literal["independent", "stratified", "rounds"]
     focus: float
     focus_floor: float
+    focus_ceiling: float | None
     focus_weights: bool
     subset_coresets: int
     curvature_minibatches: int | None

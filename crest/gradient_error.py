@@ -26,7 +26,7 @@ from crest.regions.curvature import flatten, trained_parameters
 from crest.selection.choices import find_choice
 from crest.selection.coresets import MiniBatchCoreset, select_minibatch_coresets
 from crest.selection.gradients import find_proxy
-from crest.selection.rounds import focused_subset, weighed
+from crest.selection.rounds import Focus, focused_subset, weighed
 from crest.training.precision import Precision
 
 # Examples whose activations are held at once.
@@ -264,8 +264,7 @@ def _draw_subset(
     # As many as hold a subset even where all are learned, so that nothing depends on n.
     candidates = active.draw(min(len(active), ceil(size / settings.focus_floor)), generator)
     losses = look(model, split, candidates, precision).losses.cpu()
-    focus, floor = settings.focus, settings.focus_floor
-    places, chance = focused_subset(losses, size, focus, floor, generator)
+    places, chance = focused_subset(losses, size, Focus.of(settings), generator)
     return candidates[places], chance if settings.focus_weights else None
 
 

@@ -1,32 +1,55 @@
 """Rounds: V dealt out without replacement, what is learned taking part less often."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from crest.config import CrestParameters
 from crest.numbering import number_type
 from crest.regions.active import ActiveSet
 from crest.selection.coresets import MiniBatchCoreset
 
 
-def chances(losses: Tensor, focus: float, floor: float) -> Tensor:
-    """Chance of each example to take part in a round, π_i = (ℓ_i / mean ℓ)^focus in [floor, 1].
+@dataclass(frozen=True)
+class Focus:
+    """How often examples take part in rounds: π_i = (ℓ_i / mean ℓ)^exponent in [floor, 1].
 
-    Parameters
+    Attributes
     ----------
-    losses
-        float32, k: the last loss of each example, NaN where there is none; its chance is 1.
-    focus, floor
-        Exponent, 0 for a chance of 1 each, and the lowest chance.
+    exponent
+        0 for a chance of 1 each.
+    floor
+        The lowest chance.
+    ceiling
+        Losses above so many times the mean are taken for those of wrong labels, whose chance is
+        the floor; None to take no label for wrong.
     """
-    mean = _mean_of_known(losses) if focus else 0.0
-    if mean == 0.0:
-        return torch.ones_like(losses)
-    # In place: of all of V, every copy is one of n.
-    return (losses / mean).pow_(focus).nan_to_num_(1.0, posinf=1.0).clamp_(floor, 1.0)
+
+    exponent: float
+    floor: float
+    ceiling: float | None = None
+
+    @classmethod
+    def of(cls, parameters: CrestParameters) -> "Focus":
+        """Return what ``crest.focus`` and its companions say."""
+        return cls(parameters.focus, parameters.focus_floor, parameters.focus_ceiling)
+
+    def chances(self, losses: Tensor) -> Tensor:
+        """Return the chance of each example, float32 k.
+
+        ``losses``, float32 k, are the last of each, NaN where there is none; its chance is 1.
+        """
+        mean = _mean_of_known(losses) if self.exponent else 0.0
+        if mean == 0.0:
+            return torch.ones_like(losses)
+        # In place: of all of V, every copy is one of n.
+        ratios = losses / mean
+        if self.ceiling is not None:
+            ratios[ratios > self.ceiling] = 0.0
+        return ratios.pow_(self.exponent).nan_to_num_(1.0, posinf=1.0).clamp_(self.floor, 1.0)
 
 
 def _mean_of_known(losses: Tensor) -> float:
@@ -35,13 +58,13 @@ def _mean_of_known(losses: Tensor) -> float:
 
 
 def focused_subset(
-    losses: Tensor, count: int, focus: float, floor: float, generator: torch.Generator
+    losses: Tensor, count: int, focus: Focus, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
     """Draw ``count`` places of k losses as rounds deal them, and the chance of each.
 
     Those that take part come first, in random order, and only where they are too few the others.
     """
-    chance = chances(losses, focus, floor)
+    chance = focus.chances(losses)
     out = torch.rand(len(losses), generator=generator) >= chance
     order = torch.randperm(len(losses), generator=generator)
     places = order[out[order].int().argsort(stable=True)][:count]
@@ -57,16 +80,16 @@ def weighed(coreset: MiniBatchCoreset, chance: Tensor) -> MiniBatchCoreset:
 class Rounds:
     """Deals the members of V, each at most once in a round, in random order.
 
-    An example takes part in a round with its chance at the round's start (:func:`chances`), so
-    that one with a loss of the mean or more is in every round, and a learned one in some. Dealing
-    costs O(1) an example: a round that costs O(|V|) serves at least ``floor``·|V| of them.
+    An example takes part in a round with its chance at the round's start, as ``focus`` says: one
+    with a loss of the mean or more in every round, a learned one in some. Dealing costs O(1) an
+    example: a round that costs O(|V|) serves at least ``floor``·|V| of them.
 
     Parameters
     ----------
     active
         V; whatever leaves it is no longer dealt.
     losses
-        Returns the last losses of examples, as :func:`chances` takes them.
+        Returns the last losses of examples, as :class:`Focus` takes them.
     generator
         On the CPU; shared with the method, which saves it.
     remembered
@@ -77,15 +100,13 @@ class Rounds:
         self,
         active: ActiveSet,
         losses: Callable[[Tensor], Tensor],
-        focus: float,
-        floor: float,
+        focus: Focus,
         generator: torch.Generator,
         remembered: bool = True,
     ) -> None:
         self._active = active
         self._losses = losses
         self._focus = focus
-        self._floor = floor
         self._generator = generator
         self._waiting = torch.empty(0, dtype=number_type(active.total))
         # Never changed in place, so that a state need not copy them.
@@ -119,7 +140,7 @@ class Rounds:
     def _start_round(self, hand: Tensor, count: int) -> None:
         """Put another round behind what waits; of both, no example twice among the next."""
         members = self._active.members()
-        chance = chances(self._losses(members), self._focus, self._floor)
+        chance = self._focus.chances(self._losses(members))
         if float(chance.sum()) < 2 * count:  # too few for a hand and what is in it already
             chance = torch.ones_like(chance)
         part = torch.rand(len(members), generator=self._generator) < chance

@@ -12,7 +12,7 @@ from crest.inference import Look, joined
 from crest.regions.active import ActiveSet
 from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.memory import Memory
-from crest.selection.rounds import Rounds, weighed
+from crest.selection.rounds import Focus, Rounds, weighed
 
 
 class Subsets:
@@ -43,17 +43,17 @@ class Subsets:
         generator: torch.Generator,
         device: torch.device,
     ) -> None:
-        focus, floor = parameters.focus, parameters.focus_floor
+        focus = Focus.of(parameters)
         self._remembered = parameters.looks == "remembered"
         self._weights = parameters.focus_weights
         self._draw = draw
         self._size = size
         self._memory: Memory | None = None
         self._rounds: Rounds | None = None
-        if self._remembered or focus > 0.0:
+        if self._remembered or parameters.focus > 0.0:
             self._memory = Memory(labels, classes, device, self._remembered)
         if parameters.draw == "rounds":
-            self._rounds = Rounds(active, self._last_losses, focus, floor, generator, self._weights)
+            self._rounds = Rounds(active, self._last_losses, focus, generator, self._weights)
         self.in_rounds = self._rounds is not None
         # Whether what is looked at when a region opens has the losses of all of V.
         self.looks_are_of_all = not self.in_rounds or self._memory is None

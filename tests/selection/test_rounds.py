@@ -5,30 +5,38 @@ import torch
 from torch import Tensor
 
 from crest.regions.active import ActiveSet
-from crest.selection.rounds import Rounds, chances, focused_subset
+from crest.selection.rounds import Focus, Rounds, focused_subset
 
 
 def rounds_of(losses: Tensor, focus: float = 0.5, floor: float = 0.25, seed: int = 0) -> Rounds:
     generator = torch.Generator().manual_seed(seed)
-    return Rounds(ActiveSet(len(losses)), lambda some: losses[some], focus, floor, generator)
+    return Rounds(ActiveSet(len(losses)), lambda some: losses[some], Focus(focus, floor), generator)
 
 
 def test_chances_follow_the_formula() -> None:
     losses = torch.tensor([0.0, 0.02, 0.5, 1.48])  # of mean 0.5
-    assert chances(losses, 0.5, 0.25).tolist() == pytest.approx([0.25, 0.25, 1.0, 1.0])
-    assert chances(losses, 0.5, 0.1).tolist() == pytest.approx([0.1, 0.2, 1.0, 1.0])
-    assert chances(losses, 1.0, 0.01).tolist() == pytest.approx([0.01, 0.04, 1.0, 1.0])
+    assert Focus(0.5, 0.25).chances(losses).tolist() == pytest.approx([0.25, 0.25, 1.0, 1.0])
+    assert Focus(0.5, 0.1).chances(losses).tolist() == pytest.approx([0.1, 0.2, 1.0, 1.0])
+    assert Focus(1.0, 0.01).chances(losses).tolist() == pytest.approx([0.01, 0.04, 1.0, 1.0])
 
 
 def test_without_focus_or_losses_every_chance_is_1() -> None:
-    assert (chances(torch.rand(9), 0.0, 0.25) == 1.0).all()
-    assert (chances(torch.zeros(9), 0.5, 0.25) == 1.0).all()
-    assert (chances(torch.full((9,), torch.nan), 0.5, 0.25) == 1.0).all()
+    assert (Focus(0.0, 0.25).chances(torch.rand(9)) == 1.0).all()
+    assert (Focus(0.5, 0.25).chances(torch.zeros(9)) == 1.0).all()
+    assert (Focus(0.5, 0.25).chances(torch.full((9,), torch.nan)) == 1.0).all()
 
 
 def test_an_example_never_seen_is_in_every_round() -> None:
     losses = torch.tensor([torch.nan, 1.0, 0.0001])
-    assert chances(losses, 1.0, 0.1).tolist() == pytest.approx([1.0, 1.0, 0.1])
+    assert Focus(1.0, 0.1).chances(losses).tolist() == pytest.approx([1.0, 1.0, 0.1])
+
+
+def test_losses_above_the_ceiling_are_those_of_wrong_labels() -> None:
+    losses = torch.tensor([0.0, 0.02, 0.5, 1.48, torch.nan, 0.5])  # of mean 0.5
+    found = Focus(0.5, 0.25, ceiling=2.0).chances(losses)
+    assert found.tolist() == pytest.approx([0.25, 0.25, 1.0, 0.25, 1.0, 1.0])
+    found = Focus(0.5, 0.1, ceiling=3.0).chances(losses)
+    assert found.tolist() == pytest.approx([0.1, 0.2, 1.0, 1.0, 1.0, 1.0])
 
 
 @pytest.mark.parametrize("count", [1, 7, 32, 100])
@@ -67,7 +75,7 @@ def test_weights_of_one_over_the_chance_take_the_bias_away() -> None:
     losses = torch.rand(200, generator=torch.Generator().manual_seed(1)) ** 3
     values = losses.double()
     rounds = rounds_of(losses, floor=0.1, seed=2)
-    chance = chances(losses, 0.5, 0.1).double()
+    chance = Focus(0.5, 0.1).chances(losses).double()
     dealt = torch.cat([rounds.take(50) for _ in range(4000)])
     weights = 1.0 / chance[dealt]
     plain, weighed = values[dealt].mean(), (values[dealt] * weights).sum() / weights.sum()
@@ -77,7 +85,9 @@ def test_weights_of_one_over_the_chance_take_the_bias_away() -> None:
 
 def test_what_left_v_is_dealt_no_more() -> None:
     active = ActiveSet(50)
-    rounds = Rounds(active, lambda some: some.float(), 0.0, 0.25, torch.Generator().manual_seed(0))
+    rounds = Rounds(
+        active, lambda some: some.float(), Focus(0.0, 0.25), torch.Generator().manual_seed(0)
+    )
     rounds.take(10)
     active.exclude(torch.arange(20), 1)
     assert torch.cat([rounds.take(15) for _ in range(8)]).min() >= 20
@@ -89,7 +99,7 @@ class PlainRounds(Rounds):
 
     def _start_round(self, hand: Tensor, count: int) -> None:
         members = self._active.members().long()
-        chance = chances(self._losses(members), self._focus, self._floor)
+        chance = self._focus.chances(self._losses(members))
         if float(chance.sum()) < 2 * count:
             chance = torch.ones_like(chance)
         part = torch.rand(len(members), generator=self._generator) < chance
@@ -110,7 +120,7 @@ def test_hands_are_those_of_the_plain_way(count: int, known: float) -> None:
     both = []
     for kind in (Rounds, PlainRounds):
         active, generator = ActiveSet(200), torch.Generator().manual_seed(1)
-        rounds = kind(active, lambda some: losses[some], 0.5, 0.25, generator)
+        rounds = kind(active, lambda some: losses[some], Focus(0.5, 0.25), generator)
         hands = []
         for step in range(30):
             hands.append(rounds.take(count))
@@ -125,7 +135,7 @@ def test_rounds_that_remember_no_chance_deal_the_same() -> None:
     losses = torch.rand(60, generator=torch.Generator().manual_seed(5))
     plain = rounds_of(losses)
     generator = torch.Generator().manual_seed(0)
-    other = Rounds(ActiveSet(60), lambda some: losses[some], 0.5, 0.25, generator, False)
+    other = Rounds(ActiveSet(60), lambda some: losses[some], Focus(0.5, 0.25), generator, False)
     for _ in range(20):
         assert torch.equal(plain.take(17), other.take(17))
     assert other.state()["chances"].nbytes == 0
@@ -147,7 +157,7 @@ def test_a_loaded_state_goes_on_in_the_middle_of_a_round() -> None:
     first.take(17)
     generator = torch.Generator()
     generator.set_state(first._generator.get_state())
-    second = Rounds(ActiveSet(60), lambda some: losses[some], 0.5, 0.25, generator)
+    second = Rounds(ActiveSet(60), lambda some: losses[some], Focus(0.5, 0.25), generator)
     second.load_state(first.state())
     for _ in range(9):
         hand = first.take(17)
@@ -158,9 +168,11 @@ def test_a_loaded_state_goes_on_in_the_middle_of_a_round() -> None:
 def test_a_focused_subset_holds_what_takes_part_before_anything_else() -> None:
     losses = torch.tensor([1.0, 0.0]).repeat(200)
     generator = torch.Generator().manual_seed(0)
-    places, chance = focused_subset(losses, 100, 0.5, 0.25, generator)
+    places, chance = focused_subset(losses, 100, Focus(0.5, 0.25), generator)
     assert len(places.unique()) == 100
     assert torch.equal(chance, torch.where(places % 2 == 0, 1.0, 0.25))
-    draws = torch.cat([focused_subset(losses, 100, 0.5, 0.25, generator)[0] for _ in range(200)])
+    draws = torch.cat(
+        [focused_subset(losses, 100, Focus(0.5, 0.25), generator)[0] for _ in range(200)]
+    )
     assert float((draws % 2 == 1).double().mean()) == pytest.approx(0.2, abs=0.01)
-    assert len(focused_subset(losses, 400, 0.5, 0.25, generator)[0].unique()) == 400
+    assert len(focused_subset(losses, 400, Focus(0.5, 0.25), generator)[0].unique()) == 400
