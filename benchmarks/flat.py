@@ -32,12 +32,12 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 import machine
 import numpy as np
 import torch
+from synthetic import write_image_meta
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from crest.config import CrestParameters, Parameters, TrainParameters
 from crest.data.augment import Augmentation
-from crest.data.files import SCHEMA_VERSION, ImageMeta, write_meta
 from crest.data.prepared import load
 from crest.methods import METHODS, Context
 from crest.models import build
@@ -105,19 +105,7 @@ def write_data(folder: Path, examples: int) -> None:
             block[:] = random.integers(0, 30, block.shape, dtype=np.uint8)
             block += (22 * labels[start : start + BLOCK]).astype(np.uint8)[:, None, None, None]
         images.flush()
-    meta = ImageMeta(
-        schema_version=SCHEMA_VERSION,
-        kind="image",
-        dataset="synthetic",
-        source="synthetic",
-        sizes={"train": examples, "test": TEST},
-        classes=[str(number) for number in range(CLASSES)],
-        image_shape=list(shape),
-        mean=[0.45] * 3,
-        std=[0.25] * 3,
-        content_hash="",
-    )
-    write_meta(folder, meta)
+    write_image_meta(folder, examples, TEST, CLASSES, SIDE)
 
 
 def anonymous_memory(process: int) -> int:

@@ -32,10 +32,10 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import machine
 import numpy as np
+from synthetic import write_image_meta
 
 from crest.config import Parameters, parse
 from crest.data import opening
-from crest.data.files import SCHEMA_VERSION, ImageMeta, write_meta
 from crest.data.splits import ArrayFile
 from crest.methods import METHODS
 from crest.models import spec_for
@@ -111,19 +111,7 @@ def write_data(folder: Path, examples: int, side: int, classes: int) -> None:
                 noise = random.integers(0, NOISE, (len(some), *shape), dtype=np.uint8)
                 labels.append(some)
                 images.append(noise + patterns[some])
-    meta = ImageMeta(
-        schema_version=SCHEMA_VERSION,
-        kind="image",
-        dataset="synthetic",
-        source="synthetic",
-        sizes={"train": examples, "test": TEST},
-        classes=[str(number) for number in range(classes)],
-        image_shape=list(shape),
-        mean=[0.5] * 3,
-        std=[0.25] * 3,
-        content_hash="",
-    )
-    write_meta(folder, meta)
+    write_image_meta(folder, examples, TEST, classes, side)
 
 
 def drop_from_memory(folder: Path) -> None:
