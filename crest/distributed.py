@@ -89,6 +89,13 @@ class Group:
             dist.all_reduce(spread, dist.ReduceOp.MAX)
         return int(spread[0]) == -int(spread[1])
 
+    def lowest(self, value: int) -> int:
+        """Return the lowest of what the processes have; on every process."""
+        lowest = torch.tensor(value)
+        if not self.alone:
+            dist.all_reduce(lowest, dist.ReduceOp.MIN)
+        return int(lowest)
+
     def count(self, values: Tensor) -> None:
         """Count the bytes of a tensor that is exchanged."""
         self.bytes_exchanged += values.numel() * values.element_size()

@@ -25,7 +25,7 @@ from crest.errors import ParameterError
 from crest.models.head import last_layer
 
 KEY = "train.activation_checkpointing"
-ADVICE = "set it to false, and use smaller mini-batches (train.batch_size) where memory is short"
+ADVICE = "set it to false, and raise train.micro_batches where memory is short"
 
 # By which transformers makes embeddings ask for gradients even where they are frozen: reentrant
 # checkpoints need it, and the curvature of the last layer would go through the whole model for it.

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -84,9 +85,10 @@ def estimate_curvature(
 ) -> Curvature:
     """Estimate g and h on the union of mini-batch coresets.
 
-    The loss is the weighted mean in eval mode without augmentation, as the check measures it, and
-    h is Hutchinson's estimate E[z ⊙ (Hz)] with Rademacher z (Eq. 7). Each mini-batch has draws of
-    its own: the mean is the same as with one z for all, its variance lower.
+    The loss is the weighted mean in eval mode without augmentation, as the check measures it, so
+    that a mini-batch too large for the GPU can be taken in pieces. h is Hutchinson's estimate
+    E[z ⊙ (Hz)] with Rademacher z (Eq. 7). Each mini-batch has draws of its own: the mean is the
+    same as with one z for all, its variance lower.
 
     Parameters
     ----------
@@ -116,13 +118,13 @@ def estimate_curvature(
         for number in group.share(len(coresets)):
             if pause is not None:
                 pause()
-            signs = torch.Generator().manual_seed(seeds[number])
-            loss = _coreset_loss(model, split, coresets[number], precision)
-            first = torch.autograd.grad(loss, parameters, create_graph=True)
-            both[0] += flatten(first)
-            for draw in range(draws):
-                keep = draw + 1 < draws
-                both[1] += _hutchinson_draw(first, parameters, signs, keep)
+            coreset = coresets[number]
+            halving = precision.halving(len(coreset.indices), "estimating curvature")
+            both += halving.run(
+                partial(
+                    _of_coreset, model, split, coreset, precision, seeds[number], draws, parameters
+                )
+            )
     gradient, hessian = group.sum(both)
     products = len(coresets) * draws
     return Curvature((gradient / len(coresets)).float(), (hessian / products).float(), products)
@@ -145,16 +147,51 @@ def requiring_only(model: nn.Module, parameters: Sequence[nn.Parameter]) -> Iter
             parameter.requires_grad_(True)
 
 
-def _coreset_loss(
-    model: nn.Module, split: Split, coreset: MiniBatchCoreset, precision: Precision
+def _of_coreset(
+    model: nn.Module,
+    split: Split,
+    coreset: MiniBatchCoreset,
+    precision: Precision,
+    seed: int,
+    draws: int,
+    parameters: Sequence[nn.Parameter],
+    size: int,
 ) -> Tensor:
-    """Weighted mean loss of a coreset, in whatever mode the model is."""
-    inputs = split.inputs(coreset.indices)
+    """Return g and the sum of the draws of h on a coreset, so many examples at once, 2×p.
+
+    All pieces have the same z in a draw, whose product with H is then the sum of theirs.
+    """
+    count = sum(parameter.numel() for parameter in parameters)
+    device = parameters[0].device
+    both = torch.zeros(2, count, dtype=gradient_dtype(device), device=device)
+    for piece in torch.arange(len(coreset.indices)).split(size):
+        signs = torch.Generator().manual_seed(seed)
+        loss = _loss_of(model, split, coreset, piece, precision)
+        first = torch.autograd.grad(loss, parameters, create_graph=True)
+        both[0] += flatten(first)
+        for draw in range(draws):
+            keep = draw + 1 < draws
+            both[1] += _hutchinson_draw(first, parameters, signs, keep)
+    return both
+
+
+def _loss_of(
+    model: nn.Module,
+    split: Split,
+    coreset: MiniBatchCoreset,
+    piece: Tensor,
+    precision: Precision,
+) -> Tensor:
+    """A piece's share of a coreset's weighted mean loss, in whatever mode the model is."""
+    indices = coreset.indices[piece.to(coreset.indices.device)]
+    weights = coreset.weights[piece.to(coreset.weights.device)]
+    inputs = split.inputs(indices)
     with precision.autocast():
         logits = model(inputs)
-    labels = split.labels[coreset.indices].to(logits.device)
+    labels = split.labels[indices].to(logits.device)
     losses = F.cross_entropy(logits.float(), labels, reduction="none")
-    return (losses * coreset.weights.to(losses.device)).mean()
+    share = len(piece) / len(coreset.indices)
+    return (losses * weights.to(losses.device)).mean() * share
 
 
 def _hutchinson_draw(

@@ -49,7 +49,7 @@ def evaluate(
 
     ``batch_size`` as of :func:`crest.inference.look`.
     """
-    halving = Halving(batch_size, "evaluation", "evaluate.batch_size") if batch_size else None
+    halving = Halving(batch_size, "evaluation", _setting) if batch_size else None
     parts = []
     for indices in torch.arange(len(split)).split(BLOCK):
         shown = look(model, split, indices, precision, halving, group, features=False)
@@ -57,3 +57,7 @@ def evaluate(
         parts.append((shown.labels, predictions, confidences, shown.losses))
     columns = [torch.cat(column).cpu() for column in zip(*parts, strict=True)]
     return Evaluation(*columns)
+
+
+def _setting(batch_size: int) -> str:
+    return f"evaluate.batch_size: {batch_size}"

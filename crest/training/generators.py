@@ -3,9 +3,23 @@
 import hashlib
 
 import torch
+from torch import Tensor
 
 
 def generator_for(seed: int, purpose: str) -> torch.Generator:
     """Return a CPU generator of its own for ``purpose``, such as ``augmentation``."""
     digest = hashlib.sha256(f"{seed}/{purpose}".encode()).digest()
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+
+def global_generators(device: torch.device) -> list[Tensor]:
+    """Return the states of PyTorch's global generators, which dropout on a device draws from."""
+    states = [torch.get_rng_state()]
+    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
+
+
+def set_global_generators(device: torch.device, states: list[Tensor]) -> None:
+    """Take over what :func:`global_generators` returned."""
+    torch.set_rng_state(states[0])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1], device)

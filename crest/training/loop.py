@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import polars as pl
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from crest.artifacts import TABLES
 from crest.config import TrainParameters
@@ -19,7 +19,11 @@ from crest.errors import ArtifactError, Interrupted
 from crest.methods.base import Method, Record
 from crest.training import optimizers
 from crest.training.evaluation import evaluate
-from crest.training.generators import generator_for
+from crest.training.generators import (
+    generator_for,
+    global_generators,
+    set_global_generators,
+)
 from crest.training.precision import Precision
 from crest.training.recorder import Recorder, spaced_steps
 from crest.training.schedules import learning_rate
@@ -256,8 +260,9 @@ class _Training:
             "model": model_state(self._model),
             "optimizer": optimizer_state(self._optimizer),
             "method": self._method.state(),
+            "stepper": self._stepper.state(),
             "augmentation": self._augmentation.get_state(),
-            "dropout": _global_generators(self._precision.device),
+            "dropout": global_generators(self._precision.device),
             "validated": self._validated,
         }
 
@@ -269,24 +274,14 @@ class _Training:
         load_optimizer_state(self._optimizer, state["optimizer"])
         self._method.load_state(state["method"])
         self._recorder.load_state(state["recorder"])
+        self._stepper.load_state(state["stepper"])
         self._augmentation.set_state(state["augmentation"])
-        _set_global_generators(self._precision.device, state["dropout"])
+        set_global_generators(self._precision.device, state["dropout"])
         self._validated = state["validated"]
 
 
 def _cuda_devices(device: torch.device) -> list[torch.device]:
     return [device] if device.type == "cuda" else []
-
-
-def _global_generators(device: torch.device) -> list[Tensor]:
-    states = [torch.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(device)] if device.type == "cuda" else states
-
-
-def _set_global_generators(device: torch.device, states: list[Tensor]) -> None:
-    torch.set_rng_state(states[0])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(states[1], device)
 
 
 class _Clock:

@@ -34,16 +34,23 @@ class Halving:
         Examples of a piece to begin with, at least 1.
     what
         The work, for messages, such as ``looking at examples``.
-    key
-        The parameter that sets the size; None where there is none.
+    setting
+        From the size to how a parameter is set to it, such as ``evaluate.batch_size: 8``; None
+        where no parameter sets it.
     advice
         What to do where a single example is too much.
     """
 
-    def __init__(self, size: int, what: str, key: str | None = None, advice: str = ADVICE) -> None:
+    def __init__(
+        self,
+        size: int,
+        what: str,
+        setting: Callable[[int], str] | None = None,
+        advice: str = ADVICE,
+    ) -> None:
         self._size = size
         self._what = what
-        self._key = key
+        self._setting = setting
         self._advice = advice
 
     @property
@@ -111,7 +118,7 @@ class Halving:
         if size == before:
             return
         self._size = size
-        advice = "" if self._key is None else f"; {self._key}: {size} sets it from the start"
+        advice = "" if self._setting is None else f"; {self._setting(size)} sets it from the start"
         logger.warning(
             "%s: %d examples at once do not fit into the GPU's memory; from here on %d%s",
             self._what,

@@ -14,11 +14,20 @@ from torch.optim import Optimizer
 from crest.config import TrainParameters
 from crest.data.prepared import Split
 from crest.distributed import ALONE, Group, gradient_dtype, reduce_hook
-from crest.errors import ParameterError
+from crest.errors import DeviceMemoryError, ParameterError
 from crest.inference import evaluating
 from crest.selection.coresets import MiniBatchCoreset
 from crest.training.clipping import clipped
+from crest.training.generators import global_generators, set_global_generators
+from crest.training.out_of_memory import Halving
 from crest.training.precision import Precision
+
+ADVICE = "set train.activation_checkpointing, or use a smaller model or smaller examples"
+# Largest part of a mini-batch to begin with: any.
+UNLIMITED = 2**31
+# Steps before which processes try whether their parts fit: before the second there is the
+# optimiser's memory too.
+TRIALS = 2
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,9 @@ class Stepper:
     and the running statistics move by the mean of what the parts ask for; it has draws of its own
     for augmentation and dropout. So the step depends on the number of parts, and on the CPU, bit
     for bit, on nothing else: not on how many processes share them.
+
+    Where a part does not fit into the GPU, the step begins again with parts of half the size, and
+    so do all later ones. Processes find out together, before they exchange anything.
 
     Parameters
     ----------
@@ -76,18 +88,101 @@ class Stepper:
         self._clip_norm = parameters.clip_norm
         self._precision = precision
         self._group = group
-        self._parts = micro_batches(parameters, group)
+        self._least_parts = micro_batches(parameters, group)
+        self._halving = _halving(UNLIMITED, parameters.batch_size)
+        self._batch_size = parameters.batch_size
+        self._trials = 0 if group.alone or not can_run_out(precision.device) else TRIALS
         self._earlier: dict[nn.Parameter, Tensor] = {}  # gradients of this step's earlier parts
         self._buffers = _Buffers(model)
         self._parallel = None if group.alone else self._wrapped()
 
     def take(self, minibatch: MiniBatchCoreset) -> Outcome:
-        """Take one step."""
-        self._optimizer.zero_grad(set_to_none=True)  # first: the forward pass has their memory
-        outcome = self._whole(minibatch) if self._parts == 1 else self._in_parts(minibatch)
+        """Take one step.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If a single example does not fit into the GPU, or if, of several processes, one runs out
+            of memory after the first steps.
+        """
+        self._forget_gradients()  # first: the forward pass has their memory
+        if self._trials:
+            self._try(minibatch)
+        outcome = self._fitting(minibatch) if self._group.alone else self._together(minibatch)
         with clipped(self._optimizer, self._clip_norm):
             self._optimizer.step()
         return outcome
+
+    def state(self) -> int:
+        """Return what later steps need to go on exactly: the size that parts were halved to."""
+        return self._halving.size
+
+    def load_state(self, size: int) -> None:
+        """Take over what :meth:`state` returned."""
+        self._halving = _halving(size, self._batch_size)
+
+    def _fitting(self, minibatch: MiniBatchCoreset) -> Outcome:
+        """Compute gradients in parts that fit."""
+        begun = _Begun(self._buffers, self._augmentation, self._precision.device)
+
+        def attempt(size: int) -> Outcome:
+            try:
+                return self._gradients(minibatch, self._parts(len(minibatch.indices), size))
+            except torch.OutOfMemoryError:
+                begun.restore()
+                self._forget_gradients()
+                raise
+
+        return self._halving.run(attempt, self._largest(len(minibatch.indices)))
+
+    def _together(self, minibatch: MiniBatchCoreset) -> Outcome:
+        """Compute gradients with other processes, which cannot begin again within an exchange."""
+        examples = len(minibatch.indices)
+        size = min(self._halving.size, self._largest(examples))
+        parts = self._parts(examples, size)
+        try:
+            return self._gradients(minibatch, parts)
+        except torch.OutOfMemoryError as error:
+            raise DeviceMemoryError(
+                f"rank {self._group.rank}: training: {size} examples at once do not fit into the "
+                f"GPU's memory any more ({str(error).strip()}); {_setting(parts * 2)}"
+            ) from None
+
+    def _try(self, minibatch: MiniBatchCoreset) -> None:
+        """Find parts that fit into every process's GPU; nothing is exchanged or changed."""
+        self._trials -= 1
+        examples = len(minibatch.indices)
+        begun = _Begun(self._buffers, self._augmentation, self._precision.device)
+
+        def attempt(size: int) -> int:
+            part = torch.arange(examples).tensor_split(self._parts(examples, size))[0]
+            weights = minibatch.weights[part].to(self._precision.device)
+            try:
+                self._backward(self._model, minibatch.indices[part], weights, examples, (0, 0))
+            finally:
+                begun.restore()
+                self._forget_gradients()
+            return size
+
+        largest = self._largest(examples)
+        size = self._group.lowest(self._halving.run(attempt, largest))
+        if size < largest:
+            self.load_state(size)
+
+    def _largest(self, examples: int) -> int:
+        """Return how many examples the largest part has where nothing was halved."""
+        return -(-examples // self._least_parts)
+
+    def _parts(self, examples: int, size: int) -> int:
+        """Return how many parts a mini-batch has whose largest is to have no more than ``size``."""
+        return max(self._least_parts, -(-examples // size))
+
+    def _forget_gradients(self) -> None:
+        self._optimizer.zero_grad(set_to_none=True)
+        self._earlier = {}
+
+    def _gradients(self, minibatch: MiniBatchCoreset, parts: int) -> Outcome:
+        return self._whole(minibatch) if parts == 1 else self._in_parts(minibatch, parts)
 
     def _whole(self, minibatch: MiniBatchCoreset) -> Outcome:
         inputs = self._data.augmented(minibatch.indices, self._augmentation)
@@ -100,21 +195,23 @@ class Stepper:
         loss.backward()
         return Outcome(loss.detach(), losses.detach(), logits.detach(), labels)
 
-    def _in_parts(self, minibatch: MiniBatchCoreset) -> Outcome:
+    def _in_parts(self, minibatch: MiniBatchCoreset, count: int) -> Outcome:
         """Add up the gradients of all parts, wherever they are computed."""
         indices, weights = minibatch.indices, minibatch.weights.to(self._precision.device)
-        parts = torch.arange(len(indices)).tensor_split(self._parts)
+        parts = torch.arange(len(indices)).tensor_split(count)
         seeds = torch.randint(2**62, (len(parts), 2), generator=self._augmentation).tolist()
         mine = self._group.share(len(parts))
-        self._earlier = {}
         self._buffers.begin()
+        model = self._parallel or self._model
         shown: dict[int, Tensor] = {}
         for number in mine:
             part, last = parts[number], number == mine[-1]
             self._buffers.rewind()
             some, their_weights = indices[part], weights[part.to(weights.device)]
             with self._synchronising(last):
-                shown[number] = self._backward(some, their_weights, len(indices), seeds[number])
+                shown[number] = self._backward(
+                    model, some, their_weights, len(indices), seeds[number]
+                )
             self._buffers.include()
             if not last or self._group.alone:
                 self._set_aside()
@@ -125,14 +222,19 @@ class Stepper:
         return Outcome((losses * weights).mean(), losses, logits, labels)
 
     def _backward(
-        self, indices: Tensor, weights: Tensor, size: int, seeds: Sequence[int]
+        self,
+        model: nn.Module,
+        indices: Tensor,
+        weights: Tensor,
+        size: int,
+        seeds: Sequence[int],
     ) -> Tensor:
         """Add a part's share of the weighted mean loss to the gradients; returns its logits."""
         augmentation, dropout = seeds
         torch.manual_seed(dropout)  # the loop puts the global generator back
         inputs = self._data.augmented(indices, torch.Generator().manual_seed(augmentation))
         with self._precision.autocast():
-            logits = (self._parallel or self._model)(inputs)
+            logits = model(inputs)
         logits = logits.float()
         losses = F.cross_entropy(logits, self._labels(indices), reduction="none")
         ((losses * weights).sum() / size).backward()
@@ -207,6 +309,26 @@ class Stepper:
         return self._data.labels[indices].to(self._precision.device)
 
 
+class _Begun:
+    """Where a step begins: the buffers and the generators that it moves."""
+
+    def __init__(
+        self, buffers: "_Buffers", augmentation: torch.Generator, device: torch.device
+    ) -> None:
+        self._buffers = buffers
+        self._augmentation = augmentation
+        self._device = device
+        self._kept = buffers.copies()
+        self._drawn = augmentation.get_state()
+        self._dropout = global_generators(device)
+
+    def restore(self) -> None:
+        """Go back there."""
+        self._buffers.put(self._kept)
+        self._augmentation.set_state(self._drawn)
+        set_global_generators(self._device, self._dropout)
+
+
 class _Buffers:
     """The buffers of a model, which every part of a mini-batch moves from where the step began.
 
@@ -219,15 +341,23 @@ class _Buffers:
         self._start: list[Tensor] = []
         self.total = torch.empty(0)
 
+    def copies(self) -> list[Tensor]:
+        """Return what they hold."""
+        return [buffer.clone() for buffer in self._all]
+
+    def put(self, values: Sequence[Tensor]) -> None:
+        """Have them hold something else."""
+        for buffer, value in zip(self._all, values, strict=True):
+            buffer.copy_(value)
+
     def begin(self) -> None:
         """Note where the step begins."""
-        self._start = [buffer.clone() for buffer in self._all]
+        self._start = self.copies()
         self.total = torch.zeros_like(self._flat())
 
     def rewind(self) -> None:
         """Go back there."""
-        for buffer, start in zip(self._all, self._start, strict=True):
-            buffer.copy_(start)
+        self.put(self._start)
 
     def include(self) -> None:
         """Add what a part has made of them."""
@@ -266,3 +396,16 @@ def micro_batches(parameters: TrainParameters, group: Group) -> int:
             "train.batch_size; use fewer parts, or processes"
         )
     return count
+
+
+def can_run_out(device: torch.device) -> bool:
+    """Return whether running out of memory there is an error to go on from, as on a GPU."""
+    return device.type != "cpu"
+
+
+def _halving(size: int, batch_size: int) -> Halving:
+    return Halving(size, "training", lambda size: _setting(-(-batch_size // size)), ADVICE)
+
+
+def _setting(parts: int) -> str:
+    return f"train.micro_batches: {parts}"

@@ -16,6 +16,7 @@ from crest.regions.curvature import (
     trained_parameters,
 )
 from crest.selection.coresets import MiniBatchCoreset
+from crest.training.precision import Precision
 from tests.tiny import FLOAT32, LinearSplit, convnet, image_split, linear_split
 
 WEIGHTS = torch.tensor([2.0, 0.5, 1.0, 1.0, 0.5, 1.0])
@@ -71,6 +72,38 @@ def test_hutchinson_mean_converges_to_the_exact_diagonal() -> None:
     assert errors[1] < 0.15 * scale
     # The error falls like the root of the number of draws: by 10 here, give or take.
     assert 4.0 < errors[0] / errors[1] < 25.0
+
+
+@pytest.mark.parametrize("draws", [1, 3])
+def test_pieces_that_fit_into_the_memory_add_up_to_the_whole(draws: int, caplog) -> None:
+    """With the same z in all pieces the estimate is that of the whole, not only its mean."""
+
+    class Limited(nn.Sequential):
+        def forward(self, inputs: Tensor) -> Tensor:
+            logits = super().forward(inputs)
+            if len(inputs) > 2:
+                raise torch.OutOfMemoryError("CUDA out of memory.")
+            return logits
+
+    split = linear_split()
+    whole, limited = network(), Limited(*network())
+    expected, found = (
+        estimate_curvature(
+            model,
+            split,
+            coresets(),
+            Precision("float32", torch.device("cpu")),
+            torch.Generator().manual_seed(0),
+            draws,
+        )
+        for model in (whole, limited)
+    )
+    torch.testing.assert_close(found.gradient, expected.gradient)
+    torch.testing.assert_close(found.hessian, expected.hessian)
+    assert found.products == expected.products
+    assert caplog.messages == [
+        "estimating curvature: 6 examples at once do not fit into the GPU's memory; from here on 1"
+    ]
 
 
 def test_a_diagonal_hessian_is_exact_from_one_draw() -> None:

@@ -45,7 +45,7 @@ def test_a_size_is_halved_until_the_work_fits(size, holds, asked) -> None:
 
 
 def test_a_lowered_size_is_remembered_and_told_of_once(caplog) -> None:
-    device, halving = Small(2), Halving(16, "training", "train.batch")
+    device, halving = Small(2), Halving(16, "training", "train.batch: {}".format)
     with caplog.at_level(logging.WARNING):
         for _ in range(3):
             halving.run(device)
