@@ -46,6 +46,10 @@ class Interrupted(KeyboardInterrupt):
         self.exit_code = 128 + signal_number
 
 
+class InterruptedAtOnce(Interrupted):
+    """A run that was told so once more, and ends in the middle of whatever it does."""
+
+
 class TrainingError(CrestError):
     """A training run that cannot go on, such as one whose loss is no longer a number."""
 

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-from crest.errors import Interrupted
+from crest.errors import Interrupted, InterruptedAtOnce
 
 ASKING = (signal.SIGINT, signal.SIGTERM)
 
@@ -26,15 +26,15 @@ def noted(insisting: bool = True) -> Iterator[Callable[[], int]]:
     """Note a signal, for a run that stops where it can go on from.
 
     Yields a function that returns the number of the first signal, 0 if none came. A second one
-    raises :class:`Interrupted` on the spot, unless not ``insisting``: a launcher passes on signals
-    that have come to its processes already.
+    raises :class:`InterruptedAtOnce` wherever the run is, unless not ``insisting``: a launcher
+    passes on signals that have come to its processes already.
     """
     received: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
         if insisting and len(received) > 1:
-            raise Interrupted(number)
+            raise InterruptedAtOnce(number, "interrupted at once; an earlier saved state is kept")
 
     with _handled(handle):
         yield lambda: received[0] if received else 0

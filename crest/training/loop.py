@@ -15,7 +15,7 @@ from crest.config import TrainParameters
 from crest.data.prepared import Split
 from crest.difficulty import error_norms
 from crest.distributed import ALONE, Group
-from crest.errors import ArtifactError, Interrupted
+from crest.errors import ArtifactError, Interrupted, InterruptedAtOnce
 from crest.methods.base import Method, Record
 from crest.training import optimizers
 from crest.training.evaluation import evaluate
@@ -99,7 +99,7 @@ def train(
     ArtifactError
         If the saved state is damaged or of another run.
     Interrupted
-        If the checkpoint says to stop; the state is saved.
+        If the checkpoint says to stop; the state is saved, unless it is one at once.
     """
     schedule = schedule_steps or steps
     training = _Training(model, method, data, steps, schedule, parameters, precision, group)
@@ -116,6 +116,8 @@ def train(
                 _keep(training, checkpoint)
             try:
                 training.step(step)
+            except InterruptedAtOnce:  # in the middle of a step, whose state none could go on from
+                raise
             except Interrupted as interrupted:
                 _stop(training, checkpoint, interrupted)
             if validation is not None and step + 1 in points:

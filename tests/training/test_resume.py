@@ -1,5 +1,7 @@
 """A run that was stopped and started again ends like one that never stopped, bit for bit."""
 
+import os
+import signal
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +16,15 @@ from crest.errors import ArtifactError, Interrupted, TrainingError
 from crest.methods import METHODS
 from crest.models import spec_for
 from crest.models.weights import load_model
+from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.saved import from_tables
 from crest.training.loop import Run, train
 from crest.training.precision import Precision
 from crest.training.recorder import spaced_steps
 from crest.training.snapshots import Snapshots, find_snapshots
 from crest.training.state import Checkpoint
+from crest.training.step import Stepper
+from stages import signals
 from tests.tiny import CPU, context, convnet, image_meta, image_split, parameters
 
 STEPS = 24
@@ -177,6 +182,29 @@ def test_killed_between_two_saves_it_takes_the_same_steps_again(
         checkpoint.path.write_bytes(kept.read_bytes())
         again = start("crest", "float32", Checkpoint(checkpoint.path, {}, 1e9))
         assert_same(crest_run, again, "crest")
+
+
+def test_told_twice_it_ends_in_the_middle_of_a_step_and_keeps_the_state_from_before(
+    tmp_path: Path, crest_run: tuple[Run, nn.Module], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, taken = Stepper.take, []
+
+    def told_after_a_step(self: Stepper, minibatch: MiniBatchCoreset) -> object:
+        shown = take(self, minibatch)
+        taken.append(minibatch)
+        if len(taken) == 8:
+            for _ in range(2):
+                os.kill(os.getpid(), signal.SIGINT)
+        return shown
+
+    with monkeypatch.context() as patch, signals.noted() as stop:
+        patch.setattr(Stepper, "take", told_after_a_step)
+        checkpoint = Checkpoint(tmp_path / "state", {}, 0.0, stop)
+        checkpoint.due = lambda: True  # type: ignore[method-assign]
+        with pytest.raises(Interrupted, match="at once"):
+            start("crest", "float32", checkpoint)
+    again = start("crest", "float32", Checkpoint(tmp_path / "state", {}, 1e9))
+    assert_same(crest_run, again, "crest")
 
 
 def kept_in(folder: Path) -> Snapshots:
