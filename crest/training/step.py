@@ -17,8 +17,8 @@ from crest.distributed import ALONE, Group, gradient_dtype, reduce_hook
 from crest.errors import DeviceMemoryError, ParameterError
 from crest.inference import evaluating
 from crest.selection.coresets import MiniBatchCoreset
+from crest.training.buffers import Begun, Buffers
 from crest.training.clipping import clipped
-from crest.training.generators import global_generators, set_global_generators
 from crest.training.out_of_memory import Halving
 from crest.training.precision import Precision
 
@@ -93,7 +93,7 @@ class Stepper:
         self._batch_size = parameters.batch_size
         self._trials = 0 if group.alone or not can_run_out(precision.device) else TRIALS
         self._earlier: dict[nn.Parameter, Tensor] = {}  # gradients of this step's earlier parts
-        self._buffers = _Buffers(model)
+        self._buffers = Buffers(model)
         self._parallel = None if group.alone else self._wrapped()
 
     def take(self, minibatch: MiniBatchCoreset) -> Outcome:
@@ -123,7 +123,7 @@ class Stepper:
 
     def _fitting(self, minibatch: MiniBatchCoreset) -> Outcome:
         """Compute gradients in parts that fit."""
-        begun = _Begun(self._buffers, self._augmentation, self._precision.device)
+        begun = Begun(self._buffers, self._augmentation, self._precision.device)
 
         def attempt(size: int) -> Outcome:
             try:
@@ -152,7 +152,7 @@ class Stepper:
         """Find parts that fit into every process's GPU; nothing is exchanged or changed."""
         self._trials -= 1
         examples = len(minibatch.indices)
-        begun = _Begun(self._buffers, self._augmentation, self._precision.device)
+        begun = Begun(self._buffers, self._augmentation, self._precision.device)
 
         def attempt(size: int) -> int:
             part = torch.arange(examples).tensor_split(self._parts(examples, size))[0]
@@ -307,73 +307,6 @@ class Stepper:
 
     def _labels(self, indices: Tensor) -> Tensor:
         return self._data.labels[indices].to(self._precision.device)
-
-
-class _Begun:
-    """Where a step begins: the buffers and the generators that it moves."""
-
-    def __init__(
-        self, buffers: "_Buffers", augmentation: torch.Generator, device: torch.device
-    ) -> None:
-        self._buffers = buffers
-        self._augmentation = augmentation
-        self._device = device
-        self._kept = buffers.copies()
-        self._drawn = augmentation.get_state()
-        self._dropout = global_generators(device)
-
-    def restore(self) -> None:
-        """Go back there."""
-        self._buffers.put(self._kept)
-        self._augmentation.set_state(self._drawn)
-        set_global_generators(self._device, self._dropout)
-
-
-class _Buffers:
-    """The buffers of a model, which every part of a mini-batch moves from where the step began.
-
-    ``total`` is the float64 sum of what the parts made of the floating-point ones, flat.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self._all = list(model.buffers())
-        self._moving = [buffer for buffer in self._all if buffer.is_floating_point()]
-        self._start: list[Tensor] = []
-        self.total = torch.empty(0)
-
-    def copies(self) -> list[Tensor]:
-        """Return what they hold."""
-        return [buffer.clone() for buffer in self._all]
-
-    def put(self, values: Sequence[Tensor]) -> None:
-        """Have them hold something else."""
-        for buffer, value in zip(self._all, values, strict=True):
-            buffer.copy_(value)
-
-    def begin(self) -> None:
-        """Note where the step begins."""
-        self._start = self.copies()
-        self.total = torch.zeros_like(self._flat())
-
-    def rewind(self) -> None:
-        """Go back there."""
-        self.put(self._start)
-
-    def include(self) -> None:
-        """Add what a part has made of them."""
-        self.total += self._flat()
-
-    def finish(self, total: Tensor, parts: int) -> None:
-        """Take the mean of all parts."""
-        place = 0
-        for buffer in self._moving:
-            mean = total[place : place + buffer.numel()] / parts
-            buffer.copy_(mean.view_as(buffer))
-            place += buffer.numel()
-
-    def _flat(self) -> Tensor:
-        flat = [buffer.double().flatten() for buffer in self._moving]
-        return torch.cat(flat) if flat else torch.empty(0, dtype=torch.float64)
 
 
 def micro_batches(parameters: TrainParameters, group: Group) -> int:
