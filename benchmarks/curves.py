@@ -15,6 +15,7 @@ KINDS = {
     "validation": "validation accuracy, %",
     "train": "accuracy on what was trained on, %",
 }
+LEGEND_WIDTH = 62  # characters
 
 
 def draw(groups: Sequence[Group], x: str) -> Figure:
@@ -44,8 +45,9 @@ def draw(groups: Sequence[Group], x: str) -> Figure:
         low = [mean - deviation for mean, deviation in zip(means, deviations, strict=True)]
         high = [mean + deviation for mean, deviation in zip(means, deviations, strict=True)]
         axes.fill_between(across, low, high, color=style["color"], alpha=0.15, linewidth=0)
-    logarithmic(axes, "x")
-    legend(axes)
+    if _lengths_differ(groups):
+        logarithmic(axes, "x")
+    legend(axes, columns=_columns([g.name for g in groups]))
     return figure
 
 
@@ -64,6 +66,17 @@ def write(figure: Figure, path: Path) -> None:
         return
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "crest"}):
         figure.savefig(path, format="svg", facecolor=PAPER, metadata={"Date": None})
+
+
+def _lengths_differ(groups: Sequence[Group]) -> bool:
+    """Tell whether the shortest run would be lost beside the longest."""
+    steps = [row["steps"] for group in groups for row in group.rows]
+    return max(steps) > 4 * min(steps)
+
+
+def _columns(names: Sequence[str]) -> int:
+    """Return how many names of a legend go into a line."""
+    return max(1, min(4, LEGEND_WIDTH // max(len(name) for name in names)))
 
 
 def _only(values: set[str | None], what: str) -> str:

@@ -696,6 +696,15 @@ def test_curves_are_drawn_as_two_pictures(tmp_path, capsys):
     assert "name it .png or .svg" in capsys.readouterr().err
 
 
+def test_long_names_leave_room_for_the_curves(tmp_path):
+    named = [{**ROWS[0], "name": f"crest focused with the name {i} of many"} for i in range(6)]
+    figure = curves.draw(tables.grouped(named, None), "step")
+    curves.write(figure, tmp_path / "curve.png")
+    width, height = figure.axes[0].get_position().size
+    assert width > 0.7
+    assert height > 0.3
+
+
 def test_curves_of_different_clocks_do_not_share_a_picture():
     groups = tables.grouped([*ROWS[:3], made_up("wall", 0, 0.5, device="cuda")], None)
     with pytest.raises(ParameterError, match="different clocks"):
