@@ -144,6 +144,8 @@ class Rounds:
         if float(chance.sum()) < 2 * count:  # too few for a hand and what is in it already
             chance = torch.ones_like(chance)
         part = torch.rand(len(members), generator=self._generator) < chance
+        if int(part.sum()) < count:  # fewer than a hand, as the draw will have it
+            chance, part = torch.ones_like(chance), torch.ones_like(part)
         members = members[part]
         if len(self._chances):
             self._chances = self._chances.index_put((members,), chance[part])

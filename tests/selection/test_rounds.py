@@ -55,6 +55,15 @@ def test_a_hand_never_holds_an_example_twice(count: int) -> None:
         assert len(rounds.take(count).unique()) == count
 
 
+def test_a_hand_holds_no_example_twice_where_few_happen_to_take_part() -> None:
+    """Eight of 32 take part in the mean, and now and then fewer than the four of a hand."""
+    losses = torch.full((32,), 1e-6).index_fill(0, torch.tensor(0), 32.0)
+    for seed in range(20):
+        rounds = rounds_of(losses, seed=seed)
+        for _ in range(200):
+            assert len(rounds.take(4).unique()) == 4
+
+
 def test_examples_come_as_often_as_their_chance() -> None:
     """Of 400 examples, the hard come in every round and the learned in a quarter of them."""
     losses = torch.tensor([1.0, 0.0]).repeat(200)
@@ -103,6 +112,8 @@ class PlainRounds(Rounds):
         if float(chance.sum()) < 2 * count:
             chance = torch.ones_like(chance)
         part = torch.rand(len(members), generator=self._generator) < chance
+        if part.sum() < count:
+            chance, part = torch.ones_like(chance), torch.ones_like(part)
         members, chance = members[part], chance[part]
         self._chances[members] = chance
         members = members[torch.randperm(len(members), generator=self._generator)]
