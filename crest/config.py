@@ -165,6 +165,13 @@ class TrainParameters(Section):
         return nesterov
 
 
+def _needs_focus(ceiling: float | None, others: ValidationInfo) -> float | None:
+    """Refuse a ceiling where nothing is focused on."""
+    if ceiling is not None and others.data.get("focus") == 0.0:
+        raise ValueError("needs a focus above 0; without one all come alike")
+    return ceiling
+
+
 class FullParameters(Section):
     """full: training on everything for all steps; nothing to set."""
 
@@ -217,12 +224,7 @@ class CrestParameters(Section):
             raise ValueError("above 0 needs crest.draw: rounds")
         return focus
 
-    @field_validator("focus_ceiling")
-    @classmethod
-    def _ceiling_needs_focus(cls, ceiling: float | None, others: ValidationInfo) -> float | None:
-        if ceiling is not None and others.data.get("focus") == 0.0:
-            raise ValueError("needs crest.focus above 0; without a focus all come alike")
-        return ceiling
+    _ceiling_needs_focus = field_validator("focus_ceiling")(_needs_focus)
 
 
 class CrestOptions(TypedDict, total=False):
@@ -274,6 +276,16 @@ class LargeParameters(Section):
 
 class StratifiedParameters(Section):
     """stratified: random mini-batches in which every class has its share; nothing to set."""
+
+
+class FocusedParameters(Section):
+    """focused: random mini-batches, learned examples less often; the keys are those of crest."""
+
+    focus: Annotated[float, Field(ge=0.0, le=100.0)] = 0.5
+    focus_floor: Share = 0.25
+    focus_ceiling: Positive | None = None
+
+    _ceiling_needs_focus = field_validator("focus_ceiling")(_needs_focus)
 
 
 class GreedyParameters(Section):
@@ -358,6 +370,7 @@ class Parameters(Section):
     sgd: SgdParameters = SgdParameters()
     large: LargeParameters = LargeParameters()
     stratified: StratifiedParameters = StratifiedParameters()
+    focused: FocusedParameters = FocusedParameters()
     greedy: GreedyParameters = GreedyParameters()
     craig: CraigParameters = CraigParameters()
     gradmatch: GradmatchParameters = GradmatchParameters()

@@ -545,8 +545,12 @@ PARAMETERS = [
     Case("a focus without rounds", "train -S crest.focus=0.5",
          "params.yaml with -S: crest.focus: above 0 needs crest.draw: rounds, got 0.5", code=2),
     Case("a ceiling without a focus", "train -S crest.focus_ceiling=1.0",
-         "params.yaml with -S: crest.focus_ceiling: needs crest.focus above 0; without a focus all "
-         "come alike, got 1.0", code=2),
+         "params.yaml with -S: crest.focus_ceiling: needs a focus above 0; without one all come "
+         "alike, got 1.0", code=2),
+    Case("a ceiling without a focus, of focused",
+         "train -S focused.focus=0.0 -S focused.focus_ceiling=1.0",
+         "params.yaml with -S: focused.focus_ceiling: needs a focus above 0; without one all come "
+         "alike, got 1.0", code=2),
     Case("more mini-batches than a subset holds", "train -S crest.subset_coresets=3",
          "crest.subset_coresets: 3 mini-batches of 8 examples, all different, do not fit into "
          "subsets of 16; lower it or raise crest.subset_size", code=2),

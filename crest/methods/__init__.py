@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from crest.methods.base import Context, MethodSpec
 from crest.methods.craig import craig
 from crest.methods.crest import Crest
+from crest.methods.focused import Focused
 from crest.methods.glister import glister
 from crest.methods.gradmatch import gradmatch
 from crest.methods.greedy import Greedy
@@ -21,6 +22,7 @@ METHODS: Mapping[str, MethodSpec] = {
     "sgd": MethodSpec(Random, schedule_of_full=True),
     "large": MethodSpec(large),
     "stratified": MethodSpec(Stratified),
+    "focused": MethodSpec(Focused),
     "greedy": MethodSpec(Greedy),
     "craig": MethodSpec(craig),
     "gradmatch": MethodSpec(gradmatch),

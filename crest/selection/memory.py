@@ -12,15 +12,19 @@ from crest.inference import Look
 class Memory:
     """Keeps the last loss of each of n examples, and its logits, at no forward pass of its own.
 
-    Losses take 4·n bytes on ``device``, NaN for never seen; logits, in half precision, 2·n·C more,
-    which are kept only if they are to be recalled (``recalled``).
+    Losses take 4·n bytes on ``device``, NaN for never seen; logits, in half precision, 2·n·C more.
+
+    Parameters
+    ----------
+    labels
+        int64, n.
+    kept
+        Logits kept of each, to be recalled: C, or 0 for the losses alone.
     """
 
-    def __init__(
-        self, labels: Tensor, classes: int, device: torch.device, recalled: bool = True
-    ) -> None:
+    def __init__(self, labels: Tensor, device: torch.device, kept: int = 0) -> None:
         self._labels = labels
-        self._kept = classes if recalled else 0
+        self._kept = kept
         self._logits = torch.zeros(len(labels), self._kept, dtype=torch.float16, device=device)
         self._losses = torch.full((len(labels),), torch.nan, device=device)
 

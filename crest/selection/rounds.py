@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crest.config import CrestParameters
+from crest.config import CrestParameters, FocusedParameters
 from crest.numbering import number_type
 from crest.regions.active import ActiveSet
 from crest.selection.coresets import MiniBatchCoreset
@@ -33,8 +33,8 @@ class Focus:
     ceiling: float | None = None
 
     @classmethod
-    def of(cls, parameters: CrestParameters) -> "Focus":
-        """Return what ``crest.focus`` and its companions say."""
+    def of(cls, parameters: CrestParameters | FocusedParameters) -> "Focus":
+        """Return what ``focus`` and its companions say."""
         return cls(parameters.focus, parameters.focus_floor, parameters.focus_ceiling)
 
     def chances(self, losses: Tensor) -> Tensor:

@@ -51,7 +51,7 @@ class Subsets:
         self._memory: Memory | None = None
         self._rounds: Rounds | None = None
         if self._remembered or parameters.focus > 0.0:
-            self._memory = Memory(labels, classes, device, self._remembered)
+            self._memory = Memory(labels, device, classes if self._remembered else 0)
         if parameters.draw == "rounds":
             self._rounds = Rounds(active, self._last_losses, focus, generator, self._weights)
         self.in_rounds = self._rounds is not None

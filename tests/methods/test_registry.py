@@ -10,7 +10,7 @@ from crest.methods import METHODS
 from crest.methods.base import Context, Method, Record
 from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.saved import SavedCoresets
-from tests.tiny import context
+from tests.tiny import CLASSES, context
 
 SELECTING = {
     "crest",
@@ -65,7 +65,7 @@ def test_a_method_yields_minibatches_of_the_size_asked_for_and_a_record(name) ->
         if name not in {"craig", "gradmatch"}:  # whose weights have mean 1 over the whole coreset
             assert float(minibatch.weights.mean()) == pytest.approx(1.0)
         assert 0 <= int(minibatch.indices.min()) <= int(minibatch.indices.max()) < len(base.train)
-        method.update(step, 0.001)
+        method.update(step, 0.001, torch.zeros(size, CLASSES))
     record = method.finish()
     assert isinstance(record, Record)
     assert (record.coresets is None) == (record.regions is None) == (name not in SELECTING)

@@ -14,7 +14,7 @@ def logits(count: int, seed: int) -> torch.Tensor:
 
 
 def test_it_recalls_the_last_sighting() -> None:
-    memory = Memory(LABELS, 3, CPU)
+    memory = Memory(LABELS, CPU, kept=3)
     memory.remember(torch.tensor([3, 1]), logits(2, 0))
     memory.remember(torch.tensor([1, 4]), logits(2, 1))
     shown = memory.recall(torch.tensor([4, 3, 1]))
@@ -25,7 +25,7 @@ def test_it_recalls_the_last_sighting() -> None:
 
 
 def test_losses_are_exact_and_unknown_ones_are_told() -> None:
-    memory = Memory(LABELS, 3, CPU)
+    memory = Memory(LABELS, CPU, kept=3)
     memory.remember(torch.tensor([2, 0]), logits(2, 0))
     losses = memory.losses(torch.arange(5))
     expected = F.cross_entropy(logits(2, 0), torch.tensor([1, 0]), reduction="none")
@@ -35,7 +35,7 @@ def test_losses_are_exact_and_unknown_ones_are_told() -> None:
 
 
 def test_losses_alone_are_the_same_and_take_no_logits() -> None:
-    whole, losses = Memory(LABELS, 3, CPU), Memory(LABELS, 3, CPU, recalled=False)
+    whole, losses = Memory(LABELS, CPU, kept=3), Memory(LABELS, CPU)
     for memory in (whole, losses):
         memory.remember(torch.tensor([2, 0]), logits(2, 0))
     everything = torch.arange(5)
@@ -45,7 +45,7 @@ def test_losses_alone_are_the_same_and_take_no_logits() -> None:
 
 
 def test_a_loaded_state_recalls_the_same() -> None:
-    first, second = Memory(LABELS, 3, CPU), Memory(LABELS, 3, CPU)
+    first, second = Memory(LABELS, CPU, kept=3), Memory(LABELS, CPU, kept=3)
     first.remember(torch.tensor([2, 0]), logits(2, 0))
     second.load_state({name: values.clone() for name, values in first.state().items()})
     everything = torch.arange(5)

@@ -1,0 +1,84 @@
+"""Focused: random mini-batches in which learned examples come less often.
+
+What :class:`~crest.methods.crest.Crest` with a focus is without coresets and regions: nothing is
+looked at, chosen or modelled, so that a step costs what Random's costs.
+"""
+
+from typing import Any
+
+from torch import Tensor
+
+from crest.errors import OrderError
+from crest.methods.base import Context, Record
+from crest.methods.random import check_fits
+from crest.regions.active import ActiveSet
+from crest.selection.coresets import MiniBatchCoreset, uniform
+from crest.selection.memory import Memory
+from crest.selection.rounds import Focus, Rounds
+
+
+class Focused:
+    """Yields mini-batches of exactly m, dealt without replacement in rounds, every weight 1.
+
+    An example takes part in a round with a chance that its last loss in training sets, as
+    :class:`~crest.selection.rounds.Focus` says.
+
+    Raises
+    ------
+    ParameterError
+        If the mini-batch is larger than the training set.
+    """
+
+    def __init__(self, context: Context) -> None:
+        labels = context.train.labels
+        check_fits(context.batch_size, len(labels))
+        self._size = context.batch_size
+        self._generator = context.generator
+        self._memory = Memory(labels, context.precision.device)
+        self._rounds = Rounds(
+            ActiveSet(len(labels)),
+            self._memory.losses,
+            Focus.of(context.parameters.focused),
+            context.generator,
+            remembered=False,
+        )
+        self._handed_out: Tensor | None = None
+
+    def minibatch(self, step: int) -> MiniBatchCoreset:
+        """Take the next m examples of the round."""
+        self._handed_out = self._rounds.take(self._size)
+        return uniform(self._handed_out)
+
+    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
+        """Remember the losses of the step.
+
+        Raises
+        ------
+        OrderError
+            If it came without its logits.
+        """
+        assert self._handed_out is not None, "update follows minibatch"
+        if logits is None:
+            raise OrderError(
+                "focused: the losses of training are remembered, but the step came without its "
+                "logits; hand them over: step(logits)"
+            )
+        self._memory.remember(self._handed_out, logits)
+
+    def state(self) -> dict[str, Any]:
+        """Return the last losses, what is left of the round, and the generator."""
+        return {
+            "memory": self._memory.state(),
+            "rounds": self._rounds.state(),
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Go on in the middle of a round."""
+        self._memory.load_state(state["memory"])
+        self._rounds.load_state(state["rounds"])
+        self._generator.set_state(state["generator"])
+
+    def finish(self) -> Record:
+        """Keep nothing."""
+        return Record()

@@ -1,0 +1,77 @@
+"""Focused against rounds dealt by hand, and how often it shows what is learned."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from crest.errors import OrderError, ParameterError
+from crest.methods.focused import Focused
+from crest.regions.active import ActiveSet
+from crest.selection.memory import Memory
+from crest.selection.rounds import Focus, Rounds
+from tests.tiny import CLASSES, CPU, context, image_split
+
+LABELS = image_split().labels
+
+
+def said(indices: Tensor, learned: Tensor) -> Tensor:
+    """Logits that are right by a margin of ten where ``learned``, of guessing elsewhere."""
+    right = torch.nn.functional.one_hot(LABELS[indices], CLASSES).float()
+    return 10.0 * right * learned[indices, None]
+
+
+def run(method: Focused, steps: int, learned: Tensor) -> Tensor:
+    """Return how often each example was trained on."""
+    taken = []
+    for step in range(steps):
+        taken.append(method.minibatch(step).indices)
+        method.update(step, 0.0, said(taken[-1], learned))
+    return torch.bincount(torch.cat(taken), minlength=len(LABELS))
+
+
+def test_minibatches_are_those_of_rounds_dealt_by_hand() -> None:
+    base, plain = context(focused={"focus": 1.0, "focus_floor": 0.1}), context()
+    method = Focused(base)
+    memory = Memory(LABELS, CPU)
+    active = ActiveSet(len(LABELS))
+    rounds = Rounds(active, memory.losses, Focus(1.0, 0.1), plain.generator, remembered=False)
+    dice = torch.Generator().manual_seed(1)
+    for step in range(100):
+        found, expected = method.minibatch(step), rounds.take(8)
+        assert torch.equal(found.indices, expected)
+        assert found.weights.tolist() == [1.0] * 8
+        logits = torch.randn(8, CLASSES, generator=dice)
+        method.update(step, 0.0, logits)
+        memory.remember(expected, logits)
+
+
+def test_the_first_round_shows_everything_once() -> None:
+    learned = torch.ones(len(LABELS), dtype=torch.bool)
+    assert run(Focused(context()), len(LABELS) // 8, learned).tolist() == [1] * len(LABELS)
+
+
+def test_what_is_learned_comes_as_often_as_the_floor_says() -> None:
+    """Half are learned: 1 in 4 rounds of theirs, so that a round has 120 + 30 examples."""
+    learned = torch.arange(len(LABELS)) < 120
+    counts = run(Focused(context()), 8000, learned).float()
+    rounds = 8000 * 8 / 150
+    assert float(counts[~learned].mean()) == pytest.approx(rounds, rel=0.02)
+    assert float(counts[learned].mean()) == pytest.approx(rounds / 4, rel=0.05)
+
+
+def test_without_a_focus_all_come_alike() -> None:
+    learned = torch.arange(len(LABELS)) < 120
+    method = Focused(context(focused={"focus": 0.0}))
+    assert run(method, 90, learned).tolist() == [3] * len(LABELS)
+
+
+def test_a_step_without_logits_is_refused() -> None:
+    method = Focused(context())
+    method.minibatch(0)
+    with pytest.raises(OrderError, match=r"without its logits; hand them over: step\(logits\)"):
+        method.update(0, 0.0)
+
+
+def test_a_minibatch_larger_than_the_data_is_refused() -> None:
+    with pytest.raises(ParameterError, match=r"train\.batch_size: 241 is more than the 240"):
+        Focused(context(train={"batch_size": 241}))
