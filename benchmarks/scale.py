@@ -3,11 +3,11 @@
     python benchmarks/scale.py --out scale.json
 
 Writes prepared arrays of synthetic images, a block at a time, for each size to a temporary folder,
-and trains on them with random, with crest as published (r = 500) and with crest as the focused
-preset has it, each in a process of its own that does what `train` does: opens the arrays, trains,
-saves its state once two thirds of the way, and writes its tables. The system is told to drop the
-arrays from memory before, so that they are read from the disk; with --small-memory they are opened
-as if they did not fit into the memory.
+and trains on them with random, with crest as published (r = 500), with crest as the focused
+preset has it and with the focus alone, each in a process of its own that does what `train` does:
+opens the arrays, trains, saves its state once two thirds of the way, and writes its tables. The
+system is told to drop the arrays from memory before, so that they are read from the disk; with
+--small-memory they are opened as if they did not fit into the memory.
 
 Another process samples the memory. Anonymous memory is what the process needs; pages of mapped
 files are counted apart, since the system takes them back when it needs them, and they are held once
@@ -58,6 +58,7 @@ ROWS: Mapping[str, tuple[str, str]] = {
     "random": ("random", "cifar10-resnet20"),
     "crest, published": ("crest", "cifar10-resnet20"),
     "crest, focused": ("crest", "cifar10-resnet20-focused"),
+    "focused alone": ("focused", "cifar10-resnet20-focused"),
 }
 
 TRACKER = 25  # seen, correct, forgotten, first learned 4 each; sum of losses 8; was right 1
@@ -70,6 +71,7 @@ KEPT: Mapping[str, tuple[int, int]] = {
     "random": (TRACKER + ERRORS + LEFT, 0),
     "crest, published": (2 * TRACKER + ERRORS + ACTIVE, 0),
     "crest, focused": (2 * TRACKER + ERRORS + ACTIVE + LEFT + LOSS, 2),
+    "focused alone": (TRACKER + ERRORS + ACTIVE + LEFT + LOSS, 0),
 }
 PHASES = ("open", "train", "save", "write")
 

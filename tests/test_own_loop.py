@@ -88,7 +88,7 @@ def weights_of(model: nn.Module) -> Tensor:
     return torch.cat([value.flatten().double() for value in model.state_dict().values()])
 
 
-@pytest.mark.parametrize("method", ["crest", "random"])
+@pytest.mark.parametrize("method", ["crest", "random", "focused"])
 @pytest.mark.parametrize("options", [{}, CHEAP, FOCUSED], ids=["published", "cheap", "focused"])
 def test_a_plain_loop_ends_as_the_pipelines_does_bit_for_bit(method: str, options: dict) -> None:
     model, split = convnet(), image_split()
@@ -123,7 +123,7 @@ def test_a_plain_loop_ends_as_the_pipelines_does_bit_for_bit(method: str, option
         assert tables.keys() == {"steps"}
 
 
-@pytest.mark.parametrize("method", ["crest", "random"])
+@pytest.mark.parametrize("method", ["crest", "random", "focused"])
 def test_indices_are_on_the_cpu_and_weights_have_mean_1(method: str) -> None:
     loop = Loop(method).run()
     assert len(loop.coresets) == len(loop.taken) == STEPS
@@ -177,7 +177,7 @@ def test_gradients_that_were_cleared_too_early_are_asked_for() -> None:
         coresets.step()
 
 
-@pytest.mark.parametrize("method", ["crest", "random"])
+@pytest.mark.parametrize("method", ["crest", "random", "focused"])
 @pytest.mark.parametrize("options", [{}, CHEAP, FOCUSED], ids=["published", "cheap", "focused"])
 def test_a_loop_that_stopped_goes_on_bit_for_bit(method: str, options: dict) -> None:
     whole = Loop(method, **options).run()

@@ -39,7 +39,7 @@ def test_data_are_prepared_data_whose_classes_differ(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("row", list(scale.ROWS))
 def test_the_prediction_is_what_a_method_keeps(row: str) -> None:
-    """All tensors as long as the data, in what a run would save; places are not saved."""
+    """All tensors as long as the data, in what a run would save, and of V what is not saved."""
     method, _ = scale.ROWS[row]
     settings = scale.parameters_of(row, EXAMPLES, 10, "convnet").crest
     run = context(split=image_split(EXAMPLES), steps=10, crest=settings.model_dump())
@@ -50,8 +50,8 @@ def test_the_prediction_is_what_a_method_keeps(row: str) -> None:
         for values in tensors([chooser.state(), recorder.state()])
         if values.dim() and EXAMPLES // 2 < len(values) <= EXAMPLES  # the model has more weights
     }
-    places = 4 * EXAMPLES if method == "crest" else 0
-    assert sum(kept.values()) + places == scale.predicted(row, EXAMPLES, CLASSES)
+    unsaved = {"random": 0, "crest": 4, "focused": scale.ACTIVE}[method] * EXAMPLES
+    assert sum(kept.values()) + unsaved == scale.predicted(row, EXAMPLES, CLASSES)
 
 
 def tensors(value: Any) -> Iterator[Tensor]:
