@@ -21,7 +21,8 @@ class Focused:
     """Yields mini-batches of exactly m, dealt without replacement in rounds, every weight 1.
 
     An example takes part in a round with a chance that its last loss in training sets, as
-    :class:`~crest.selection.rounds.Focus` says.
+    :class:`~crest.selection.rounds.Focus` says; in rounds that begin after ``focus_until`` of the
+    steps, all take part.
 
     Raises
     ------
@@ -42,11 +43,12 @@ class Focused:
             context.generator,
             remembered=False,
         )
+        self._until = round(context.parameters.focused.focus_until * context.steps)
         self._handed_out: Tensor | None = None
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
         """Take the next m examples of the round."""
-        self._handed_out = self._rounds.take(self._size)
+        self._handed_out = self._rounds.take(self._size, alike=step >= self._until)
         return uniform(self._handed_out)
 
     def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:

@@ -112,12 +112,15 @@ class Rounds:
         # Never changed in place, so that a state need not copy them.
         self._chances = torch.ones(active.total if remembered else 0)
 
-    def take(self, count: int) -> Tensor:
-        """Take the next ``count`` examples (at most |V|), all different; int64."""
+    def take(self, count: int, alike: bool = False) -> Tensor:
+        """Take the next ``count`` examples (at most |V|), all different; int64.
+
+        With ``alike`` a round that begins has all of V, whatever the focus.
+        """
         hand = torch.empty(0, dtype=torch.int64)
         while (missing := count - len(hand)) > 0:
             if len(self._waiting) < missing:
-                self._start_round(hand, count)
+                self._start_round(hand, count, alike)
             taken, self._waiting = self._waiting[:missing], self._waiting[missing:]
             hand = torch.cat([hand, taken[self._active.contains(taken)].long()])
         return hand
@@ -137,11 +140,12 @@ class Rounds:
         """Go on in the middle of a round."""
         self._waiting, self._chances = state["waiting"], state["chances"]
 
-    def _start_round(self, hand: Tensor, count: int) -> None:
+    def _start_round(self, hand: Tensor, count: int, alike: bool) -> None:
         """Put another round behind what waits; of both, no example twice among the next."""
         members = self._active.members()
         chance = self._focus.chances(self._losses(members))
-        if float(chance.sum()) < 2 * count:  # too few for a hand and what is in it already
+        # Or too few for a hand and what is in it already.
+        if alike or float(chance.sum()) < 2 * count:
             chance = torch.ones_like(chance)
         part = torch.rand(len(members), generator=self._generator) < chance
         if int(part.sum()) < count:  # fewer than a hand, as the draw will have it

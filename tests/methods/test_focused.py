@@ -30,7 +30,8 @@ def run(method: Focused, steps: int, learned: Tensor) -> Tensor:
 
 
 def test_minibatches_are_those_of_rounds_dealt_by_hand() -> None:
-    base, plain = context(focused={"focus": 1.0, "focus_floor": 0.1}), context()
+    base = context(steps=100, focused={"focus": 1.0, "focus_floor": 0.1})
+    plain = context()
     method = Focused(base)
     memory = Memory(LABELS, CPU)
     active = ActiveSet(len(LABELS))
@@ -53,7 +54,7 @@ def test_the_first_round_shows_everything_once() -> None:
 def test_what_is_learned_comes_as_often_as_the_floor_says() -> None:
     """Half are learned: 1 in 4 rounds of theirs, so that a round has 120 + 30 examples."""
     learned = torch.arange(len(LABELS)) < 120
-    counts = run(Focused(context()), 8000, learned).float()
+    counts = run(Focused(context(steps=8000)), 8000, learned).float()
     rounds = 8000 * 8 / 150
     assert float(counts[~learned].mean()) == pytest.approx(rounds, rel=0.02)
     assert float(counts[learned].mean()) == pytest.approx(rounds / 4, rel=0.05)
@@ -63,6 +64,23 @@ def test_without_a_focus_all_come_alike() -> None:
     learned = torch.arange(len(LABELS)) < 120
     method = Focused(context(focused={"focus": 0.0}))
     assert run(method, 90, learned).tolist() == [3] * len(LABELS)
+
+
+def test_after_its_share_of_the_steps_all_come_alike() -> None:
+    """Half are learned; the last rounds have all of them, be it that one is still being dealt."""
+    learned = torch.arange(len(LABELS)) < 120
+    method = Focused(context(steps=2000, focused={"focus_until": 0.5}))
+    run(method, 1000, learned)
+    left = len(method._rounds._waiting) // 8 + 1
+    for step in range(1000, 1000 + left):
+        method.update(step, 0.0, said(method.minibatch(step).indices, learned))
+    counts = torch.zeros(len(LABELS), dtype=torch.int64)
+    for step in range(1000 + left, 1900):
+        indices = method.minibatch(step).indices
+        method.update(step, 0.0, said(indices, learned))
+        counts[indices] += 1
+    assert int(counts.max() - counts.min()) <= 2
+    assert int(counts.min()) >= (900 - left) * 8 // 240 - 1
 
 
 def test_a_step_without_logits_is_refused() -> None:

@@ -106,7 +106,7 @@ def test_what_left_v_is_dealt_no_more() -> None:
 class PlainRounds(Rounds):
     """A round drawn with arrays of int64, and a sort for what is in the hand already."""
 
-    def _start_round(self, hand: Tensor, count: int) -> None:
+    def _start_round(self, hand: Tensor, count: int, alike: bool) -> None:
         members = self._active.members().long()
         chance = self._focus.chances(self._losses(members))
         if float(chance.sum()) < 2 * count:
