@@ -61,7 +61,8 @@ def scripts(tmp_path):
 def test_every_node_starts_its_processes_and_meets_the_others_on_the_first(
     slurm, scripts, script, nodes
 ):
-    slurm.put("torchrun", "import sys; print(*sys.argv[1:])")
+    # In one piece: the nodes write to one log at once.
+    slurm.put("torchrun", "import os, sys; os.write(1, (' '.join(sys.argv[1:]) + '\\n').encode())")
     job = slurm.start(scripts, script, "--method", "crest", nodes=nodes)
     assert job.wait(60) == 0, slurm.log
     lines = slurm.log.splitlines()
