@@ -279,7 +279,7 @@ class StratifiedParameters(Section):
 
 
 class FocusedParameters(Section):
-    """focused: random mini-batches, learned examples less often; keys as crest's, and when that ends."""
+    """focused: random mini-batches, learned examples less often, until a share of the steps."""
 
     focus: Annotated[float, Field(ge=0.0, le=100.0)] = 0.5
     focus_floor: Share = 0.25
