@@ -3,10 +3,11 @@
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean, stdev
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
-from tables import Group
+from tables import Group, place, timing
 
 from crest.errors import ParameterError
 from crest.figures.theme import PAPER, SERIES, blank, legend, logarithmic, plain, png, styles
@@ -29,10 +30,14 @@ def draw(groups: Sequence[Group], x: str) -> Figure:
     Raises
     ------
     ParameterError
-        If the curves are of different splits or clocks, or too many to be told apart.
+        If the curves are of different splits, their seconds of different clocks or machines, or
+        they are too many to be told apart.
     """
-    kind = _only({row["curve_split"] for group in groups for row in group.rows}, "splits")
-    clock = _only({group.clock for group in groups}, "clocks")
+    rows = [row for group in groups for row in group.rows]
+    kind = _only({row["curve_split"] for row in rows}, "splits")
+    clock = _only({timing(row) for row in rows}, "clocks")
+    if x == "seconds":
+        _only({place(row) for row in rows}, "machines")
     if len(groups) > len(SERIES):
         raise ParameterError(f"--only: {len(groups)} runs in a picture; name at most {len(SERIES)}")
     seconds = "processor seconds" if clock == "cpu_seconds" else "seconds"
@@ -79,7 +84,7 @@ def _columns(names: Sequence[str]) -> int:
     return max(1, min(4, LEGEND_WIDTH // max(len(name) for name in names)))
 
 
-def _only(values: set[str | None], what: str) -> str:
-    if len(values) != 1 or None in values:
+def _only(values: set[Any], what: str) -> Any:
+    if len(values) != 1:
         raise ParameterError(f"curves of different {what} in one picture; name runs with --only")
     return values.pop()

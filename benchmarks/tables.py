@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 from experiment import Experiment, same_but_budget
 
 Row = dict[str, Any]
+Place = tuple[str, str]
 
 DASH = "–"
 COMPUTED = "\\*"
@@ -34,6 +35,19 @@ def timing(row: Row) -> str:
     return "cpu_seconds" if alone else "seconds"
 
 
+def machine_of(row: Row) -> str:
+    """Describe what a row's run ran on: processor or GPU, threads, precision, versions."""
+    machine = row["machine"]
+    cores = f"{machine['threads']} of {machine['cores']} cores of {machine['cpu']}"
+    versions = f"torch {row['torch']}, Python {machine['python']}"
+    return f"{machine.get('gpu', cores)}, {row['precision']}, {versions}"
+
+
+def place(row: Row) -> Place:
+    """Return machine and clock, as seconds compare only where both are the same."""
+    return machine_of(row), timing(row)
+
+
 @dataclass(frozen=True)
 class Group:
     """The rows of one run, a seed each, all with the same parameters."""
@@ -55,10 +69,25 @@ class Group:
         return None if given is None else given["run"]
 
     @property
-    def clock(self) -> str | None:
-        """What its seconds are of; None if not all of its rows are of the same."""
-        clocks = {timing(row) for row in self.rows}
-        return clocks.pop() if len(clocks) == 1 else None
+    def on_processor(self) -> bool:
+        """Whether its seconds are what the processors worked, not wall-clock."""
+        return {timing(row) for row in self.rows} == {"cpu_seconds"}
+
+    @property
+    def seconds(self) -> dict[Place, list[float]]:
+        """Of each machine and clock, the seeds' seconds; only those of one compare."""
+        found: dict[Place, list[float]] = {}
+        for row in self.rows:
+            found.setdefault(place(row), []).append(row[timing(row)])
+        return found
+
+    @property
+    def seconds_a_step(self) -> dict[Place, float]:
+        """Of each machine and clock, the median over the seeds."""
+        found: dict[Place, list[float]] = {}
+        for row in self.rows:
+            found.setdefault(place(row), []).append(row[timing(row)] / row["steps"])
+        return {where: median(values) for where, values in found.items()}
 
     @property
     def accuracies(self) -> dict[int, float]:
@@ -67,10 +96,6 @@ class Group:
     @property
     def accuracy(self) -> float:
         return fmean(self.accuracies.values())
-
-    @property
-    def seconds(self) -> float:
-        return median(row[self.clock or "seconds"] for row in self.rows)
 
     def mean(self, key: str) -> float:
         return fmean(row[key] for row in self.rows)
@@ -140,24 +165,25 @@ class Table:
         return None if accuracy is None else abs(group.accuracy - accuracy) / accuracy
 
     def ratio(self, group: Group) -> float | None:
-        """Seconds over Random's."""
+        """Seconds over Random's, on the same machine."""
         random = self.random(group)
-        if random is None or not _same_clock(group, random):
+        if random is None:
             return None
-        return group.seconds / random.seconds
+        return _over(group, {where: median(found) for where, found in random.seconds.items()})
 
     def speed_up(self, group: Group) -> tuple[float, bool] | None:
-        """Full training's seconds over the group's, and whether they are computed.
+        """Full training's seconds over the group's on the same machine, and whether computed.
 
         Where full training was not run, its steps times Random's seconds a step stand for it.
         """
         if (full := self.full(group)) is not None:
-            return (full.seconds / group.seconds, False) if _same_clock(group, full) else None
-        random = self.random(group)
-        if random is None or not _same_clock(group, random):
-            return None
-        a_step = median(row[random.clock] / row["steps"] for row in random.rows)
-        return group.rows[0]["full_steps"] * a_step / group.seconds, True
+            over = _over(group, {where: median(s) for where, s in full.seconds.items()})
+        elif (random := self.random(group)) is not None:
+            steps = group.rows[0]["full_steps"]
+            over = _over(group, {where: steps * s for where, s in random.seconds_a_step.items()})
+        else:
+            over = None
+        return None if over is None else (1.0 / over, full is None)
 
     def cells(self, group: Group) -> list[str]:
         """Return a row, of COLUMNS."""
@@ -168,7 +194,7 @@ class Table:
             _cell(self.relative_error(group), lambda value: f"{value:.2%}"),
             _count(group.mean("steps")),
             _count(group.mean("examples_trained")),
-            _seconds(group),
+            self._seconds(group),
             _cell(self.ratio(group), lambda value: f"{value:.2f}"),
             _cell(self.speed_up(group), lambda pair: f"{pair[0]:.2f}{COMPUTED * pair[1]}"),
             _count(group.mean("updates")) if group.mean("updates") else DASH,
@@ -176,12 +202,30 @@ class Table:
             difference_cell(group, rival),
         ]
 
+    @property
+    def machines(self) -> list[str]:
+        """What the rows ran on, the first row's first."""
+        return list(dict.fromkeys(machine_of(row) for group in self.groups for row in group.rows))
+
+    def _seconds(self, group: Group) -> str:
+        """Return the median over the seeds, of each machine apart, in the order of machines."""
+        places = sorted(group.seconds, key=lambda where: self.machines.index(where[0]))
+        shown = [_figures(median(group.seconds[where])) for where in places]
+        return " / ".join(shown) + ("" if group.on_processor else " (wall)")
+
     def _first(self, wanted: Callable[[Group], bool]) -> Group | None:
         return next((group for group in self.groups if wanted(group)), None)
 
 
-def _same_clock(first: Group, second: Group) -> bool:
-    return first.clock is not None and first.clock == second.clock
+def _over(group: Group, other: Mapping[Place, float]) -> float | None:
+    """Return the median of its seconds over the other's on the same machine; None if none is."""
+    ratios = [
+        seconds / other[where]
+        for where, found in group.seconds.items()
+        if where in other
+        for seconds in found
+    ]
+    return median(ratios) if ratios else None
 
 
 def accuracy_cell(group: Group) -> str:
@@ -213,10 +257,6 @@ def _figures(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def _seconds(group: Group) -> str:
-    return _figures(group.seconds) + ("" if group.clock == "cpu_seconds" else " (wall)")
-
-
 def markdown(rows: Sequence[Row], experiment: Experiment | None = None) -> str:
     """Return the table and, below it, what its columns and figures are of."""
     groups = grouped(rows, experiment)
@@ -224,7 +264,7 @@ def markdown(rows: Sequence[Row], experiment: Experiment | None = None) -> str:
     lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
     lines += ["| " + " | ".join(table.cells(group)) + " |" for group in groups]
     title = [experiment.description, ""] if experiment else []
-    return "\n".join([*title, *lines, "", *_notes(table, experiment), *_machines(rows)]) + "\n"
+    return "\n".join([*title, *lines, "", *_notes(table, experiment), *_machines(table)]) + "\n"
 
 
 def _notes(table: Table, experiment: Experiment | None) -> list[str]:
@@ -232,9 +272,14 @@ def _notes(table: Table, experiment: Experiment | None) -> list[str]:
         "Accuracy on the test split, mean ± sample standard deviation over the seeds; differences "
         "in points over the seeds of both, ± standard error; seconds are a median over the seeds."
     ]
-    if any(group.clock == "cpu_seconds" for group in table.groups):
+    if any(group.on_processor for group in table.groups):
         notes.append(
             "Seconds are of the processor, choosing and training on one thread, unless marked wall."
+        )
+    if len(table.machines) > 1:
+        notes.append(
+            "Seconds on different machines are given apart, in the machines' order below; ÷ random "
+            "and speed-up compare runs on the same machine only."
         )
     if any((table.speed_up(group) or (0, False))[1] for group in table.groups):
         notes.append(
@@ -271,20 +316,14 @@ def _stale(groups: Sequence[Group], experiment: Experiment | None) -> list[str]:
     return [group.name for group in groups if hashes.get(group.name) != group.rows[0]["hash"]]
 
 
-def _machines(rows: Sequence[Row]) -> list[str]:
+def _machines(table: Table) -> list[str]:
     """Say what ran where, when, and of which code."""
-    kinds = Counter(_machine(row) for row in rows)
+    rows = [row for group in table.groups for row in group.rows]
+    kinds = Counter(machine_of(row) for row in rows)
     commits = sorted({str(row["commit"]) for row in rows})
     dates = sorted(row["date"][:10] for row in rows)
-    lines = [f"{count} runs on {kind}." for kind, count in kinds.items()]
+    lines = [f"{kinds[machine]} runs on {machine}." for machine in table.machines]
     if dates:
         days = sorted({dates[0], dates[-1]})
         lines.append(f"{' to '.join(days)}; code {', '.join(commits)}.")
     return lines
-
-
-def _machine(row: Row) -> str:
-    machine = row["machine"]
-    cores = f"{machine['threads']} of {machine['cores']} cores of {machine['cpu']}"
-    versions = f"torch {row['torch']}, Python {machine['python']}"
-    return f"{machine.get('gpu', cores)}, {row['precision']}, {versions}"

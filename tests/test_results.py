@@ -235,6 +235,14 @@ def test_as_long_as_takes_the_steps_that_fit(bench):
         assert row["full_steps"] == 41
 
 
+def test_later_seeds_take_as_many_steps_as_earlier_ones(bench):
+    text = RANDOM + CREST + "  - {name: long, method: random, as_long_as: crest}\n"
+    first = bench(text, "--seeds", "0")
+    shutil.rmtree(bench.keep)  # as on another machine, that has the rows only
+    rows = [row for row in bench(text, "--seeds", "1") if row["name"] == "long"]
+    assert [row["as_long_as"] for row in rows] == [first[-1]["as_long_as"]] * 2
+
+
 def test_as_long_as_needs_the_runs_it_is_measured_by(bench, capsys):
     text = RANDOM + CREST + "  - {name: long, method: random, as_long_as: crest}\n"
     bench(text, "--only", "crest", "long", "--seeds", "0", code=1)
@@ -243,12 +251,10 @@ def test_as_long_as_needs_the_runs_it_is_measured_by(bench, capsys):
 
 
 def test_the_steps_that_fit_by_hand():
-    def row(seconds, steps, threads=1):
-        machine = {"threads": threads}
-        return {"cpu_seconds": seconds, "seconds": 3 * seconds, "steps": steps} | {
-            "device": "cpu",
-            "machine": machine,
-        }
+    def row(seconds, steps, threads=1, cpu="some processor"):
+        machine = {"threads": threads, "cores": 2, "cpu": cpu, "python": "3.11"}
+        times = {"cpu_seconds": seconds, "seconds": 3 * seconds}
+        return made_up("run", 0, 0.5, steps=steps, machine=machine) | times
 
     plain = [row(10.0, 100), row(30.0, 100)]  # 0.2 s a step
     given = results.fitting_steps([row(50.0, 7), row(51.1, 7)], plain, "crest", "random")
@@ -258,8 +264,12 @@ def test_the_steps_that_fit_by_hand():
     two = [row(10.0, 100, threads=2)]
     given = results.fitting_steps([row(50.0, 7, threads=2)], two, "crest", "random")
     assert given["clock"] == "seconds"
-    with pytest.raises(ArtifactError, match="different devices or threads"):
+    with pytest.raises(ArtifactError, match="different machines or threads"):
         results.fitting_steps(two, plain, "crest", "random")
+    # Of rows from several machines, those of the one with most.
+    both = [*plain, row(1.0, 100, cpu="another")], [row(50.0, 7), row(9.0, 7, cpu="another")]
+    given = results.fitting_steps(both[1], both[0], "crest", "random")
+    assert (given["steps"], given["runs"]) == (250, 1)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 39, 40, 41, 42, 97, 412])
@@ -602,6 +612,33 @@ def test_a_table_against_figures_by_hand():
     assert shown["random"]["updates"] == "–"
     assert shown["full"]["÷ random"] == "–"
     assert shown["full"]["relative error"] == "0.00%"
+
+
+def test_seconds_compare_on_one_machine_only():
+    slow = {"threads": 1, "cores": 2, "cpu": "slow processor", "python": "3.11"}
+    rows = [
+        made_up("random", 0, 0.80, 10.0),
+        made_up("random", 1, 0.80, 40.0, machine=slow),
+        made_up("crest", 0, 0.81, 12.0),
+        made_up("crest", 1, 0.81, 44.0, machine=slow),
+        made_up("crest", 2, 0.81, 52.0, machine=slow),
+        made_up("large", 0, 0.81, 15.0, machine=slow | {"cpu": "a third"}),
+    ]
+    shown = cells(rows)
+    assert shown["crest"]["seconds"] == "12 / 48"
+    assert shown["crest"]["÷ random"] == "1.20"  # of 1.2, 1.1 and 1.3
+    assert shown["crest"]["speed-up over full"] == "8.33\\*"
+    assert shown["crest"]["− random"] == "+1.00 ± 0.00"
+    assert shown["large"]["÷ random"] == shown["large"]["speed-up over full"] == "–"
+    text = tables.markdown(rows)
+    assert "given apart, in the machines' order below" in text
+    assert text.index("2 runs on 1 of 2 cores of some") < text.index(
+        "3 runs on 1 of 2 cores of slow"
+    )
+    assert "given apart" not in tables.markdown(ROWS)
+    with pytest.raises(ParameterError, match="different machines"):
+        curves.draw(tables.grouped(rows, None), "seconds")
+    curves.draw(tables.grouped(rows, None), "step")
 
 
 def test_where_full_was_not_run_its_speed_is_computed_and_says_so():
