@@ -200,6 +200,7 @@ class CrestParameters(Section):
     focus: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
     focus_floor: Share = 0.25
     focus_ceiling: Positive | None = None
+    focus_until: Share = 1.0
     focus_weights: bool = False
     subset_coresets: Count = 1
     curvature_minibatches: Count | None = None
@@ -247,6 +248,7 @@ class CrestOptions(TypedDict, total=False):
     focus: float
     focus_floor: float
     focus_ceiling: float | None
+    focus_until: float
     focus_weights: bool
     subset_coresets: int
     curvature_minibatches: int | None

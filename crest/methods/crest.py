@@ -61,6 +61,7 @@ class Crest:
         self._context = context
         self._parameters = parameters
         self._subset_size = subset_size(parameters, examples, context.batch_size)
+        self._focus_until = round(parameters.focus_until * context.steps)
         self._floor = max(self._subset_size, count_of(parameters.learned_floor, examples))
         self._proxy = find_proxy(parameters.proxy)
         self._choice = find_choice(parameters.choice)
@@ -250,7 +251,7 @@ class Crest:
         """Return the next coreset that no step has trained on; select where there is none."""
         if region.used == len(region.coresets):
             with folded(self._context.model, self._folds), self._timed("select"):
-                coresets, looks = self._select_one(region.number, len(region.coresets))
+                coresets, looks = self._select_one(region.number, len(region.coresets), step)
             self._observe(looks, coresets, step)
             region.coresets += coresets
             region.spend("select", self._seconds.pop("select"))
@@ -263,18 +264,20 @@ class Crest:
         """Select what a region needs when it opens; also return what was seen."""
         parameters = self._parameters
         if parameters.selection == "ahead":
-            return self._select_ahead(region, count)
-        coresets, looks = self._select_one(region, 0)
+            return self._select_ahead(region, count, step)
+        coresets, looks = self._select_one(region, 0, step)
         needed = parameters.curvature_minibatches or 1
         while self._is_estimate_due(step) and len(coresets) < needed:
-            more, seen = self._select_one(region, len(coresets))
+            more, seen = self._select_one(region, len(coresets), step)
             coresets, looks = coresets + more, looks + seen
         return coresets, looks
 
-    def _select_ahead(self, region: int, count: int) -> tuple[list[MiniBatchCoreset], list[Look]]:
+    def _select_ahead(
+        self, region: int, count: int, step: int
+    ) -> tuple[list[MiniBatchCoreset], list[Look]]:
         """Select P mini-batch coresets (Eq. 11), from one V_p each or as many as asked for."""
         context, each = self._context, self._parameters.subset_coresets
-        subsets = [self._subsets.take() for _ in range(math.ceil(count / each))]
+        subsets = [self._take(step) for _ in range(math.ceil(count / each))]
         looks: list[Look] = []
 
         def observe(shown: Look) -> None:
@@ -298,10 +301,12 @@ class Crest:
         self._counts["examples_looked_at"] += len(subsets) * self._subset_size
         return [self._subsets.weigh(coreset) for coreset in coresets[:count]], looks
 
-    def _select_one(self, region: int, first: int) -> tuple[list[MiniBatchCoreset], list[Look]]:
+    def _select_one(
+        self, region: int, first: int, step: int
+    ) -> tuple[list[MiniBatchCoreset], list[Look]]:
         """Select from one subset: the last check's, if nothing was selected from it yet."""
         context = self._context
-        shown, looks = self._candidates()
+        shown, looks = self._candidates(step)
         gradients = self._proxy(shown, last_layer(context.model))
         each = self._parameters.subset_coresets
         coresets = choose_minibatch_coresets(
@@ -313,12 +318,16 @@ class Crest:
         ]
         return numbered, [shown.without_features() for shown in looks]
 
-    def _candidates(self) -> tuple[Look, list[Look]]:
+    def _candidates(self, step: int) -> tuple[Look, list[Look]]:
         """Return what is known of the next V_p, and what of it was looked at for that."""
         unused, self._unused = self._unused, None
         if unused is not None:
             return unused, [unused]
-        return self._subsets.show(self._subsets.take(), self._look_at)
+        return self._subsets.show(self._take(step), self._look_at)
+
+    def _take(self, step: int) -> Tensor:
+        """Return the next V_p; its round has no focus after ``focus_until`` of the steps."""
+        return self._subsets.take(alike=step >= self._focus_until)
 
     def _look_at(self, indices: Tensor) -> Look:
         context = self._context

@@ -58,9 +58,9 @@ class Subsets:
         # Whether what is looked at when a region opens has the losses of all of V.
         self.looks_are_of_all = not self.in_rounds or self._memory is None
 
-    def take(self) -> Tensor:
-        """Return the next V_p; int64, r, all different."""
-        return self._draw() if self._rounds is None else self._rounds.take(self._size)
+    def take(self, alike: bool = False) -> Tensor:
+        """Return the next V_p; int64, r, all different. ``alike`` ends the focus of rounds."""
+        return self._draw() if self._rounds is None else self._rounds.take(self._size, alike)
 
     def show(self, subset: Tensor, look_at: Callable[[Tensor], Look]) -> tuple[Look, list[Look]]:
         """Return what is known of a subset, and what of it was looked at for that."""

@@ -435,6 +435,18 @@ def test_learned_examples_come_less_often() -> None:
     assert all((coreset.weights == 1.0).all() for coreset in taken)
 
 
+def test_after_its_share_of_the_steps_the_focus_ends() -> None:
+    """Of 240 in mini-batches of 8, rounds of all take 30 steps, each with every example once."""
+    settings = {**UNCHECKED, "focus_until": 0.4}
+    taken = drive_focused(Crest(context(crest=settings, steps=240)), 240)
+    before = torch.cat([coreset.indices for coreset in taken[60:96]])
+    assert int((before % 2 == 0).sum()) < 0.25 * int((before % 2 == 1).sum())
+    # The round that was being dealt holds at most 240, so that its last is gone by step 126.
+    after = torch.cat([coreset.indices for coreset in taken[126:]]).bincount(minlength=240)
+    assert int(after.max() - after.min()) <= 2
+    assert int(after.min()) >= (240 - 126) // 30 - 1
+
+
 def test_focus_weights_are_one_over_the_chance_with_mean_1() -> None:
     method = Crest(context(crest={**UNCHECKED, "focus_weights": True}, steps=150))
     taken = drive_focused(method, 150)

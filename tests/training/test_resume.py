@@ -133,6 +133,7 @@ FOCUSED = CHEAP | {
     "looks": "remembered",
     "draw": "rounds",
     "focus": 1.0,
+    "focus_until": 0.6,
     "focus_weights": True,
 }
 CRESTS = {"crest": {}, "cheap crest": CHEAP, "focused crest": FOCUSED}
