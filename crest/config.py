@@ -286,7 +286,7 @@ class FocusedParameters(Section):
     focus: Annotated[float, Field(ge=0.0, le=100.0)] = 0.5
     focus_floor: Share = 0.25
     focus_ceiling: Positive | None = None
-    focus_until: Share = 1.0
+    focus_until: Share = 0.85
 
     _ceiling_needs_focus = field_validator("focus_ceiling")(_needs_focus)
 

@@ -30,7 +30,7 @@ def run(method: Focused, steps: int, learned: Tensor) -> Tensor:
 
 
 def test_minibatches_are_those_of_rounds_dealt_by_hand() -> None:
-    base = context(steps=100, focused={"focus": 1.0, "focus_floor": 0.1})
+    base = context(steps=100, focused={"focus": 1.0, "focus_floor": 0.1, "focus_until": 1.0})
     plain = context()
     method = Focused(base)
     memory = Memory(LABELS, CPU)
@@ -54,7 +54,7 @@ def test_the_first_round_shows_everything_once() -> None:
 def test_what_is_learned_comes_as_often_as_the_floor_says() -> None:
     """Half are learned: 1 in 4 rounds of theirs, so that a round has 120 + 30 examples."""
     learned = torch.arange(len(LABELS)) < 120
-    counts = run(Focused(context(steps=8000)), 8000, learned).float()
+    counts = run(Focused(context(steps=8000, focused={"focus_until": 1.0})), 8000, learned).float()
     rounds = 8000 * 8 / 150
     assert float(counts[~learned].mean()) == pytest.approx(rounds, rel=0.02)
     assert float(counts[learned].mean()) == pytest.approx(rounds / 4, rel=0.05)
