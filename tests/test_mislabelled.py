@@ -24,8 +24,10 @@ def flip(labels: torch.Tensor) -> tuple[torch.Tensor, set[int]]:
     return flipped, set(chosen.tolist())
 
 
-# At first hardly a flipped label is learned; later more and more of them are, by heart.
-@pytest.mark.parametrize(("epochs", "found"), [(6, 0.6), (15, 0.6)])
+# At first hardly a flipped label is learned; later more and more of them are, by heart. Over six
+# seeds 0.85 to 0.91 of them are found after 6 epochs and 0.55 to 0.68 after 15; which exactly
+# depends on the processor, as bits do. Chance would find SHARE.
+@pytest.mark.parametrize(("epochs", "found"), [(6, 0.8), (15, 0.5)])
 def test_most_of_the_examples_shown_are_truly_mislabelled(digits, epochs, found):
     parameters = digits_parameters(train={"epochs": epochs, "budget": 1.0, "augment_crop": 0})
     data = load(digits.prepared, CPU)
