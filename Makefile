@@ -1,5 +1,5 @@
 # make demo   the whole pipeline on the bundled digits, ending with a table
-# make test   every test
+# make test   every test, a process for each core (four at most); a file's tests stay together
 # make check  format, lint, types
 # make results  runs an experiment of benchmarks/experiments and prints its table; it goes on where
 #               it was stopped, and runs nothing twice. Without more, the digits; with
@@ -26,7 +26,7 @@ $(PROJECT)/data/prepared: | $(INSTALLED)
 		$(if $(SOURCE),--source $(SOURCE))
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .
