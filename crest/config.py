@@ -57,6 +57,7 @@ def _apart(names: tuple[str, ...]) -> tuple[str, ...]:
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
+Draw = Literal["independent", "stratified", "rounds", "stratified_rounds"]
 Factor = Annotated[float, Field(gt=0.0, le=1e6)]
 Count = Annotated[int, Field(ge=1, lt=2**31)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
@@ -196,7 +197,7 @@ class CrestParameters(Section):
     hutchinson_draws: Count = 1
     selection: Literal["ahead", "as_used"] = "ahead"
     looks: Literal["fresh", "remembered"] = "fresh"
-    draw: Literal["independent", "stratified", "rounds"] = "independent"
+    draw: Draw = "independent"
     focus: Annotated[float, Field(ge=0.0, le=100.0)] = 0.0
     focus_floor: Share = 0.25
     focus_ceiling: Positive | None = None
@@ -222,7 +223,7 @@ class CrestParameters(Section):
     @classmethod
     def _focus_needs_rounds(cls, focus: float, others: ValidationInfo) -> float:
         if focus > 0.0 and others.data.get("draw") in ("independent", "stratified"):
-            raise ValueError("above 0 needs crest.draw: rounds")
+            raise ValueError("above 0 needs crest.draw: rounds or stratified_rounds")
         return focus
 
     _ceiling_needs_focus = field_validator("focus_ceiling")(_needs_focus)
@@ -244,7 +245,7 @@ class CrestOptions(TypedDict, total=False):
     hutchinson_draws: int
     selection: Literal["ahead", "as_used"]
     looks: Literal["fresh", "remembered"]
-    draw: Literal["independent", "stratified", "rounds"]
+    draw: Draw
     focus: float
     focus_floor: float
     focus_ceiling: float | None
@@ -283,6 +284,7 @@ class StratifiedParameters(Section):
 class FocusedParameters(Section):
     """focused: random mini-batches, learned examples less often, until a share of the steps."""
 
+    draw: Literal["rounds", "stratified_rounds"] = "rounds"
     focus: Annotated[float, Field(ge=0.0, le=100.0)] = 0.5
     focus_floor: Share = 0.25
     focus_ceiling: Positive | None = None

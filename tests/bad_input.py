@@ -543,7 +543,8 @@ PARAMETERS = [
          "params.yaml with -S: crest.looks: remembered needs crest.selection: as_used, got "
          "'remembered'", code=2),
     Case("a focus without rounds", "train -S crest.focus=0.5",
-         "params.yaml with -S: crest.focus: above 0 needs crest.draw: rounds, got 0.5", code=2),
+         "params.yaml with -S: crest.focus: above 0 needs crest.draw: rounds or stratified_rounds, "
+         "got 0.5", code=2),
     Case("a ceiling without a focus", "train -S crest.focus_ceiling=1.0",
          "params.yaml with -S: crest.focus_ceiling: needs a focus above 0; without one all come "
          "alike, got 1.0", code=2),

@@ -31,7 +31,7 @@ class Focused:
     """
 
     def __init__(self, context: Context) -> None:
-        labels = context.train.labels
+        labels, parameters = context.train.labels, context.parameters.focused
         check_fits(context.batch_size, len(labels))
         self._size = context.batch_size
         self._generator = context.generator
@@ -39,11 +39,12 @@ class Focused:
         self._rounds = Rounds(
             ActiveSet(len(labels)),
             self._memory.losses,
-            Focus.of(context.parameters.focused),
+            Focus.of(parameters),
             context.generator,
             remembered=False,
+            strata=labels if parameters.draw == "stratified_rounds" else None,
         )
-        self._until = round(context.parameters.focused.focus_until * context.steps)
+        self._until = round(parameters.focus_until * context.steps)
         self._handed_out: Tensor | None = None
 
     def minibatch(self, step: int) -> MiniBatchCoreset:

@@ -11,6 +11,7 @@ from crest.config import CrestParameters, FocusedParameters
 from crest.numbering import number_type
 from crest.regions.active import ActiveSet
 from crest.selection.coresets import MiniBatchCoreset
+from crest.selection.shares import stratified_order
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,9 @@ class Rounds:
         On the CPU; shared with the method, which saves it.
     remembered
         Whether :meth:`chance` will be asked: it takes 4 bytes an example.
+    strata
+        int64, n: labels of all examples, for rounds any stretch of which has of every class the
+        share that takes part; None for a random order, in which it has that share in the mean.
     """
 
     def __init__(
@@ -103,11 +107,13 @@ class Rounds:
         focus: Focus,
         generator: torch.Generator,
         remembered: bool = True,
+        strata: Tensor | None = None,
     ) -> None:
         self._active = active
         self._losses = losses
         self._focus = focus
         self._generator = generator
+        self._strata = strata
         self._waiting = torch.empty(0, dtype=number_type(active.total))
         # Never changed in place, so that a state need not copy them.
         self._chances = torch.ones(active.total if remembered else 0)
@@ -154,10 +160,15 @@ class Rounds:
         if len(self._chances):
             self._chances = self._chances.index_put((members,), chance[part])
         del chance, part
-        order = torch.randperm(len(members), generator=self._generator, dtype=members.dtype)
-        members = members[order]
+        members = self._shuffled(members)
         in_hand = torch.zeros(self._active.total, dtype=torch.bool)
         in_hand[self._waiting], in_hand[hand] = True, True
         near = in_hand[members]
         # What is in this hand comes at the round's end.
         self._waiting = torch.cat([self._waiting, members[~near], members[near]])
+
+    def _shuffled(self, members: Tensor) -> Tensor:
+        if self._strata is not None:
+            return stratified_order(members, self._strata, self._generator)
+        order = torch.randperm(len(members), generator=self._generator, dtype=members.dtype)
+        return members[order]

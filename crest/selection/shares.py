@@ -1,4 +1,4 @@
-"""Shares: a number of picks shared out over groups in proportion to their sizes."""
+"""Shares: picks and places shared out over groups in proportion to their sizes."""
 
 import torch
 from torch import Tensor
@@ -66,3 +66,27 @@ def stratified_subset(
     starts = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
     drawn = order[torch.arange(len(order)) - starts < shares.repeat_interleave(sizes)]
     return drawn[torch.randperm(count, generator=generator)]
+
+
+def stratified_order(members: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
+    """Put members in a random order any stretch of which has every class's share.
+
+    The k members of a class lie at (0 + u)/k, (1 + u)/k, ... of the way, in random order, each
+    class with a u from [0, 1): a stretch holds their share, rounded. Costs O(n log n) for n.
+
+    Parameters
+    ----------
+    members
+        int, k: what is put in order.
+    labels
+        int64, n, of all examples.
+    generator
+        On the CPU.
+    """
+    order = members[torch.randperm(len(members), generator=generator, dtype=members.dtype)]
+    order = order[labels[order].argsort(stable=True)]
+    _, sizes = labels[order].unique_consecutive(return_counts=True)
+    starts = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+    places = (torch.arange(len(order)) - starts).double()
+    places += torch.rand(len(sizes), generator=generator).double().repeat_interleave(sizes)
+    return order[(places / sizes.repeat_interleave(sizes)).argsort(stable=True)]

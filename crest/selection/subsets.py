@@ -52,8 +52,11 @@ class Subsets:
         self._rounds: Rounds | None = None
         if self._remembered or parameters.focus > 0.0:
             self._memory = Memory(labels, device, classes if self._remembered else 0)
-        if parameters.draw == "rounds":
-            self._rounds = Rounds(active, self._last_losses, focus, generator, self._weights)
+        if parameters.draw in ("rounds", "stratified_rounds"):
+            strata = labels if parameters.draw == "stratified_rounds" else None
+            self._rounds = Rounds(
+                active, self._last_losses, focus, generator, self._weights, strata
+            )
         self.in_rounds = self._rounds is not None
         # Whether what is looked at when a region opens has the losses of all of V.
         self.looks_are_of_all = not self.in_rounds or self._memory is None

@@ -66,6 +66,18 @@ def test_without_a_focus_all_come_alike() -> None:
     assert run(method, 90, learned).tolist() == [3] * len(LABELS)
 
 
+def test_in_stratified_rounds_every_class_has_its_share_of_each_minibatch() -> None:
+    """Three classes of 80 in mini-batches of 8: 2 or 3 of each, not 0 to 7 as in random order."""
+    method = Focused(context(steps=90, focused={"draw": "stratified_rounds", "focus": 0.0}))
+    everything = torch.ones(len(LABELS), dtype=torch.bool)
+    for step in range(30):
+        minibatch = method.minibatch(step)
+        counts = LABELS[minibatch.indices].bincount(minlength=CLASSES)
+        assert counts.min() >= 2
+        assert counts.max() <= 4
+        method.update(step, 0.0, said(minibatch.indices, everything))
+
+
 def test_after_its_share_of_the_steps_all_come_alike() -> None:
     """Half are learned; the last rounds have all of them, be it that one is still being dealt."""
     learned = torch.arange(len(LABELS)) < 120

@@ -103,6 +103,20 @@ def test_what_left_v_is_dealt_no_more() -> None:
     assert len(rounds.take(30).unique()) == 30
 
 
+def test_stratified_rounds_hold_of_each_class_the_share_that_takes_part() -> None:
+    """Of two classes of 200, one is learned: a round has 200 of one and some 50 of the other."""
+    losses, labels = torch.tensor([1.0, 0.0]).repeat(200), torch.tensor([0, 1]).repeat(200)
+    for seed in range(20):
+        dice = torch.Generator().manual_seed(seed)
+        focus = Focus(0.5, 0.25)
+        rounds = Rounds(ActiveSet(400), lambda some: losses[some], focus, dice, strata=labels)
+        hands = [rounds.take(50) for _ in range(4)]
+        learned = torch.stack([labels[hand].sum() for hand in hands])
+        assert int(learned.max() - learned.min()) <= 2  # a random order: 5 to 15
+        assert int(learned.min()) >= 4
+        assert len(torch.cat(hands).unique()) == 200
+
+
 class PlainRounds(Rounds):
     """A round drawn with arrays of int64, and a sort for what is in the hand already."""
 

@@ -2,7 +2,7 @@
 
 import torch
 
-from crest.selection.shares import proportional, stratified_subset
+from crest.selection.shares import proportional, stratified_order, stratified_subset
 
 SIZES = torch.tensor([1, 2, 97, 40, 60])
 
@@ -64,3 +64,29 @@ def test_a_stratified_subset_comes_in_random_order() -> None:
     subset = stratified_subset(MEMBERS, LABELS, 30, generator())
     assert subset.sort().values.tolist() == MEMBERS.tolist()
     assert LABELS[subset].diff().abs().sum() > 2
+
+
+def test_every_stretch_of_a_stratified_order_has_each_class_its_share() -> None:
+    """A stretch of length L has L·k/30 of a class of k, less than two too few or too many."""
+    dice = generator()
+    for _ in range(50):
+        order = stratified_order(MEMBERS, LABELS, dice)
+        assert order.sort().values.equal(MEMBERS)
+        counts = torch.nn.functional.one_hot(LABELS[order]).cumsum(0)
+        for length in (3, 7, 15):
+            found = counts[length:] - counts[:-length]
+            # Each of three classes is rounded by less than one, and so is what is L for all.
+            exact = LABELS[MEMBERS].bincount() * length / 30
+            assert float((found - exact).abs().max()) < 2.0
+
+
+def test_a_member_of_a_stratified_order_comes_anywhere_equally_often() -> None:
+    """Over 4,000 orders each is among the first six of 30 within four deviations of 800 times."""
+    dice = generator()
+    first = torch.cat([stratified_order(MEMBERS, LABELS, dice)[:6] for _ in range(4000)])
+    times = first.bincount(minlength=len(LABELS))[MEMBERS].double()
+    assert ((times - 800).abs() <= 4 * (4000 * 0.2 * 0.8) ** 0.5).all()
+
+
+def test_a_stratified_order_of_nothing_is_nothing() -> None:
+    assert len(stratified_order(MEMBERS[:0], LABELS, generator())) == 0
