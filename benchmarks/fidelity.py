@@ -13,8 +13,12 @@ With e = g_S - g the error of one mini-batch's gradient, over all parameters:
   bias        E<e, e'> of mini-batches from different subsets, what no averaging removes
   window      E|e_1 + ... + e_50|² / 50 along the steps of the second measurement, whose repeats
               of a mini-batch, and mini-batches of one subset, err alike
+  last layer  what of E|e|² is in the weights and biases of the last layer
 each over E|e|² of a random mini-batch; g is the mean over --reference random mini-batches, whose
-own noise is taken out.
+own noise is taken out. With --length 0 there is no second measurement, and no window.
+
+The subsets are independent, or of each class its share where crest.draw says stratified: with
+crest.subset_coresets=1 and a crest.subset_size of the mini-batch they are the mini-batches.
 
 quadratic model: every setting's method follows one trajectory, trained on the first setting's
 mini-batches from the checkpoint on. |F(δ) - L(w)| / L(w), with L the mean loss of one fixed sample
@@ -50,6 +54,7 @@ from crest.regions.quadratic import QuadraticModel
 from crest.selection.choices import find_choice
 from crest.selection.coresets import MiniBatchCoreset, choose_minibatch_coresets, uniform
 from crest.selection.gradients import find_proxy
+from crest.selection.shares import stratified_subset
 from crest.training import optimizers
 from crest.training.generators import generator_for
 from crest.training.precision import Precision, resolve_device, resolve_precision
@@ -172,8 +177,12 @@ def choose(
     folds = find_folds(model, train.inputs(torch.arange(2)))
     groups = []
     for _ in range(-(-count // settings.subset_coresets)):
+        if settings.draw.startswith("stratified"):
+            subset = stratified_subset(active.members(), train.labels, size, generator)
+        else:
+            subset = active.draw(size, generator)
         with folded(model, folds):
-            shown = look(model, train, active.draw(size, generator), bench.precision)
+            shown = look(model, train, subset, bench.precision)
         gradients = proxy(shown, last_layer(model))
         groups.append(
             choose_minibatch_coresets(shown, gradients, 1, batch, choice, generator, each)
@@ -186,24 +195,34 @@ class Reference:
     """The gradient of all the data as training takes it, and how random mini-batches err."""
 
     gradient: Tensor
-    noise: float  # E|gradient - g|²
+    noise: Tensor  # E(gradient - g)², of each parameter
     random_error: float  # E|e|² of a random mini-batch
 
 
 def measure_reference(bench: Bench, parameters: Parameters, count: int) -> Reference:
     model = bench.model(parameters).train()
     generator = generator_for(0, "reference")
-    total, squares = torch.zeros(()), 0.0
+    total, squares = torch.zeros(()), torch.zeros(())
     for _ in range(count):
         indices = torch.randint(
             len(bench.data.train), (parameters.train.batch_size,), generator=generator
         )
         gradient = bench.step_gradient(model, uniform(indices), generator).double()
         total = total + gradient
-        squares += float(gradient.square().sum())
+        squares = squares + gradient.square()
     mean = total / count
-    variance = (squares - count * float(mean.square().sum())) / (count - 1)
-    return Reference(mean, variance / count, variance)
+    variance = (squares - count * mean.square()) / (count - 1)
+    return Reference(mean, variance / count, float(variance.sum()))
+
+
+def in_last_layer(model: nn.Module) -> Tensor:
+    """Return which places of a flat gradient are the last layer's; bool."""
+    last = {id(parameter) for parameter in last_layer(model).parameters()}
+    parts = [
+        torch.full((parameter.numel(),), id(parameter) in last)
+        for parameter in trained_parameters(model)
+    ]
+    return torch.cat(parts)
 
 
 def measure_gradients(
@@ -226,8 +245,10 @@ def measure_gradients(
     same = subset[:, None] == subset[None, :]
     same.fill_diagonal_(False)
     apart = subset[:, None] != subset[None, :]
-    scale, noise = reference.random_error, reference.noise
+    scale, noise = reference.random_error, float(reference.noise.sum())
     diagonal = products.diagonal()
+    last = in_last_layer(model)
+    in_last = (errors[:, last].square() + others[:, last].square()).sum(1).mean() / 2
 
     def mean(values: Tensor) -> float:
         return (float(values.mean()) - noise) / scale if values.numel() else 0.0
@@ -238,6 +259,7 @@ def measure_gradients(
         "repeated": mean((errors * others).sum(1)),
         "same_subset": mean(products[same]),
         "bias": mean(products[apart]),
+        "last_layer": float(in_last - reference.noise[last].sum()) / scale,
     }
 
 
@@ -315,15 +337,18 @@ def spread(values: list[float]) -> dict[str, float]:
 
 
 def show(rows: list[dict]) -> None:
-    moments = ("at_checks", "after_1", "after_2", "after_4")
+    names = ("at_checks", "after_1", "after_2", "after_4")
+    moments = [name for name in names if any(row["model"][name]["count"] for row in rows)]
     heads = "".join(f"{'F ' + moment.replace('_', ' '):>21}" for moment in moments)
-    print(f"{'setting':12} {'mini-batch':>15} {'bias':>7} {'window':>7}{heads}")
+    print(f"{'setting':12} {'mini-batch':>15} {'last layer':>10} {'bias':>7} {'window':>7}{heads}")
     for row in rows:
         gradients = row["gradients"]
-        cells = f"{row['name']:12} {'':15} {'':7} {'':7}"
+        cells = f"{row['name']:12} {'':15} {'':10} {'':7} {'':7}"
         if gradients:
             error = f"{gradients['minibatch']:.3f} ± {gradients['minibatch_error']:.3f}"
-            cells = f"{row['name']:12} {error:>15} {gradients['bias']:7.4f} {row['window']:7.3f}"
+            window = "–" if row["window"] is None else f"{row['window']:.3f}"
+            cells = f"{row['name']:12} {error:>15} {gradients['last_layer']:10.3f}"
+            cells += f" {gradients['bias']:7.4f} {window:>7}"
         for moment in moments:
             found = row["model"][moment]
             text = f"{found['mean']:.4f} ± {found['error']:.4f} ({found['count']})"
@@ -341,12 +366,12 @@ def main() -> None:
     parser.add_argument("-S", dest="overrides", action="append", default=[], help="for all")
     parser.add_argument("--minibatches", type=int, default=96, help="of each setting; 0: none")
     parser.add_argument("--reference", type=int, default=300, help="random mini-batches")
-    parser.add_argument("--length", type=int, default=80, help="steps of the trajectory")
+    parser.add_argument("--length", type=int, default=80, help="steps of the trajectory; 0: none")
     parser.add_argument("--sample", type=int, default=2500, help="examples of the measured loss")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    if arguments.length < WINDOW:
-        parser.error(f"--length: a window is {WINDOW} steps; take at least as many")
+    if 0 < arguments.length < WINDOW:
+        parser.error(f"--length: a window is {WINDOW} steps; take at least as many, or 0")
     keep_freed_memory()
     file = arguments.project / "params.yaml"
     shared = [*arguments.overrides, "crest.learned_window=0"]
@@ -369,7 +394,7 @@ def main() -> None:
     signal = None
     if arguments.minibatches:
         reference = measure_reference(bench, common, arguments.reference)
-        signal = float(reference.gradient.square().sum()) - reference.noise
+        signal = float(reference.gradient.square().sum() - reference.noise.sum())
         signal /= reference.random_error
         print(f"|g|² over a random mini-batch's error: {signal:.4f}")
         for name, parameters in settings.items():
@@ -379,7 +404,7 @@ def main() -> None:
             "name": name,
             "gradients": gradients[name],
             "window": window_error(gradients[name], taken[name], parameters.crest.subset_coresets)
-            if gradients[name]
+            if gradients[name] and arguments.length
             else None,
             "model": errors[name].summary(),
         }
