@@ -86,7 +86,10 @@ def stratified_order(members: Tensor, labels: Tensor, generator: torch.Generator
     order = members[torch.randperm(len(members), generator=generator, dtype=members.dtype)]
     order = order[labels[order].argsort(stable=True)]
     _, sizes = labels[order].unique_consecutive(return_counts=True)
-    starts = (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
-    places = (torch.arange(len(order)) - starts).double()
-    places += torch.rand(len(sizes), generator=generator).double().repeat_interleave(sizes)
-    return order[(places / sizes.repeat_interleave(sizes)).argsort(stable=True)]
+    offsets = torch.rand(len(sizes), generator=generator).double()
+    # In place: of large data, every copy is one of n.
+    places = torch.arange(len(order), dtype=torch.float64)
+    places -= (sizes.cumsum(0) - sizes).repeat_interleave(sizes)
+    places += offsets.repeat_interleave(sizes)
+    places /= sizes.repeat_interleave(sizes)
+    return order[places.argsort(stable=True)]
