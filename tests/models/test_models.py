@@ -5,6 +5,7 @@ from torch import nn
 from crest import models
 from crest.errors import ParameterError
 from crest.models import MODELS
+from crest.models.resnet20 import group_norm
 
 
 def build(name: str, **changes) -> nn.Module:
@@ -52,6 +53,27 @@ def test_with_groupnorm_an_example_is_seen_alike_alone_and_among_others():
     apart = torch.cat([model(image[None]) for image in images])
     torch.testing.assert_close(together, apart, rtol=1e-4, atol=1e-4)
     assert not torch.allclose(build("resnet20").train()(images), together)
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_groupnorm_and_its_gradient_are_torchs_in_every_layout_and_type(kind, layout):
+    """In the memory format of its images, and in bf16 as exact as bf16 is."""
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randn(2, 16, 5, 5, generator=generator).to(kind).contiguous(memory_format=layout)
+    pull = torch.randn(2, 16, 5, 5, generator=generator)
+    norm, plain = group_norm(16), nn.GroupNorm(8, 16)
+    tolerance = 1e-5 if kind is torch.float32 else 0.02
+    found, expected = images.requires_grad_(), images.detach().float().requires_grad_()
+    output = norm(found)
+    assert output.dtype is kind
+    assert output.is_contiguous(memory_format=layout)
+    output.backward(pull.to(kind))
+    truth = plain(expected)
+    truth.backward(pull)
+    torch.testing.assert_close(output.float(), truth, rtol=tolerance, atol=tolerance)
+    gradient = found.grad.float()
+    torch.testing.assert_close(gradient, expected.grad, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize("name", ["resnet20", "resnet20_gn"])
