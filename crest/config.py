@@ -146,6 +146,7 @@ class TrainParameters(Section):
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     clip_norm: Positive | None = None
     activation_checkpointing: bool = False
+    cuda_graph: bool = True
     augment_crop: Annotated[int, Field(ge=0)] = 0
     augment_flip: bool = False
     seed: Seed = 0

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from crest.data.opening import on_device
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -45,10 +47,9 @@ def crop_and_flip(images: Tensor, augmentation: Augmentation, generator: torch.G
         images = F.pad(images, (0, 0, padding, padding, padding, padding))
     # Choosing whole pixels from one long list is several times faster than indexing four axes.
     padded_height, padded_width = height + 2 * padding, width + 2 * padding
-    rows = (
-        rows.to(images.device) + padded_height * torch.arange(count, device=images.device)[:, None]
-    )
-    pixels = rows[:, :, None] * padded_width + columns.to(images.device)[:, None, :]
+    starts = padded_height * torch.arange(count, device=images.device)[:, None]
+    rows, columns = on_device(rows, images.device) + starts, on_device(columns, images.device)
+    pixels = rows[:, :, None] * padded_width + columns[:, None, :]
     chosen = images.reshape(-1, channels).index_select(0, pixels.reshape(-1))
     return chosen.view(count, height, width, channels)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from crest.data.augment import Augmentation, crop_and_flip, normalise
 from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
-from crest.data.opening import check_labels, fits, open_tensor
+from crest.data.opening import check_labels, fits, on_device, open_tensor
 from crest.data.ragged import open_split
 from crest.errors import ParameterError
 
@@ -83,8 +83,8 @@ class ImageSplit:
         return normalise(images, self._mean, self._std)
 
     def _gather(self, indices: Tensor) -> Tensor:
-        gathered = self._images.index_select(0, indices.to(self._images.device))
-        return gathered.to(self._device, non_blocking=True)
+        gathered = self._images.index_select(0, on_device(indices, self._images.device))
+        return on_device(gathered, self._device)
 
 
 @dataclass(frozen=True)

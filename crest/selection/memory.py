@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from crest.data.opening import on_device
 from crest.inference import Look
 
 
@@ -30,9 +31,9 @@ class Memory:
 
     def remember(self, indices: Tensor, logits: Tensor) -> None:
         """Take note of examples; ``indices`` int64 k, all different, ``logits`` float k×C."""
-        places = indices.to(self._losses.device)
+        places = on_device(indices, self._losses.device)
         known = logits.detach().float().to(self._losses.device)
-        labels = self._labels[indices].to(known.device)
+        labels = on_device(self._labels[indices], known.device)
         self._logits[places] = known[:, : self._kept].half()
         self._losses[places] = F.cross_entropy(known, labels, reduction="none")
 

@@ -1,6 +1,7 @@
 """What a run leaves behind step by step: rows of the tables, and each example's history."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -80,7 +81,11 @@ class Recorder:
         TrainingError
             If a loss is not a finite number.
         """
-        for step, minibatch, loss, losses, correct, errors in self._waiting:
+        if not self._waiting:
+            return
+        steps, minibatches, *shown = zip(*self._waiting, strict=True)
+        rows = zip(steps, minibatches, *map(_fetched, shown), strict=True)
+        for step, minibatch, loss, losses, correct, errors in rows:
             value = float(loss)
             if not math.isfinite(value):
                 raise diverged(value, step, minibatch.region)
@@ -110,6 +115,15 @@ class Recorder:
         """Return the 'steps' table."""
         self.flush()
         return pl.DataFrame(self._rows, schema=dict(TABLES["steps"]))
+
+
+def _fetched(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return tensors of one type on the CPU, in one transfer."""
+    if tensors[0].device.type == "cpu":
+        return list(tensors)
+    flat = torch.cat([tensor.flatten() for tensor in tensors]).cpu()
+    parts = flat.split([tensor.numel() for tensor in tensors])
+    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def _tensor_kind(kind: type[pl.DataType]) -> torch.dtype:

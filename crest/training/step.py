@@ -12,13 +12,15 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from crest.config import TrainParameters
-from crest.data.prepared import Split
+from crest.data.opening import on_device
+from crest.data.prepared import Inputs, Split
 from crest.distributed import ALONE, Group, gradient_dtype, reduce_hook
 from crest.errors import DeviceMemoryError, ParameterError
 from crest.inference import evaluating
 from crest.selection.coresets import MiniBatchCoreset
 from crest.training.buffers import Begun, Buffers
 from crest.training.clipping import clipped
+from crest.training.graph import Gradients, GraphedGradients
 from crest.training.out_of_memory import Halving
 from crest.training.precision import Precision
 
@@ -95,6 +97,9 @@ class Stepper:
         self._earlier: dict[nn.Parameter, Tensor] = {}  # gradients of this step's earlier parts
         self._buffers = Buffers(model)
         self._parallel = None if group.alone else self._wrapped()
+        self._compute: Gradients = self._computed
+        if _can_be_captured(parameters, precision.device, self._least_parts):
+            self._compute = GraphedGradients(self._computed, model)
 
     def take(self, minibatch: MiniBatchCoreset) -> Outcome:
         """Take one step.
@@ -186,18 +191,28 @@ class Stepper:
 
     def _whole(self, minibatch: MiniBatchCoreset) -> Outcome:
         inputs = self._data.augmented(minibatch.indices, self._augmentation)
+        labels = self._labels(minibatch.indices)
+        weights = on_device(minibatch.weights, self._precision.device)
+        if isinstance(inputs, Tensor):
+            return Outcome(*self._compute(inputs, labels, weights), labels)
+        # Texts, which are of other lengths in each mini-batch.
+        return Outcome(*self._computed(inputs, labels, weights), labels)
+
+    def _computed(
+        self, inputs: Inputs, labels: Tensor, weights: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Put the gradients of the weighted mean loss into ``.grad``; loss, losses and logits."""
         with self._precision.autocast():
             logits = self._model(inputs)
         logits = logits.float()
-        labels = self._labels(minibatch.indices)
         losses = F.cross_entropy(logits, labels, reduction="none")
-        loss = (losses * minibatch.weights.to(losses.device)).mean()
+        loss = (losses * weights).mean()
         loss.backward()
-        return Outcome(loss.detach(), losses.detach(), logits.detach(), labels)
+        return loss.detach(), losses.detach(), logits.detach()
 
     def _in_parts(self, minibatch: MiniBatchCoreset, count: int) -> Outcome:
         """Add up the gradients of all parts, wherever they are computed."""
-        indices, weights = minibatch.indices, minibatch.weights.to(self._precision.device)
+        indices, weights = minibatch.indices, on_device(minibatch.weights, self._precision.device)
         parts = torch.arange(len(indices)).tensor_split(count)
         seeds = torch.randint(2**62, (len(parts), 2), generator=self._augmentation).tolist()
         mine = self._group.share(len(parts))
@@ -306,7 +321,7 @@ class Stepper:
         return any(gradient is None for gradient in gradients)
 
     def _labels(self, indices: Tensor) -> Tensor:
-        return self._data.labels[indices].to(self._precision.device)
+        return on_device(self._data.labels[indices], self._precision.device)
 
 
 def micro_batches(parameters: TrainParameters, group: Group) -> int:
@@ -329,6 +344,13 @@ def micro_batches(parameters: TrainParameters, group: Group) -> int:
             "train.batch_size; use fewer parts, or processes"
         )
     return count
+
+
+def _can_be_captured(parameters: TrainParameters, device: torch.device, parts: int) -> bool:
+    """Return whether a step is the same work each time, by one process alone."""
+    if device.type != "cuda" or parts > 1:
+        return False
+    return parameters.cuda_graph and not parameters.activation_checkpointing
 
 
 def can_run_out(device: torch.device) -> bool:
