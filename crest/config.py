@@ -285,7 +285,7 @@ class StratifiedParameters(Section):
 class FocusedParameters(Section):
     """focused: random mini-batches, learned examples less often, until a share of the steps."""
 
-    draw: Literal["rounds", "stratified_rounds"] = "rounds"
+    draw: Literal["rounds", "stratified_rounds"] = "stratified_rounds"
     focus: Annotated[float, Field(ge=0.0, le=100.0)] = 0.5
     focus_floor: Share = 0.25
     focus_ceiling: Positive | None = None

@@ -20,6 +20,9 @@ from crest.selection.rounds import Focus, Rounds
 class Focused:
     """Yields mini-batches of exactly m, dealt without replacement in rounds, every weight 1.
 
+    Every class has of each mini-batch the share that it has of the round, unless ``draw`` says
+    otherwise.
+
     An example takes part in a round with a chance that its last loss in training sets, as
     :class:`~crest.selection.rounds.Focus` says; in rounds that begin after ``focus_until`` of the
     steps, all take part.

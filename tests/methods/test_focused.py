@@ -29,13 +29,17 @@ def run(method: Focused, steps: int, learned: Tensor) -> Tensor:
     return torch.bincount(torch.cat(taken), minlength=len(LABELS))
 
 
-def test_minibatches_are_those_of_rounds_dealt_by_hand() -> None:
-    base = context(steps=100, focused={"focus": 1.0, "focus_floor": 0.1, "focus_until": 1.0})
+@pytest.mark.parametrize(("draw", "strata"), [("rounds", None), ("stratified_rounds", LABELS)])
+def test_minibatches_are_those_of_rounds_dealt_by_hand(draw: str, strata: Tensor | None) -> None:
+    settings = {"draw": draw, "focus": 1.0, "focus_floor": 0.1, "focus_until": 1.0}
+    base = context(steps=100, focused=settings)
     plain = context()
     method = Focused(base)
     memory = Memory(LABELS, CPU)
     active = ActiveSet(len(LABELS))
-    rounds = Rounds(active, memory.losses, Focus(1.0, 0.1), plain.generator, remembered=False)
+    rounds = Rounds(
+        active, memory.losses, Focus(1.0, 0.1), plain.generator, remembered=False, strata=strata
+    )
     dice = torch.Generator().manual_seed(1)
     for step in range(100):
         found, expected = method.minibatch(step), rounds.take(8)
@@ -66,9 +70,9 @@ def test_without_a_focus_all_come_alike() -> None:
     assert run(method, 90, learned).tolist() == [3] * len(LABELS)
 
 
-def test_in_stratified_rounds_every_class_has_its_share_of_each_minibatch() -> None:
+def test_every_class_has_its_share_of_each_minibatch() -> None:
     """Three classes of 80 in mini-batches of 8: 2 or 3 of each, not 0 to 7 as in random order."""
-    method = Focused(context(steps=90, focused={"draw": "stratified_rounds", "focus": 0.0}))
+    method = Focused(context(steps=90, focused={"focus": 0.0}))
     everything = torch.ones(len(LABELS), dtype=torch.bool)
     for step in range(30):
         minibatch = method.minibatch(step)
