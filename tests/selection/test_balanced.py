@@ -65,6 +65,43 @@ def test_its_mean_is_unbiased_and_varies_less_than_a_random_mini_batch() -> None
     assert (errors.var(0) < 0.3 * random).all()
 
 
+def plain_pivotal(distances: np.ndarray, size: int, source: torch.Generator) -> list[int]:
+    """The same method with every neighbour searched among all, one by one."""
+    count = len(distances)
+    draws = iter(torch.rand(2 * count, generator=source, dtype=torch.float64).tolist())
+    chances, undecided = [size] * count, list(range(count))
+
+    def decide(example: int) -> None:
+        place, last = undecided.index(example), undecided.pop()
+        if last != example:
+            undecided[place] = last
+
+    while len(undecided) > 1:
+        first = undecided[int(next(draws) * len(undecided))]
+        others = sorted(other for other in undecided if other != first)
+        second = min(others, key=lambda other: distances[first, other])
+        both = chances[first] + chances[second]
+        settled = 0 if both < count else count
+        if next(draws) < abs(chances[second] - settled) / abs(both - 2 * settled):
+            first, second = second, first
+        chances[first], chances[second] = both - settled, settled
+        decide(second)
+        if chances[first] in (0, count):
+            decide(first)
+    return [example for example in range(count) if chances[example] == count]
+
+
+@pytest.mark.parametrize("size", [1, 20, 63])
+def test_everyone_meets_the_nearest_and_of_equally_near_ones_the_first(size: int) -> None:
+    """Of 64, more than are listed; a third coincide, so that many are equally near."""
+    points = torch.randn(64, 2, generator=generator(7))
+    points[::3] = points[0]
+    distances = torch.cdist(points, points).numpy()
+    for seed in range(10):
+        found = local_pivotal(distances, size, generator(seed)).tolist()
+        assert found == plain_pivotal(distances, size, generator(seed))
+
+
 def test_the_distances_are_left_as_they_are() -> None:
     distances = random_distances(20).numpy()
     before = distances.copy()
