@@ -20,7 +20,7 @@ from crest.inference import evaluating
 from crest.selection.coresets import MiniBatchCoreset
 from crest.training.buffers import Begun, Buffers
 from crest.training.clipping import clipped
-from crest.training.graph import Gradients, GraphedGradients
+from crest.training.cuda_graph import Gradients, GraphedGradients
 from crest.training.out_of_memory import Halving
 from crest.training.precision import Precision
 

@@ -10,8 +10,8 @@ from crest.data.prepared import ImageSplit
 from crest.errors import TrainingError
 from crest.models.resnet20 import resnet20
 from crest.selection.coresets import MiniBatchCoreset
+from crest.training.cuda_graph import WARM_UP, GraphedGradients
 from crest.training.generators import generator_for
-from crest.training.graph import WARM_UP, GraphedGradients
 from crest.training.precision import Precision
 from crest.training.step import Outcome, Stepper
 
