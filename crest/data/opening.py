@@ -44,12 +44,6 @@ def _do_not_read_ahead(array: np.ndarray[Any, Any]) -> None:
         array.base.madvise(mmap.MADV_RANDOM)
 
 
-def on_device(values: Tensor, device: torch.device) -> Tensor:
-    """Return values there; those on the host are read at once, and nobody waits for a GPU."""
-    # Only towards a device: what comes from one is not there yet when such a copy returns.
-    return values.to(device, non_blocking=values.device.type == "cpu")
-
-
 def fits(values: Tensor, device: torch.device) -> bool:
     """Whether an array takes less than half of the free memory of a device that is not the CPU."""
     if device.type != "cuda":

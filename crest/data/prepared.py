@@ -12,9 +12,10 @@ from torch import Tensor
 
 from crest.data.augment import Augmentation, crop_and_flip, normalise
 from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
-from crest.data.opening import check_labels, fits, on_device, open_tensor
+from crest.data.opening import check_labels, fits, open_tensor
 from crest.data.ragged import open_split
 from crest.errors import ParameterError
+from crest.transfer import on_device
 
 NO_AUGMENTATION = Augmentation()
 

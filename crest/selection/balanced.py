@@ -16,40 +16,16 @@ from torch import Tensor
 NEIGHBOURS = 16
 
 
-def local_pivotal(
-    distances: NDArray[np.float32], size: int, generator: torch.Generator
-) -> NDArray[np.int64]:
-    """Draw ``size`` of r examples with equal probability, seldom two that are close.
-
-    The local pivotal method: an undecided example meets its nearest undecided neighbour, and their
-    probabilities are moved from one to the other, unchanged on average, until one of the two is in
-    or out. Probabilities are counted in units of 1/r, in whole numbers, so that the size is exact.
-
-    Parameters
-    ----------
-    distances
-        r×r, symmetric.
-    size
-        m, at most r.
-
-    Returns
-    -------
-    array
-        int64, m, in rising order.
-
-    References
-    ----------
-    Grafström, Lundström and Schelin, Spatially Balanced Sampling through the Pivotal Method,
-    Biometrics 2012, the second of their two methods.
-    """
-    return _draw(_Neighbours(distances), np.arange(len(distances)), size, generator)
-
-
-class _Neighbours:
+class Neighbours:
     """Finds each example's nearest of those that are open; of equally near ones the first.
 
     Most searches end within the first few of a list, which is made once for all of a subset's
     mini-batches.
+
+    Parameters
+    ----------
+    distances
+        r×r, symmetric, none negative.
     """
 
     def __init__(self, distances: NDArray[np.float32]) -> None:
@@ -92,10 +68,32 @@ def _nearest(distances: NDArray[np.float32]) -> list[list[int]]:
     return (keys[:, :count] & 0xFFFFFFFF).tolist()
 
 
-def _draw(
-    neighbours: _Neighbours, among: NDArray[np.int64], size: int, generator: torch.Generator
+def local_pivotal(
+    neighbours: Neighbours, among: NDArray[np.int64], size: int, generator: torch.Generator
 ) -> NDArray[np.int64]:
-    """Draw as :func:`local_pivotal` from some of the examples, given in rising order."""
+    """Draw ``size`` of k examples with equal probability, seldom two that are close.
+
+    The local pivotal method: an undecided example meets its nearest undecided neighbour, and their
+    probabilities are moved from one to the other, unchanged on average, until one of the two is in
+    or out. Probabilities are counted in units of 1/k, in whole numbers, so that the size is exact.
+
+    Parameters
+    ----------
+    among
+        int64, k, in rising order: what is drawn from.
+    size
+        m, at most k.
+
+    Returns
+    -------
+    array
+        int64, m, in rising order.
+
+    References
+    ----------
+    Grafström, Lundström and Schelin, Spatially Balanced Sampling through the Pivotal Method,
+    Biometrics 2012, the second of their two methods.
+    """
     count = len(among)
     if size == count:
         return among
@@ -152,10 +150,10 @@ def deal(distances: Tensor, size: int, each: int, generator: torch.Generator) ->
 def _deal_one(
     distances: NDArray[np.float32], size: int, each: int, generator: torch.Generator
 ) -> NDArray[np.int64]:
-    neighbours, left = _Neighbours(distances), np.arange(len(distances))
+    neighbours, left = Neighbours(distances), np.arange(len(distances))
     minibatches = []
     for _ in range(each):
-        picks = _draw(neighbours, left, size, generator)
+        picks = local_pivotal(neighbours, left, size, generator)
         minibatches.append(picks)
         left = np.setdiff1d(left, picks, assume_unique=True)
     return np.stack(minibatches)

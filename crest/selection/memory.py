@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from crest.data.opening import on_device
 from crest.inference import Look
+from crest.transfer import on_device
 
 
 class Memory:

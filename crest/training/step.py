@@ -12,7 +12,6 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from crest.config import TrainParameters
-from crest.data.opening import on_device
 from crest.data.prepared import Inputs, Split
 from crest.distributed import ALONE, Group, gradient_dtype, reduce_hook
 from crest.errors import DeviceMemoryError, ParameterError
@@ -23,6 +22,7 @@ from crest.training.clipping import clipped
 from crest.training.cuda_graph import Gradients, GraphedGradients
 from crest.training.out_of_memory import Halving
 from crest.training.precision import Precision
+from crest.transfer import on_device
 
 ADVICE = "set train.activation_checkpointing, or use a smaller model or smaller examples"
 # Largest part of a mini-batch to begin with: any.
@@ -97,9 +97,9 @@ class Stepper:
         self._earlier: dict[nn.Parameter, Tensor] = {}  # gradients of this step's earlier parts
         self._buffers = Buffers(model)
         self._parallel = None if group.alone else self._wrapped()
-        self._compute: Gradients = self._computed
+        self._backpropagate: Gradients = self._plainly
         if _can_be_captured(parameters, precision.device, self._least_parts):
-            self._compute = GraphedGradients(self._computed, model)
+            self._backpropagate = GraphedGradients(self._plainly, model)
 
     def take(self, minibatch: MiniBatchCoreset) -> Outcome:
         """Take one step.
@@ -194,11 +194,11 @@ class Stepper:
         labels = self._labels(minibatch.indices)
         weights = on_device(minibatch.weights, self._precision.device)
         if isinstance(inputs, Tensor):
-            return Outcome(*self._compute(inputs, labels, weights), labels)
+            return Outcome(*self._backpropagate(inputs, labels, weights), labels)
         # Texts, which are of other lengths in each mini-batch.
-        return Outcome(*self._computed(inputs, labels, weights), labels)
+        return Outcome(*self._plainly(inputs, labels, weights), labels)
 
-    def _computed(
+    def _plainly(
         self, inputs: Inputs, labels: Tensor, weights: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Put the gradients of the weighted mean loss into ``.grad``; loss, losses and logits."""

@@ -6,11 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from crest.selection.balanced import deal, local_pivotal
+from crest.selection.balanced import Neighbours, deal, local_pivotal
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
+
+
+def drawn(distances: np.ndarray, size: int, source: torch.Generator) -> np.ndarray:
+    """What is drawn from all of a subset."""
+    return local_pivotal(Neighbours(distances), np.arange(len(distances)), size, source)
 
 
 def on_a_line(places: list[float]) -> np.ndarray:
@@ -26,7 +31,7 @@ def random_distances(count: int, dimensions: int = 2, seed: int = 1) -> torch.Te
 @pytest.mark.parametrize(("count", "size"), [(1, 1), (2, 1), (7, 3), (40, 13), (40, 40), (64, 32)])
 def test_exactly_m_different_examples(count: int, size: int) -> None:
     for seed in range(20):
-        picks = local_pivotal(random_distances(count).numpy(), size, generator(seed))
+        picks = drawn(random_distances(count).numpy(), size, generator(seed))
         assert len(set(picks.tolist())) == size
         assert picks.min() >= 0
         assert picks.max() < count
@@ -38,7 +43,7 @@ def test_every_example_has_the_same_chance() -> None:
     source, draws = generator(), 6000
     counts = np.zeros(7)
     for _ in range(draws):
-        counts[local_pivotal(distances, 3, source)] += 1
+        counts[drawn(distances, 3, source)] += 1
     error = (3 / 7 * 4 / 7 / draws) ** 0.5
     assert np.abs(counts / draws - 3 / 7).max() < 4 * error
 
@@ -47,7 +52,7 @@ def test_of_twins_exactly_one_is_drawn() -> None:
     """Half of pairs that coincide: each pair meets itself, and one of it is in."""
     distances = on_a_line([0.0, 0.0, 1.0, 1.0, 2.5, 2.5, 7.0, 7.0])
     for seed in range(50):
-        picks = local_pivotal(distances, 4, generator(seed))
+        picks = drawn(distances, 4, generator(seed))
         assert [place // 2 for place in picks.tolist()] == [0, 1, 2, 3]
 
 
@@ -55,9 +60,7 @@ def test_its_mean_is_unbiased_and_varies_less_than_a_random_mini_batch() -> None
     points = torch.randn(60, 2, generator=generator(3)).double()
     distances = torch.cdist(points, points).float().numpy()
     source, draws = generator(), 1500
-    means = torch.stack(
-        [points[local_pivotal(distances, 15, source)].mean(0) for _ in range(draws)]
-    )
+    means = torch.stack([points[drawn(distances, 15, source)].mean(0) for _ in range(draws)])
     errors = means - points.mean(0)
     # Of simple random sampling without replacement.
     random = points.var(0) / 15 * (1 - 15 / 60)
@@ -98,20 +101,20 @@ def test_everyone_meets_the_nearest_and_of_equally_near_ones_the_first(size: int
     points[::3] = points[0]
     distances = torch.cdist(points, points).numpy()
     for seed in range(10):
-        found = local_pivotal(distances, size, generator(seed)).tolist()
+        found = drawn(distances, size, generator(seed)).tolist()
         assert found == plain_pivotal(distances, size, generator(seed))
 
 
 def test_the_distances_are_left_as_they_are() -> None:
     distances = random_distances(20).numpy()
     before = distances.copy()
-    local_pivotal(distances, 5, generator())
+    drawn(distances, 5, generator())
     assert (distances == before).all()
 
 
 def test_a_draw_depends_on_the_generator_alone() -> None:
     distances = random_distances(50).numpy()
-    draws = [local_pivotal(distances, 10, generator(seed)).tolist() for seed in (0, 0, 1)]
+    draws = [drawn(distances, 10, generator(seed)).tolist() for seed in (0, 0, 1)]
     assert draws[0] == draws[1] != draws[2]
 
 
