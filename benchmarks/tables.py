@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any
 
-from experiment import Experiment, same_but_budget
+from experiment import Experiment, same_but_budget, without
 
 Row = dict[str, Any]
 Place = tuple[str, str]
@@ -110,7 +110,9 @@ class Group:
 
 
 def _of_training(row: Row) -> Row:
-    return {key: value for key, value in row["overrides"].items() if key.startswith("train.")}
+    """Return the parameters that tell what is learned: threads only tell how fast."""
+    training = {key: row["overrides"][key] for key in row["overrides"] if key.startswith("train.")}
+    return without(training, "train.threads")
 
 
 def grouped(rows: Iterable[Row], experiment: Experiment | None) -> list[Group]:
@@ -174,16 +176,19 @@ class Table:
     def speed_up(self, group: Group) -> tuple[float, bool] | None:
         """Full training's seconds over the group's on the same machine, and whether computed.
 
-        Where full training was not run, its steps times Random's seconds a step stand for it.
+        Where full training was not run on the same machine and threads, its steps times Random's
+        seconds a step stand for it.
         """
         if (full := self.full(group)) is not None:
-            over = _over(group, {where: median(s) for where, s in full.seconds.items()})
-        elif (random := self.random(group)) is not None:
+            measured = {where: median(found) for where, found in full.seconds.items()}
+            if (over := _over(group, measured)) is not None:
+                return 1.0 / over, False
+        if (random := self.random(group)) is not None:
             steps = group.rows[0]["full_steps"]
-            over = _over(group, {where: steps * s for where, s in random.seconds_a_step.items()})
-        else:
-            over = None
-        return None if over is None else (1.0 / over, full is None)
+            computed = {where: steps * each for where, each in random.seconds_a_step.items()}
+            if (over := _over(group, computed)) is not None:
+                return 1.0 / over, True
+        return None
 
     def cells(self, group: Group) -> list[str]:
         """Return a row, of COLUMNS."""
@@ -283,8 +288,8 @@ def _notes(table: Table, experiment: Experiment | None) -> list[str]:
         )
     if any((table.speed_up(group) or (0, False))[1] for group in table.groups):
         notes.append(
-            f"{COMPUTED} computed: full training was not run; its steps times Random's seconds "
-            "a step stand for it."
+            f"{COMPUTED} computed: full training was not run on the same machine and threads; its "
+            "steps times Random's seconds a step stand for it."
         )
     if table.reference is not None and any(table.full(group) is None for group in table.groups):
         notes.append(

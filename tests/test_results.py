@@ -649,6 +649,17 @@ def test_where_full_was_not_run_its_speed_is_computed_and_says_so():
     assert "computed" not in tables.markdown([*ROWS, *FULL])
 
 
+def test_full_training_on_other_threads_is_compared_by_accuracy_and_not_by_seconds():
+    two = {"threads": 2, "cores": 2, "cpu": "some processor", "python": "3.11"}
+    full = made_up("full", 0, 0.90, 50.0, 1000, overrides={"train.threads": 2}, machine=two)
+    shown = cells([*ROWS, full])
+    assert shown["crest"]["relative error"] == "5.56%"  # 5 of 90
+    assert shown["crest"]["speed-up over full"] == "6.67\\*"
+    assert shown["full"]["seconds"] == "100 (wall)"
+    assert shown["full"]["speed-up over full"] == "1.00"
+    assert "not run on the same machine and threads" in tables.markdown([*ROWS, full])
+
+
 def test_a_stated_reference_stands_for_full_training_and_is_marked():
     given = experiment.Experiment("made-up", "Made up.", 0.90, ())
     text = tables.markdown(ROWS, given)
