@@ -46,6 +46,7 @@ from metering import Meter, MeteredCheckpoint, UnmeteredSplit
 from tables import grouped, markdown, place
 from variations import varied
 
+import crest
 import stages.prepare
 from crest import artifacts
 from crest.config import Parameters
@@ -463,7 +464,24 @@ def prepare(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def check_tree() -> None:
+    """Refuse the installed code of another tree: rows would name an experiment that is not its own.
+
+    Raises
+    ------
+    ParameterError
+        If crest was not loaded from beside this file.
+    """
+    mine, loaded = (Path(file).resolve().parents[1] for file in (__file__, crest.__file__))
+    if mine != loaded:
+        raise ParameterError(
+            f"{mine}/benchmarks would run the code of {loaded}, which is what is installed; "
+            f"set PYTHONPATH={mine}, or run {loaded}/benchmarks"
+        )
+
+
 def run(arguments: argparse.Namespace) -> int:
+    check_tree()
     chosen = known(arguments.experiment, arguments.seeds)
     names = matching([plan.name for plan in chosen.plans], arguments.only)
     selected = [chosen.plan(name) for name in names]

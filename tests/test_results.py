@@ -23,6 +23,7 @@ import results
 import tables
 import variations
 
+import crest
 from crest.artifacts import read_table
 from crest.data.files import read_meta
 from crest.data.prepared import Prepared
@@ -93,6 +94,14 @@ def test_runs_are_saved_seed_by_seed_and_not_run_again(bench, capsys):
     capsys.readouterr()
     assert bench(RANDOM + CREST) == rows
     assert capsys.readouterr().out.count(": done\n") == 4
+
+
+def test_another_trees_code_is_not_run(bench, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(results, "__file__", str(tmp_path / "clone" / "benchmarks" / "results.py"))
+    assert bench(RANDOM, code=2) == []
+    said = capsys.readouterr().err
+    assert f"set PYTHONPATH={tmp_path / 'clone'}" in said
+    assert f"run {Path(crest.__file__).parents[1]}/benchmarks" in said
 
 
 def test_a_row_says_what_a_run_took_and_depends_on(bench):
