@@ -1,0 +1,46 @@
+"""The documents' figures: what the committed runs give, and nothing else."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+
+import results
+import tables
+
+ROOT = Path(__file__).resolve().parents[1]
+RUNS = sorted((ROOT / "docs" / "results").glob("*.jsonl"))
+RESULTS = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+HEAD = "| " + " | ".join(tables.COLUMNS) + " |\n"
+
+
+@pytest.fixture(scope="module")
+def given():
+    """The tables of all committed runs, by file."""
+    return {path.name: tables.markdown(*results.saved_rows(path)) for path in RUNS}
+
+
+def shown_rows(text):
+    """The lines of the tables of runs, without their heads."""
+    tails = text.split(HEAD)[1:]
+    return [line for tail in tails for line in tail.split("\n\n")[0].splitlines()[1:]]
+
+
+def test_every_row_of_a_table_is_what_the_runs_give(given):
+    lines = {line for table in given.values() for line in table.splitlines()}
+    rows = shown_rows(RESULTS)
+    assert len(rows) > len(RUNS)
+    assert [row for row in rows if row not in lines] == []
+
+
+def test_runs_are_of_the_parameters_that_their_experiments_have(given):
+    assert [name for name, text in given.items() if "Of other parameters than" in text] == []
+
+
+def test_the_readme_has_its_means_from_the_results():
+    means = re.findall(r"[+−]?\d+\.\d+ ± \d+\.\d+", (ROOT / "README.md").read_text("utf-8"))
+    assert means
+    assert [mean for mean in means if mean not in RESULTS] == []
