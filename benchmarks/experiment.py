@@ -257,8 +257,8 @@ def _explain(error: ValidationError, path: Path) -> str:
 
 def same_but_budget(first: Mapping[str, Any], second: Mapping[str, Any]) -> bool:
     """Whether two runs' overrides differ in nothing but the budget."""
-    return without(first, "train.budget") == without(second, "train.budget")
 
+    def rest(overrides: Mapping[str, Any]) -> dict[str, Any]:
+        return {key: value for key, value in overrides.items() if key != "train.budget"}
 
-def without(overrides: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return {other: value for other, value in overrides.items() if other != key}
+    return rest(first) == rest(second)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean, median, stdev
 from typing import Any
 
-from experiment import Experiment, same_but_budget, without
+from experiment import Experiment, same_but_budget
 
 Row = dict[str, Any]
 Place = tuple[str, str]
@@ -111,8 +111,12 @@ class Group:
 
 def _of_training(row: Row) -> Row:
     """Return the parameters that tell what is learned: threads only tell how fast."""
-    training = {key: row["overrides"][key] for key in row["overrides"] if key.startswith("train.")}
-    return without(training, "train.threads")
+    overrides = row["overrides"].items()
+    return {
+        key: value
+        for key, value in overrides
+        if key.startswith("train.") and key != "train.threads"
+    }
 
 
 def grouped(rows: Iterable[Row], experiment: Experiment | None) -> list[Group]:
