@@ -22,7 +22,6 @@ busy neighbour slows a core down all the same, so that the same work still diffe
 
 import argparse
 import fcntl
-import json
 import os
 import sys
 from collections import Counter
@@ -33,7 +32,6 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import fmean
-from typing import Any, TextIO
 
 # As cli.py does; before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -43,6 +41,7 @@ import torch
 from experiment import Experiment, Plan, same_but_budget
 from machine import describe
 from metering import Meter, MeteredCheckpoint, UnmeteredSplit
+from rows import Row, Rows, identity, of_plan
 from tables import grouped, markdown, place
 from variations import varied
 
@@ -67,69 +66,10 @@ from stages.provenance import git_commit
 from stages.resume import checkpoint_for
 from stages.train import Trained, prepared_data, read_coresets, run_precision, train_model
 
-Row = dict[str, Any]
-
 EXPERIMENTS = Path(__file__).parent / "experiments"
 CURVE_POINTS = 20
 COMMIT = git_commit()  # of the code that was loaded, whatever becomes of the files meanwhile
 THREADS = torch.get_num_threads()
-
-
-class Rows:
-    """The finished runs: a JSON object a line, shared by several processes.
-
-    A row takes the place of one of the same name and seed.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> list[Row]:
-        if not self.path.exists():
-            return []
-        with self.path.open(encoding="utf-8") as file:
-            return self._parsed(file)
-
-    def add(self, row: Row) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self._locked() as file:
-            rows = self._parsed(file)
-            kept = [other for other in rows if _identity(other) != _identity(row)]
-            if len(kept) == len(rows):
-                file.write(json.dumps(row) + "\n")
-                return
-            with artifacts.replacing(self.path) as partial:
-                lines = [json.dumps(other) + "\n" for other in [*kept, row]]
-                partial.write_text("".join(lines), encoding="utf-8")
-
-    @contextmanager
-    def _locked(self) -> Iterator[TextIO]:
-        """Open the file for this process alone; another may have replaced it meanwhile."""
-        while True:
-            with self.path.open("a+", encoding="utf-8") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
-                if os.path.samestat(os.fstat(file.fileno()), self.path.stat()):
-                    file.seek(0)
-                    yield file
-                    return
-
-    def _parsed(self, file: TextIO) -> list[Row]:
-        rows = []
-        for number, line in enumerate(file, start=1):
-            try:
-                rows.append(json.loads(line))
-            except ValueError as error:
-                raise ArtifactError(f"{self.path}: line {number} is no JSON: {error}") from None
-        return rows
-
-
-def _identity(row: Row) -> tuple[str, str, int]:
-    return row["experiment"], row["name"], row["seed"]
-
-
-def of_plan(rows: Sequence[Row], plan: Plan) -> list[Row]:
-    """Return the rows of a plan as it is now, all seeds."""
-    return [row for row in rows if row["name"] == plan.name and row["hash"] == plan.hash]
 
 
 @dataclass(frozen=True)
@@ -172,7 +112,7 @@ class Runner:
                 return
             mine = (self.experiment.name, plan.name, seed)
             for row in self.rows.read():
-                if _identity(row) != mine:
+                if identity(row) != mine:
                     continue
                 if not (changes := self._changes(row, plan)):
                     self.say(f"{title}: done")

@@ -8,8 +8,8 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 from experiment import Experiment, same_but_budget
+from rows import Row
 
-Row = dict[str, Any]
 Place = tuple[str, str]
 
 DASH = "–"
