@@ -331,7 +331,10 @@ def _machines(table: Table) -> list[str]:
     kinds = Counter(machine_of(row) for row in rows)
     commits = sorted({str(row["commit"]) for row in rows})
     dates = sorted(row["date"][:10] for row in rows)
-    lines = [f"{kinds[machine]} runs on {machine}." for machine in table.machines]
+    lines = [
+        f"{kinds[machine]} run{'s' * (kinds[machine] != 1)} on {machine}."
+        for machine in table.machines
+    ]
     if dates:
         days = sorted({dates[0], dates[-1]})
         lines.append(f"{' to '.join(days)}; code {', '.join(commits)}.")
