@@ -121,7 +121,12 @@ class Trained:
 
 
 def run_precision(parameters: Parameters) -> Precision:
-    """Return the device and precision that the parameters name, and set the threads."""
+    """Return the device and precision that the parameters name, and settle how both compute.
+
+    That is the CPU's threads, and the order in which cuDNN adds, which in float32 is otherwise a
+    new one each time.
+    """
+    torch.backends.cudnn.deterministic = True
     if parameters.train.threads is not None:
         torch.set_num_threads(parameters.train.threads)
     device = resolve_device(parameters.train.device)

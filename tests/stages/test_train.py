@@ -242,3 +242,9 @@ def test_a_place_that_cannot_be_written_is_found_before_training(project, monkey
     with pytest.raises(ArtifactError, match="replay: a file where a folder is to be"):
         train.run(digits_parameters(), project, "replay")
     assert place.read_text() == "mine"
+
+
+def test_a_gpu_adds_in_one_order(monkeypatch):
+    monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
+    train.run_precision(digits_parameters())
+    assert torch.backends.cudnn.deterministic
