@@ -142,7 +142,7 @@ class TrainParameters(Section):
     momentum: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     nesterov: bool = False
     weight_decay: NonNegative = 5e-4
-    schedule: Literal["steps", "cosine", "linear"] = "steps"
+    schedule: Literal["steps", "cosine", "linear"] = "cosine"
     warmup: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     clip_norm: Positive | None = None
     activation_checkpointing: bool = False

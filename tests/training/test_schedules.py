@@ -16,12 +16,12 @@ def rates(steps: int, **changes) -> list[float]:
 
 
 def test_steps_drop_at_exactly_60_and_85_percent():
-    assert rates(100) == pytest.approx([0.1] * 60 + [0.01] * 25 + [0.001] * 15)
+    assert rates(100, schedule="steps") == pytest.approx([0.1] * 60 + [0.01] * 25 + [0.001] * 15)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 20, 35, 55, 1000, 7800])
 def test_drops_fall_on_the_first_step_at_or_past_the_share(steps):
-    actual = rates(steps, lr=1.0)
+    actual = rates(steps, lr=1.0, schedule="steps")
     first, second = (-(-share * steps // 100) for share in (60, 85))
     expected = [1.0] * first + [0.1] * (second - first) + [0.01] * (steps - second)
     assert actual == pytest.approx(expected)
