@@ -281,7 +281,7 @@ class Coresets:
 
 
 def focused(batch_size: int) -> CrestOptions:
-    """Return the options of crest that pay: learned examples come less often, at no look.
+    """Return the options of crest that pay: learned examples come less often, classes evenly.
 
     Those of the preset cifar10-resnet20-focused, for mini-batches of ``batch_size``: what the model
     said of each mini-batch is remembered, so that :meth:`Coresets.step` needs the logits.
@@ -292,8 +292,9 @@ def focused(batch_size: int) -> CrestOptions:
         "interval_factor": 40.0,
         "selection": "as_used",
         "looks": "remembered",
-        "draw": "rounds",
+        "draw": "stratified_rounds",
         "focus": 0.5,
+        "focus_until": 0.85,
         "subset_coresets": 4,
         "curvature_minibatches": 5,
         "curvature_interval": 2000,
