@@ -281,7 +281,7 @@ class Coresets:
 
 
 def focused(batch_size: int) -> CrestOptions:
-    """Return the options of crest that pay: learned examples come less often, classes evenly.
+    """Return the options of crest that pay: a focus on what is not learned, a share for each class.
 
     Those of the preset cifar10-resnet20-focused, for mini-batches of ``batch_size``: what the model
     said of each mini-batch is remembered, so that :meth:`Coresets.step` needs the logits.
