@@ -80,11 +80,10 @@ def step_of(project: Path, way: dict[str, str], overrides: list[str]) -> float:
         cwd=project,
         env={**environment, **way},
         stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
         check=True,
     )
-    seconds = pl.read_parquet(project / "artifacts" / "train" / "random" / "steps.parquet")
-    return 1000.0 * float(seconds["seconds"].diff()[FIRST_STEPS:].median())
+    steps = pl.read_parquet(project / "artifacts" / "train" / "random" / "steps.parquet")
+    return 1000.0 * float(steps["seconds"].diff()[FIRST_STEPS:].median())
 
 
 def row(name: str, turns: list[dict[str, float]]) -> str:
