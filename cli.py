@@ -10,8 +10,9 @@ from typing import Annotated
 
 import typer
 
-# Threads that spin while they wait stall each other as soon as another process wants a core: on two
-# shared cores training took up to twenty times as long. Set before torch is imported.
+# Threads that sleep while they wait leave the cores to others, also where there are more threads
+# than cores. On two idle cores spinning is faster, and was beside a second training of two threads
+# (docs/performance.md, benchmarks/waiting.py). Set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from crest.artifacts import table_bytes

@@ -3,7 +3,8 @@
     python benchmarks/waiting.py --project FOLDER -S train.threads=2 -S train.budget=0.0005
 
 FOLDER holds data/prepared and params.yaml. Every turn trains random from the start once with each
-way of waiting, first with the machine as it is, then beside a process that keeps one core busy.
+way of waiting: with the machine as it is, beside a process that keeps one core busy, and beside
+another training that waits the same way.
 GNU's OpenMP, which PyTorch's wheels for Linux bring, lets a thread look so many times whether it
 may go on (GOMP_SPINCOUNT) before it sleeps: never where it is passive, all but always where it is
 active. Prints the milliseconds of a step, the first ones left out: the median of each run, of these
@@ -12,8 +13,11 @@ the median over the turns, and that against the passive one's in the same turn.
 
 import argparse
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,6 +35,7 @@ WAYS = {
     "active": {"OMP_WAIT_POLICY": "active"},
 }
 FIRST_STEPS = 5  # in which kernels are chosen
+START_SECONDS = 10  # until the training beside takes its steps
 
 
 def main() -> None:
@@ -42,13 +47,15 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("-S", dest="overrides", action="append", default=[])
     options = parser.parse_args()
-    for busy in (False, True):
-        with busy_core(busy):
-            turns = [
-                {name: step_of(options.project, WAYS[name], options.overrides) for name in WAYS}
-                for _ in range(options.turns)
-            ]
-        print("Beside a busy process:" if busy else "Alone:", flush=True)
+    for title, company in COMPANIES.items():
+        turns = []
+        for _ in range(options.turns):
+            turn = {}
+            for name, way in WAYS.items():
+                with company(options.project, way, options.overrides):
+                    turn[name] = step_of(options.project, way, options.overrides)
+            turns.append(turn)
+        print(f"{title}:", flush=True)
         print("| waiting | ms a step | ÷ passive |", "|---|---|---|", sep="\n")
         for name in WAYS:
             print(row(name, turns), flush=True)
@@ -56,29 +63,78 @@ def main() -> None:
 
 
 @contextmanager
-def busy_core(busy: bool) -> Iterator[None]:
-    """Keep a core busy for the length of a block."""
-    if not busy:
-        yield
-        return
-    process = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Let a process run for the length of a block; raises if it ended before."""
     try:
         yield
+        if process.poll() is not None:
+            raise SystemExit("the process beside ended too early: its times say nothing")
     finally:
         process.kill()
         process.wait()
 
 
+@contextmanager
+def alone(project: Path, way: dict[str, str], overrides: list[str]) -> Iterator[None]:
+    """Add nothing to what the machine does."""
+    yield
+
+
+@contextmanager
+def beside_a_busy_process(
+    project: Path, way: dict[str, str], overrides: list[str]
+) -> Iterator[None]:
+    """Keep a core busy."""
+    with ended(subprocess.Popen([sys.executable, "-c", "while True: pass"])):
+        yield
+
+
+@contextmanager
+def beside_another_training(
+    project: Path, way: dict[str, str], overrides: list[str]
+) -> Iterator[None]:
+    """Train on the same data, in a folder of its own, for longer than what is timed."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        shutil.copy(project / "params.yaml", folder)
+        (folder / "data").symlink_to((project / "data").resolve())
+        longer = [*overrides, "train.budget=1.0", "train.epochs=1000"]
+        process = subprocess.Popen(
+            command(longer), cwd=folder, env=environment(way), stdout=subprocess.DEVNULL
+        )
+        with ended(process):
+            time.sleep(START_SECONDS)
+            yield
+
+
+COMPANIES = {
+    "Alone": alone,
+    "Beside a busy process": beside_a_busy_process,
+    "Beside another training": beside_another_training,
+}
+
+
+def command(overrides: list[str]) -> list[str]:
+    """Return what trains random from the start."""
+    settings = [word for pair in overrides for word in ("-S", pair)]
+    return [
+        *(sys.executable, str(CLI.resolve()), "train", "--method", "random", "--fresh"),
+        *settings,
+    ]
+
+
+def environment(way: dict[str, str]) -> dict[str, str]:
+    """Return the environment in which threads wait this way."""
+    unset = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
+    return {name: value for name, value in os.environ.items() if name not in unset} | way
+
+
 def step_of(project: Path, way: dict[str, str], overrides: list[str]) -> float:
     """Train once; returns the median milliseconds of a step."""
-    unset = ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-    environment = {name: value for name, value in os.environ.items() if name not in unset}
-    settings = [word for pair in overrides for word in ("-S", pair)]
-    command = [sys.executable, str(CLI.resolve()), "train", "--method", "random", "--fresh"]
     subprocess.run(
-        [*command, *settings],
+        command(overrides),
         cwd=project,
-        env={**environment, **way},
+        env=environment(way),
         stdout=subprocess.DEVNULL,
         check=True,
     )
