@@ -63,8 +63,8 @@ def main() -> None:
 
 
 @contextmanager
-def ended(process: subprocess.Popen[bytes]) -> Iterator[None]:
-    """Let a process run for the length of a block; raises if it ended before."""
+def running(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """End a process with the block; raises SystemExit if it ended by itself before."""
     try:
         yield
         if process.poll() is not None:
@@ -85,7 +85,7 @@ def beside_a_busy_process(
     project: Path, way: dict[str, str], overrides: list[str]
 ) -> Iterator[None]:
     """Keep a core busy."""
-    with ended(subprocess.Popen([sys.executable, "-c", "while True: pass"])):
+    with running(subprocess.Popen([sys.executable, "-c", "while True: pass"])):
         yield
 
 
@@ -102,7 +102,7 @@ def beside_another_training(
         process = subprocess.Popen(
             command(longer), cwd=folder, env=environment(way), stdout=subprocess.DEVNULL
         )
-        with ended(process):
+        with running(process):
             time.sleep(START_SECONDS)
             yield
 
