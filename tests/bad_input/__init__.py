@@ -1,0 +1,37 @@
+"""Everything a user or a machine may get wrong, and what the command line answers.
+
+    python -m tests.bad_input > docs/errors.md
+
+Each case breaks a copy of a small project in one way and runs one command in it.
+"""
+
+import os
+
+# No case asks the network; before transformers is imported.
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+from tests.bad_input.case import Case, Outcome, meet
+from tests.bad_input.checkpoints import CHECKPOINTS
+from tests.bad_input.coresets import SAVED_CORESETS
+from tests.bad_input.folders import FOLDERS
+from tests.bad_input.machine import SURROUNDINGS
+from tests.bad_input.parameters import PARAMETERS
+from tests.bad_input.parquet import PARQUET
+from tests.bad_input.prepared_data import PREPARED_DATA
+from tests.bad_input.project import make_project, png
+from tests.bad_input.text import TEXT
+from tests.bad_input.unfinished import UNFINISHED_RUNS
+
+__all__ = ["CASES", "Case", "Outcome", "make_project", "meet", "png"]
+
+CASES = {
+    "Parameters": PARAMETERS,
+    "Parquet files": PARQUET,
+    "Image folders": FOLDERS,
+    "Text": TEXT,
+    "Prepared data": PREPARED_DATA,
+    "Checkpoints": CHECKPOINTS,
+    "Coresets and runs": SAVED_CORESETS,
+    "The state of an unfinished run": UNFINISHED_RUNS,
+    "The machine": SURROUNDINGS,
+}
