@@ -20,6 +20,7 @@ from crest.models.convnet import convnet
 from crest.models.head import features_and_logits
 from crest.models.resnet20 import resnet20, resnet20_gn
 from crest.models.text import TextModelSpec
+from crest.training.generators import torch_seed
 
 Builder = Callable[[int, Sequence[int], str], nn.Module]
 """From the number of classes, the image shape (H, W, C) and the stem to a model."""
@@ -200,7 +201,7 @@ def build(
     _check(name, classes, image_shape, stem)
     with torch.random.fork_rng(devices=[]):
         # Not torch.manual_seed, which would reseed CUDA's generators too.
-        torch.default_generator.manual_seed(seed)
+        torch.default_generator.manual_seed(torch_seed(seed))
         model = builder(classes, image_shape, stem)
         _try(name, model, image_shape)
     return model

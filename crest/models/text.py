@@ -15,6 +15,7 @@ from crest.data.files import Meta, TextMeta
 from crest.data.vocabulary import load_tokenizer, vocabulary_hash
 from crest.errors import ParameterError
 from crest.models.head import features_and_logits
+from crest.training.generators import torch_seed
 
 # What a configuration says of its origin, or of classes that it had there.
 FOREIGN = (
@@ -110,7 +111,7 @@ class TextModelSpec:
             If the weights are missing or incomplete, or the model cannot take such text.
         """
         with torch.random.fork_rng(devices=[]), _quiet():
-            torch.default_generator.manual_seed(seed)
+            torch.default_generator.manual_seed(torch_seed(seed))
             drawn = _from_config(self._configuration())
             network = _with_pretrained(drawn, self.name)
         model = TextClassifier(network)

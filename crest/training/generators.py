@@ -12,6 +12,17 @@ def generator_for(seed: int, purpose: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
+def torch_seed(seed: int) -> int:
+    """Return the seed to give PyTorch's own generators for a seed of up to 63 bits.
+
+    The one on the CPU takes the low 32 bits: a seed of more is mixed first, so that no two of the
+    same low bits are one. Those of 32 bits are as they are.
+    """
+    if seed < 2**32:
+        return seed
+    return int.from_bytes(hashlib.sha256(str(seed).encode()).digest()[:8], "big") >> 1
+
+
 def global_generators(device: torch.device) -> list[Tensor]:
     """Return the states of PyTorch's global generators, which dropout on a device draws from."""
     states = [torch.get_rng_state()]

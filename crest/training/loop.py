@@ -23,6 +23,7 @@ from crest.training.generators import (
     generator_for,
     global_generators,
     set_global_generators,
+    torch_seed,
 )
 from crest.training.precision import Precision
 from crest.training.recorder import Recorder, spaced_steps
@@ -106,7 +107,8 @@ def train(
     points = spaced_steps(steps, parameters.validations) if validation else frozenset()
     model.train()
     with torch.random.fork_rng(devices=_cuda_devices(precision.device)):
-        torch.manual_seed(parameters.seed)  # dropout is the only draw without its own generator
+        # Dropout is the only draw without its own generator.
+        torch.manual_seed(torch_seed(parameters.seed))
         if checkpoint is not None:
             _restore(training, checkpoint, group)
         if snapshots is not None:
