@@ -1,9 +1,13 @@
 """Examples that a program has already: a function that returns model inputs, and labels."""
 
-from collections.abc import Callable, Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Set
+from numbers import Integral
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from crest.data.prepared import Inputs
@@ -78,28 +82,163 @@ def integers(values: Any, name: str) -> Tensor:
     Parameters
     ----------
     values
-        A tensor, an array or a list, one an example.
+        A tensor, an array, a series or a list, one an example, of integers of any width.
     name
         Names them in errors.
 
     Raises
     ------
     ParameterError
-        If they are anything else.
+        If they are anything else; the message names the first row that is.
     """
-    try:
-        numbers = torch.as_tensor(values).detach().cpu()
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise ParameterError(f"{name}: cannot be read as whole numbers ({error})") from None
-    kind = numbers.dtype
-    if numbers.ndim != 1 or kind.is_floating_point or kind.is_complex or kind == torch.bool:
-        raise ParameterError(
-            f"{name}: must be whole numbers, one an example, not {kind} of shape "
-            f"{tuple(numbers.shape)}"
-        )
+    numbers = _of_tensor(values, name) if isinstance(values, Tensor) else _of_others(values, name)
     if not len(numbers):
         raise ParameterError(f"{name}: there is none; give one for each example")
     if (least := int(numbers.min())) < 0:
         row = int(numbers.argmin())
-        raise ParameterError(f"{name}: row {row}: {least} is below 0; number them from 0")
-    return numbers.long()
+        marks = "" if least not in MARKS else f"; leave examples marked {least} out, or"
+        raise ParameterError(
+            f"{name}: row {row}: {least} is below 0{marks or ';'} number them from 0"
+        )
+    return numbers
+
+
+def whole_number(value: Any, name: str, least: int) -> int:
+    """Return a whole number from ``least`` up, of Python or NumPy, as Python's.
+
+    Raises
+    ------
+    ParameterError
+        If it is anything else, or more than a seed may be, 2⁶³ - 1.
+    """
+    if not _is_whole(value) and type(value) is not int:
+        raise ParameterError(f"{name}: must be a whole number from {least} up, not {value!r:.60}")
+    if not least <= (number := int(value)) <= LARGEST:
+        raise ParameterError(f"{name}: {number} is not from {least} to {LARGEST}")
+    return number
+
+
+# What data without a label carry in its place.
+MARKS = (-1, -100)
+MASKED = np.ma.masked
+LARGEST = 2**63 - 1  # of int64
+NAMES = "number them from 0, such as by numpy.unique({name}, return_inverse=True)[1]"
+CONVERT = "convert them to integers, such as by {name}.long() or {name}.astype(int)"
+
+
+def _of_tensor(values: Tensor, name: str) -> Tensor:
+    """Return a tensor of whole numbers as int64."""
+    kind = values.dtype
+    if values.layout != torch.strided or values.is_quantized or values.is_meta:
+        raise _not_whole(f"a {kind} tensor without plain numbers", name)
+    known = values.detach().cpu()
+    if kind.is_floating_point or kind.is_complex or kind == torch.bool or known.ndim != 1:
+        raise _misshapen(str(kind), known, name)
+    if kind == torch.uint64:
+        return _of_others(known.numpy(), name)
+    return known.long()
+
+
+def _of_others(values: Any, name: str) -> Tensor:
+    """Return whole numbers in anything that holds one after another, as int64."""
+    if isinstance(values, np.ma.MaskedArray) and (hidden := np.ma.getmaskarray(values)).any():
+        raise _row(int(hidden.argmax()), MASKED, name)
+    array = _as_array(values) if hasattr(values, "__array__") else None
+    if array is not None:
+        if array.dtype.kind == "V":
+            raise _not_whole(f"{array.dtype} of shape {array.shape}", name)
+        if array.ndim != 1 or array.dtype.kind in "bfcmM":
+            raise _misshapen(str(array.dtype), array, name)
+        if array.dtype.kind == "u" and len(array) and (largest := int(array.max())) > LARGEST:
+            raise _too_large(int(array.argmax()), largest, name)
+        if array.dtype.kind in "iu":
+            return torch.from_numpy(array.astype(np.int64))  # a copy, writable and in order
+    if isinstance(values, str | bytes | Mapping | Set) or not hasattr(values, "__len__"):
+        raise _not_whole(f"a {type(values).__name__}", name)
+    return _of_objects(values if array is None else array.tolist(), name)
+
+
+def _as_array(values: Any) -> NDArray[Any] | None:
+    """Return an array of what says that it can be one, None if it is wrong there."""
+    try:
+        return np.asarray(values)
+    except Exception:  # Polars', pandas' and whoever else's
+        return None
+
+
+def _of_objects(values: Iterable[Any], name: str) -> Tensor:
+    """Return Python's integers, NumPy's and tensors of one as int64."""
+    found = []
+    for row, value in enumerate(values):
+        if type(value) is int:
+            number = value
+        elif _is_whole(value):
+            number = int(value)
+        else:
+            raise _row(row, value, name)
+        if number > LARGEST:
+            raise _too_large(row, number, name)
+        if number < -LARGEST:
+            raise ParameterError(f"{name}: row {row}: {number} is below 0; number them from 0")
+        found.append(number)
+    return torch.tensor(found, dtype=torch.int64)
+
+
+def _is_whole(value: Any) -> bool:
+    """Whether an object, not of Python's own int, is one whole number."""
+    if isinstance(value, Tensor | np.ndarray):
+        kinds = (value.dtype.kind in "iu") if isinstance(value, np.ndarray) else _integral(value)
+        return kinds and value.ndim == 0
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
+def _integral(value: Tensor) -> bool:
+    kind = value.dtype
+    return not (kind.is_floating_point or kind.is_complex or kind == torch.bool)
+
+
+def _misshapen(kind: str, values: Tensor | NDArray[Any], name: str) -> ParameterError:
+    """Return the error of numbers that are not whole, or not one an example."""
+    shape = tuple(values.shape)
+    if len(shape) == 1 and shape[0]:
+        row = _first_broken(values)
+        return _row(row, values[row].item(), name)
+    advice = "; of rows with one 1 each take .argmax(1)" if len(shape) == 2 and shape[1] > 1 else ""
+    advice = f"; take {name}[:, 0]" if len(shape) == 2 and shape[1] == 1 else advice
+    return _not_whole(f"{kind} of shape {shape}{advice}", name)
+
+
+def _first_broken(values: Tensor | NDArray[Any]) -> int:
+    """Return the first row that is no whole number even in value; the first of all if all are."""
+    array = (
+        values.double().numpy()
+        if isinstance(values, Tensor) and not values.is_complex()
+        else values
+    )
+    if isinstance(array, Tensor) or array.dtype.kind not in "f":
+        return 0
+    with np.errstate(invalid="ignore"):
+        broken = array != np.floor(array)
+    return int((broken | ~np.isfinite(array)).argmax())
+
+
+def _row(row: int, value: Any, name: str) -> ParameterError:
+    """Return the error of a row that is no integer."""
+    missing = value is None or value is MASKED or type(value).__name__ in ("NAType", "NaTType")
+    if missing or (isinstance(value, float) and math.isnan(value)):
+        advice = "leave such examples out"
+    else:
+        advice = CONVERT if isinstance(value, int | float | np.bool_) else NAMES
+    return ParameterError(
+        f"{name}: row {row}: {value!r:.60} is no integer; {advice.format(name=name)}"
+    )
+
+
+def _not_whole(what: str, name: str) -> ParameterError:
+    return ParameterError(f"{name}: must be whole numbers, one an example, not {what}")
+
+
+def _too_large(row: int, value: int, name: str) -> ParameterError:
+    return ParameterError(
+        f"{name}: row {row}: {value} is above {LARGEST}, the largest integer; number them from 0"
+    )

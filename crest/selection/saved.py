@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from crest import artifacts
-from crest.data.given import integers
-from crest.errors import ArtifactError, ParameterError
+from crest.data.given import integers, whole_number
+from crest.errors import ArtifactError
 from crest.selection.coresets import MiniBatchCoreset
 from crest.training.generators import generator_for
 
@@ -79,11 +79,10 @@ class SavedCoresets:
         Raises
         ------
         ParameterError
-            If ``steps`` is below 1.
+            If ``steps`` or ``seed`` is no whole number, or ``steps`` below 1.
         """
-        if steps is not None and steps < 1:
-            raise ParameterError(f"steps: {steps}; take at least 1")
-        run = self._run(steps, generator_for(seed, "method"))
+        count = None if steps is None else whole_number(steps, "steps", 1)
+        run = self._run(count, generator_for(whole_number(seed, "seed", 0), "method"))
         return ((coreset.indices.clone(), coreset.weights.clone()) for coreset in run)
 
     def _run(self, steps: int | None, generator: torch.Generator) -> Iterator[MiniBatchCoreset]:

@@ -1,6 +1,9 @@
 """Examples of somebody's own program: moved, checked, and fit to be kept."""
 
+import array
+
 import numpy as np
+import polars as pl
 import pytest
 import torch
 
@@ -10,6 +13,12 @@ from tests.tiny import CPU
 
 IMAGES = torch.arange(12.0).view(6, 2)
 LABELS = torch.arange(6) % 2
+
+
+def read_only(values: list[int]) -> np.ndarray:
+    found = np.array(values)
+    found.flags.writeable = False
+    return found
 
 
 def split(gather) -> GivenSplit:
@@ -66,10 +75,24 @@ def test_a_function_that_returns_anything_else_is_told_so(gather, message) -> No
         np.array([3, 0, 1]),
         np.array([3, 0, 1], np.uint8),
         torch.tensor([3, 0, 1]).int(),
+        *(torch.tensor([3, 0, 1]).to(kind) for kind in (torch.uint16, torch.uint32, torch.uint64)),
+        *(np.array([3, 0, 1]).astype(kind) for kind in ("u2", "u4", "u8", ">i8", ">u2", "i1")),
+        np.array([1, 9, 0, 9, 3])[::-2],
+        np.array([1, 0, 3])[::-1],
+        np.array([3, 0, 1], object),
+        list(torch.tensor([3, 0, 1])),
+        [np.uint64(3), np.int8(0), 1],
+        pl.Series([3, 0, 1]),
+        pl.Series([3, 0, 1], dtype=pl.UInt16),
+        pl.Series([3, 0, 1], dtype=pl.Int128),
+        array.array("i", [3, 0, 1]),
+        np.ma.array([3, 0, 1]),
+        read_only([3, 0, 1]),
     ],
 )
 def test_integers_of_any_kind(values) -> None:
     found = integers(values, "labels")
+    found[0] += 0  # its own memory, or that of a tensor
     assert found.dtype == torch.int64
     assert found.tolist() == [3, 0, 1]
 
@@ -77,12 +100,34 @@ def test_integers_of_any_kind(values) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ([1.0, 2.0], "labels: must be whole numbers, one an example, not torch.float32"),
-        ([[1], [2]], r"labels: must be whole numbers, one an example, not torch.int64 of shape"),
-        ([True], "labels: must be whole numbers"),
-        (["cat"], "labels: cannot be read as whole numbers"),
+        ([1.0, 2.0], r"labels: row 0: 1\.0 is no integer; convert them .* labels\.long\(\)"),
+        (np.array([0.0, 1.0, 1.5]), r"labels: row 2: 1\.5 is no integer"),
+        (torch.tensor([0.0, torch.nan]).bfloat16(), "row 1: nan is no integer; leave such"),
+        ([[1], [2]], r"labels: row 0: \[1\] is no integer"),
+        (torch.eye(3).long(), r"not torch\.int64 of shape \(3, 3\); of rows .*\.argmax\(1\)"),
+        (np.array([[1], [2]]), r"not int64 of shape \(2, 1\); take labels\[:, 0\]"),
+        ([True], "labels: row 0: True is no integer; convert"),
+        ([1, True], "labels: row 1: True is no integer"),
+        (torch.tensor([True]), "labels: row 0: True is no integer"),
+        (["cat"], r"labels: row 0: 'cat' is no integer; .* numpy\.unique\(labels, return_inverse"),
+        (np.array(["0"]), "labels: row 0: '0' is no integer"),
+        ([1, None], "labels: row 1: None is no integer; leave such examples out"),
+        (pl.Series([1, None]), "labels: row 1: nan is no integer"),
+        (np.ma.array([1, 2], mask=[0, 1]), "labels: row 1: masked is no integer; leave such"),
         (np.array([], np.int64), "labels: there is none"),
-        ([2, -1], "labels: row 1: -1 is below 0"),
+        ([], "labels: there is none"),
+        ([2, -1], "labels: row 1: -1 is below 0; leave examples marked -1 out, or number them"),
+        ([2, -100], "labels: row 1: -100 is below 0; leave examples marked -100 out, or"),
+        ([2, -7], "labels: row 1: -7 is below 0; number them from 0"),
+        ([0, 2**63], "labels: row 1: 9223372036854775808 is above 9223372036854775807"),
+        ([0, -(2**63)], "labels: row 1: -9223372036854775808 is below 0"),
+        (np.array([1, 2**64 - 1], np.uint64), "labels: row 1: 18446744073709551615 is above"),
+        (torch.tensor([1, 2**64 - 1], dtype=torch.uint64), "labels: row 1: 18446744073709551615"),
+        (3, "labels: must be whole numbers, one an example, not a int"),
+        ("abc", "not a str"),
+        ({0: 1}, "not a dict"),
+        (torch.tensor(3), r"not torch\.int64 of shape \(\)"),
+        (torch.eye(2).to_sparse(), "without plain numbers"),
     ],
 )
 def test_anything_else_is_refused(values, message) -> None:

@@ -1,5 +1,6 @@
 """Saved coresets come back as they were, and broken ones are refused with their row."""
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -113,8 +114,14 @@ def test_what_a_reader_does_to_a_minibatch_stays_there() -> None:
 
 def test_no_steps_are_refused_at_once() -> None:
     saved = from_tables(TABLE, None, LABELS, "here")
-    with pytest.raises(ParameterError, match="steps: 0; take at least 1"):
+    with pytest.raises(ParameterError, match="steps: 0 is not from 1"):
         saved.minibatches(0)
+    for seed in (-1, 1.0, True, "0", 2**63):
+        with pytest.raises(ParameterError, match=r"^seed: "):
+            saved.minibatches(5, seed)
+    with pytest.raises(ParameterError, match=r"^steps: .* from 1 up, not 2\.5"):
+        saved.minibatches(2.5)
+    assert len(list(saved.minibatches(np.int64(5), np.uint8(3)))) == 5
 
 
 def test_without_labels_rows_are_still_checked() -> None:
