@@ -1,10 +1,11 @@
 """Saved coresets through a DataLoader: each example travels with its weight."""
 
+import warnings
 from collections.abc import Iterator, Mapping, Sized
 from typing import Any, Protocol
 
 import torch
-from torch.utils.data import Dataset, Sampler
+from torch.utils.data import Dataset, IterableDataset, Sampler
 
 from crest.errors import ParameterError
 from crest.selection.saved import SavedCoresets
@@ -27,7 +28,7 @@ class CoresetBatchSampler(Sampler[list[tuple[int, float]]]):
     Raises
     ------
     ParameterError
-        If ``steps`` is below 1.
+        If ``steps`` or ``seed`` is no whole number, or ``steps`` below 1.
     """
 
     def __init__(self, saved: SavedCoresets, steps: int | None = None, seed: int = 0) -> None:
@@ -55,22 +56,43 @@ class Examples(Protocol):
 class Weighted(Dataset[Any]):
     """A map-style data set whose items carry the weights that :class:`CoresetBatchSampler` gives.
 
-    An item that is a tuple gains the weight as its last part, one that is a mapping gains it as
-    ``weight``; any other becomes a pair. The weight is a float32 scalar, so that the default
-    collation makes a tensor of m weights.
+    An item that is a tuple gains the weight as its last part, one that is a mapping gains it by
+    name; any other becomes a pair. The weight is a float32 scalar, so that the default collation
+    makes a tensor of m weights.
 
     Parameters
     ----------
     examples
         The data set that the coresets' indices point into.
+    name
+        Of the weight in a mapping. None for ``weight``, or ``weight_`` where the item has a
+        ``weight`` of its own, of which a warning tells.
+
+    Raises
+    ------
+    ParameterError
+        If the data set cannot be asked for an example.
     """
 
-    def __init__(self, examples: Examples) -> None:
+    def __init__(self, examples: Examples, name: str | None = None) -> None:
+        if isinstance(examples, IterableDataset) or not hasattr(examples, "__getitem__"):
+            raise ParameterError(
+                f"Weighted: {type(examples).__name__} cannot be asked for the example at an index; "
+                "give it a map-style data set"
+            )
         self._examples = examples
+        self._name = name
 
     def __len__(self) -> int:
-        """Examples of the data set."""
-        assert isinstance(self._examples, Sized)
+        """Examples of the data set.
+
+        Raises
+        ------
+        ParameterError
+            If it does not know.
+        """
+        if not isinstance(self._examples, Sized):
+            raise ParameterError(f"Weighted: {type(self._examples).__name__} has no length")
         return len(self._examples)
 
     def __getitem__(self, item: tuple[int, float]) -> Any:
@@ -79,7 +101,8 @@ class Weighted(Dataset[Any]):
         Raises
         ------
         ParameterError
-            If it is asked for by an index alone.
+            If it is asked for by an index alone, or by one that the data set does not have, or if
+            the item has a field of the weight's name.
         """
         if not isinstance(item, tuple):
             raise ParameterError(
@@ -87,7 +110,32 @@ class Weighted(Dataset[Any]):
                 "CoresetBatchSampler as its batch_sampler"
             )
         index, number = item
+        if isinstance(self._examples, Sized) and index >= (count := len(self._examples)):
+            raise ParameterError(
+                f"Weighted: there is no example {index} among {count}; were the coresets chosen "
+                "from other data?"
+            )
         example, weight = self._examples[index], torch.tensor(number)
         if isinstance(example, Mapping):
-            return {**example, "weight": weight}
+            return {**example, self._name_in(example): weight}
         return (*example, weight) if isinstance(example, tuple) else (example, weight)
+
+    def _name_in(self, example: Mapping[Any, Any]) -> str:
+        """Return the weight's name in an item, which has none of that name."""
+        if self._name is not None:
+            if self._name in example:
+                raise ParameterError(
+                    f"Weighted: the items have a field '{self._name}' of their own; give the "
+                    "weight another name"
+                )
+            return self._name
+        name = "weight"
+        while name in example:
+            name += "_"
+        if name != "weight":
+            warnings.warn(
+                f"Weighted: the items have a 'weight' of their own; the coreset's is '{name}', or "
+                "what you name it: Weighted(examples, name=...)",
+                stacklevel=2,
+            )
+        return name

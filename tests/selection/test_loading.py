@@ -3,7 +3,7 @@
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from crest.errors import ParameterError
 from crest.selection.coresets import MiniBatchCoreset
@@ -59,6 +59,37 @@ def test_a_mapping_gains_a_weight_and_anything_else_becomes_a_pair() -> None:
     numbers: tuple[Tensor, Tensor] = collated(list(range(EXAMPLES)))
     assert torch.equal(numbers[0], indices)
     assert torch.equal(numbers[1], weights)
+
+
+def test_an_items_own_weight_stays_and_the_coresets_has_another_name() -> None:
+    indices, weights = next(saved_coresets().minibatches())
+    animals = [{"weight": 70.0 + number, "weight_": number} for number in range(EXAMPLES)]
+    with pytest.warns(UserWarning, match="a 'weight' of their own; the coreset's is 'weight__'"):
+        found = collated(animals)
+    assert torch.equal(found["weight"], 70.0 + indices.double())
+    assert torch.equal(found["weight_"], indices)
+    assert torch.equal(found["weight__"], weights)
+
+    sampler = CoresetBatchSampler(saved_coresets())
+    named = DataLoader(Weighted(animals, name="coreset"), batch_sampler=sampler)
+    assert torch.equal(next(iter(named))["coreset"], weights)
+    with pytest.raises(ParameterError, match="a field 'weight' of their own"):
+        next(iter(DataLoader(Weighted(animals, name="weight"), batch_sampler=sampler)))
+
+
+def test_coresets_of_more_examples_than_there_are_and_streams_are_refused() -> None:
+    sampler = CoresetBatchSampler(saved_coresets())
+    few = Weighted(list(range(3)))
+    with pytest.raises(ParameterError, match=r"no example \d+ among 3; were the coresets chosen"):
+        list(DataLoader(few, batch_sampler=sampler))
+
+    class Stream(IterableDataset):
+        def __iter__(self):
+            return iter(range(3))
+
+    for stream in (Stream(), iter(range(3))):
+        with pytest.raises(ParameterError, match="give it a map-style data set"):
+            Weighted(stream)
 
 
 def test_an_index_without_a_weight_says_which_sampler_is_missing() -> None:
