@@ -117,11 +117,13 @@ class PrepareParameters(Section):
     label_column: str | None = None
     train_split: str | None = None
     test_split: str | None = None
+    validation_split: str | None = None
     text_columns: Columns | None = None
     tokenizer: str | None = None
     max_length: Annotated[int, Field(ge=4, lt=2**31)] = 128
     classes: Annotated[int, Field(ge=2)] | None = None
     image_size: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    test_share: Annotated[float, Field(gt=0.0, lt=1.0)] | None = None
     validation: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.1
     seed: Seed = 0
     workers: Count | None = None

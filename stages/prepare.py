@@ -24,13 +24,14 @@ def run(params: PrepareParameters, folder: Path) -> Meta:
         If the folder cannot be written.
     """
     source = open_source(params)
-    total = len(source.train) + len(source.test)
+    total = sum(map(len, source.splits.values()))
     with replacing_folder(folder) as partial, progress_bar("prepare", total) as advance:
         return build(source, params, partial, advance)
 
 
 def notes(meta: Meta) -> Iterator[str]:
-    """Say in lines what became of texts: how long they are, what was cut, what was left out."""
+    """Say in lines what became of the data: what was left out, held out, cut or warned of."""
+    yield from meta.notes
     if not isinstance(meta, TextMeta):
         return
     for split, lengths in meta.lengths.items():

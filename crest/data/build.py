@@ -24,7 +24,8 @@ from crest.data.splits import (
     ArrayFile,
     Rows,
     content_hash,
-    split_rows,
+    divide,
+    each_split,
     write_labels,
 )
 from crest.data.tokens import build_text
@@ -49,23 +50,23 @@ def build_images(
     Parameters
     ----------
     advance
-        Told how many examples of both splits are done.
+        Told how many examples of all splits are done.
 
     Raises
     ------
     DataError
         If a label or an image cannot be used; the message names its file and row.
     ParameterError
-        If the classes or the validation share do not fit the data.
+        If the classes, or a share that is held out, do not fit the data.
     """
     labels = encode_labels(source, params.classes)
-    train, test = split_rows(labels, params)
+    division = divide(labels, params)
     with ImageDecoder(source.train, params.image_size, params.workers) as decoder:
-        _write_images(source.train, decoder, train, folder, advance)
-        done = len(source.train)
-        _write_images(source.test, decoder, test, folder, lambda count: advance(done + count))
-    sizes = write_labels(labels, train | test, folder)
-    meta = _describe(params, labels, sizes, decoder.shape, folder)
+        for name, reader, told in each_split(source, advance):
+            _write_images(reader, decoder, division.parts[name], folder, told)
+    sizes = write_labels(labels, division, folder)
+    notes = [*source.notes, *labels.notes, *division.notes]
+    meta = _describe(params, labels, sizes, decoder.shape, notes, folder)
     write_meta(folder, meta)
     return meta
 
@@ -130,6 +131,7 @@ def _describe(
     labels: Encoded,
     sizes: dict[str, int],
     shape: tuple[int, ...],
+    notes: list[str],
     folder: Path,
 ) -> ImageMeta:
     mean, std = channel_statistics(open_array(folder, "train", "images"))
@@ -144,6 +146,7 @@ def _describe(
         mean=mean,
         std=std,
         content_hash=content_hash(folder),
+        notes=notes,
     )
 
 

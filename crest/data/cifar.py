@@ -12,7 +12,7 @@ import numpy as np
 from crest.config import PrepareParameters
 from crest.data.arrays import ArrayReader
 from crest.data.parquet import ParquetLayout, open_parquet
-from crest.data.sources import DatasetSpec, Reader, Source, local_folder, refuse
+from crest.data.sources import LAYOUT_KEYS, DatasetSpec, Reader, Source, local_folder, refuse
 from crest.errors import DataError
 
 DOWNLOADS = Path("~/.cache/crest")
@@ -38,7 +38,7 @@ def open_cifar(params: PrepareParameters, cifar: Cifar) -> Source[Reader]:
     if kind != "torchvision":
         return open_parquet(params, cifar.layout)
     reason = "torchvision's archives have one layout"
-    refuse(params, reason, "image_column", "label_column", "train_split", "test_split")
+    refuse(params, reason, *LAYOUT_KEYS)
     if colon:
         return _open_archive(cifar.torchvision, local_folder(folder), download=False)
     return _open_archive(cifar.torchvision, DOWNLOADS.expanduser(), download=True)

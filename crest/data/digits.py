@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from crest.config import PrepareParameters
 from crest.data.arrays import ArrayReader
-from crest.data.sources import DatasetSpec, Labels, Reader, Source, refuse
+from crest.data.sources import LAYOUT_KEYS, DatasetSpec, Labels, Reader, Source, refuse
 
 HIGHEST = 16  # value of the darkest pixel
 TEST_EVERY = 5  # every fifth image of a class is a test image
@@ -22,7 +22,7 @@ def choose_test(labels: Labels) -> NDArray[np.bool_]:
 def open_digits(params: PrepareParameters) -> Source[Reader]:
     """Read the digits, 0 to 16 scaled to 0 to 255, one channel."""
     reason = "the digits are bundled and have one layout"
-    refuse(params, reason, "image_column", "label_column", "train_split", "test_split")
+    refuse(params, reason, *LAYOUT_KEYS)
     from sklearn.datasets import load_digits
 
     bunch = load_digits()

@@ -16,7 +16,7 @@ text
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ import numpy as np
 
 from crest.errors import ArtifactError
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 SPLITS = ("train", "validation", "test")
 PERCENTILES = (0, 50, 90, 99, 100)
 
@@ -34,7 +34,8 @@ class ImageMeta:
     """What prepared images are and where they came from; meta.json holds exactly these fields.
 
     ``mean`` and ``std`` are per channel, of the training split, on the scale 0 to 1;
-    ``content_hash`` is a SHA-256 over all arrays in the order of their names.
+    ``content_hash`` is a SHA-256 over all arrays in the order of their names; ``notes`` are lines
+    for people: what was left out, held out or warned of.
     """
 
     schema_version: int
@@ -47,6 +48,7 @@ class ImageMeta:
     mean: list[float]
     std: list[float]
     content_hash: str
+    notes: list[str] = field(default_factory=list)
 
     def is_whole(self) -> bool:
         """Whether splits, classes, shape and channels are all there and agree."""
@@ -71,9 +73,11 @@ class TextMeta:
     truncated
         For each split, how many were cut.
     dropped
-        For train and test of the source, the rows left out for having no label.
+        For each split of the source, the rows left out for having no label.
     content_hash
         SHA-256 over all arrays in the order of their names.
+    notes
+        Lines for people: what was left out, held out or warned of.
     """
 
     schema_version: int
@@ -93,6 +97,7 @@ class TextMeta:
     truncated: dict[str, int]
     dropped: dict[str, int]
     content_hash: str
+    notes: list[str] = field(default_factory=list)
 
     def is_whole(self) -> bool:
         """Whether splits, classes, columns and vocabulary are all there and agree."""
@@ -162,7 +167,8 @@ def _is_split(meta: Meta) -> bool:
     """Whether there are examples to train on and to test with, of two classes at least."""
     known = {"train", "test"} <= meta.sizes.keys() <= set(SPLITS)
     named = isinstance(meta.classes, list) and len(meta.classes) > 1
-    return known and named and _are_counts([*meta.sizes.values()], least=1)
+    noted = isinstance(meta.notes, list) and all(isinstance(line, str) for line in meta.notes)
+    return known and named and noted and _are_counts([*meta.sizes.values()], least=1)
 
 
 def _are_counts(values: Sequence[Any], least: int = 0) -> bool:

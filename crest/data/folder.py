@@ -8,6 +8,7 @@ import polars as pl
 
 from crest.config import PrepareParameters
 from crest.data.sources import DatasetSpec, Example, Reader, Source, local_folder, refuse, some
+from crest.data.split_names import open_splits
 from crest.errors import DataError
 
 SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
@@ -52,9 +53,10 @@ def open_folder(params: PrepareParameters) -> Source[Reader]:
     """
     refuse(params, "image folders have no columns", "image_column", "label_column")
     root = local_folder(params.source)
-    return Source(
-        train=_open_split(root, params.train_split or "train", "train_split"),
-        test=_open_split(root, params.test_split or "test", "test_split"),
+    return open_splits(
+        params,
+        _folders(root).__contains__,
+        lambda split, key: _open_split(root, split, key),
     )
 
 

@@ -1,5 +1,6 @@
 """Labels of any source as class numbers 0 to k-1, and the examples held out for validation."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +14,19 @@ from crest.errors import DataError, ParameterError
 
 @dataclass(frozen=True, eq=False)
 class Encoded:
-    """Class numbers of both splits, int64, and the names of the classes."""
+    """Class numbers of each split of the source, int64, and the names of the classes.
 
-    train: Labels
-    test: Labels
+    ``notes`` are lines for people.
+    """
+
+    splits: Mapping[str, Labels]
     classes: list[str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def train(self) -> Labels:
+        """Those of train."""
+        return self.splits["train"]
 
 
 def encode_labels(source: Source[Any], chosen: int | None = None) -> Encoded:
@@ -39,21 +48,23 @@ def encode_labels(source: Source[Any], chosen: int | None = None) -> Encoded:
     ParameterError
         If ``chosen`` contradicts the classes' names.
     """
-    train, test = read_labels(source.train, "train"), read_labels(source.test, "test")
-    if (train.dtype == pl.String) != (test.dtype == pl.String):
-        raise DataError(
-            f"{source.test.label_at(0)}: labels are {test.dtype}, those of train {train.dtype}; "
-            "use one type"
-        )
+    splits = source.splits
+    read = {name: read_labels(reader, name) for name, reader in splits.items()}
+    train = read["train"]
+    for name, labels in read.items():
+        if (train.dtype == pl.String) != (labels.dtype == pl.String):
+            raise DataError(
+                f"{splits[name].label_at(0)}: labels are {labels.dtype}, those of train "
+                f"{train.dtype}; use one type"
+            )
     classes = _choose(_known_names(source), chosen) or _found(source.train, train, chosen)
     if len(classes) < 2:
         raise DataError(
             f"{source.train.label_at(0)}: all labels are the same; add examples of a second class, "
             "or set prepare.label_column"
         )
-    encoded = Encoded(
-        _encode(source.train, train, classes), _encode(source.test, test, classes), classes
-    )
+    numbers = {name: _encode(splits[name], labels, classes) for name, labels in read.items()}
+    encoded = Encoded(numbers, classes)
     _require_all(source.train, encoded)
     return encoded
 
@@ -74,8 +85,14 @@ def read_labels(reader: Labelled, split: str) -> pl.Series:
     return labels
 
 
-def hold_out(labels: Labels, share: float, seed: int) -> NDArray[np.bool_]:
-    """Draw the validation examples, the same share of each class.
+def hold_out(
+    labels: Labels,
+    share: float,
+    seed: int | Sequence[int],
+    key: str = "prepare.validation",
+    least: int = 0,
+) -> NDArray[np.bool_]:
+    """Draw examples that are not trained on, the same share of each class.
 
     Parameters
     ----------
@@ -83,6 +100,10 @@ def hold_out(labels: Labels, share: float, seed: int) -> NDArray[np.bool_]:
         int64, N.
     share
         Of each class, rounded to whole examples; 0 for none.
+    key
+        The parameter that sets the share, for messages.
+    least
+        Examples held out of each class that has more.
 
     Returns
     -------
@@ -95,16 +116,15 @@ def hold_out(labels: Labels, share: float, seed: int) -> NDArray[np.bool_]:
         If nothing would be held out, or a class would have no training example left.
     """
     counts = np.bincount(labels)
-    taken = np.floor(share * counts + 0.5).astype(np.int64)
+    taken = np.maximum(np.floor(share * counts + 0.5).astype(np.int64), least * (counts > least))
     if share > 0 and not taken.any():
         raise ParameterError(
-            f"prepare.validation: {share} of {counts.max()} examples a class is none; "
-            "raise it, or set it to 0"
+            f"{key}: {share} of {counts.max()} examples a class is none; raise it, or set it to 0"
         )
-    if (taken == counts).any():
-        emptied = int(np.flatnonzero(taken == counts)[0])
+    if (emptied_classes := np.flatnonzero((taken == counts) & (counts > 0))).size:
+        emptied = int(emptied_classes[0])
         raise ParameterError(
-            f"prepare.validation: {share} holds out every example of class {emptied}, which has "
+            f"{key}: {share} holds out every example of class {emptied}, which has "
             f"{counts[emptied]}; lower it"
         )
     shuffled = np.random.default_rng(seed).permutation(len(labels))

@@ -8,7 +8,7 @@ a field ``bytes``, or plain binary. Files are read a slice of rows at a time.
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -17,6 +17,7 @@ import polars as pl
 
 from crest.config import PrepareParameters
 from crest.data.sources import DatasetSpec, Example, Reader, Source, local_folder, some
+from crest.data.split_names import open_splits
 from crest.errors import DataError, ParameterError
 
 REMOTE = "hf://"
@@ -100,8 +101,10 @@ def open_parquet(
     image = params.image_column or layout.image_column
     label = params.label_column or layout.label_column
 
+    found = SplitFiles(str(params.source))
+
     def split(name: str, key: str) -> ParquetReader:
-        files = find_files(str(params.source), name, f"prepare.{key}")
+        files = found.find(name, key)
         for file in files:
             _check_columns(file, image, label)
         sizes = tuple(_rows(file) for file in files)
@@ -111,9 +114,8 @@ def open_parquet(
             )
         return ParquetReader(files, sizes, image, label)
 
-    train = split(params.train_split or layout.train_split, "train_split")
-    test = split(params.test_split or layout.test_split, "test_split")
-    return Source(train, test, class_names(metadata_of(train.files[0]), label))
+    source = open_splits(params, found.__contains__, split, layout.train_split, layout.test_split)
+    return replace(source, class_names=class_names(metadata_of(source.train.files[0]), label))
 
 
 def patterns(split: str, suffix: str = PARQUET_SUFFIX) -> tuple[str, ...]:
@@ -132,39 +134,77 @@ def addresses(source: str, split: str) -> tuple[str, ...]:
     return tuple(f"{source.rstrip('/')}/{folder}{split}-*.parquet" for folder in FOLDERS)
 
 
-def find_files(
-    source: str, split: str, key: str, suffixes: Sequence[str] = (PARQUET_SUFFIX,)
-) -> tuple[str, ...]:
-    """List the files of a split in the order of their names.
+class SplitFiles:
+    """The files of a source's splits, each listed once.
 
     Parameters
     ----------
-    key
-        The parameter that names the split, for messages.
+    source
+        A local folder, or an ``hf://datasets/OWNER/NAME`` address.
     suffixes
-        Of the formats that it may be in; on the hub it is in Parquet.
+        Of the formats that a split may be in; on the hub it is in Parquet.
     """
-    if not SPLIT_NAME.fullmatch(split):
-        raise ParameterError(f"{key}: {split!r} cannot be the name of a split's files")
-    if source.startswith(REMOTE):
-        found = next(filter(None, map(_list_remote, addresses(source, split))), [])
-        there = "an address that holds Parquet files is needed"
-    else:
-        root = local_folder(source)
-        found = _find_local(root, split, suffixes)
+
+    def __init__(self, source: str, suffixes: Sequence[str] = (PARQUET_SUFFIX,)) -> None:
+        self._source = source
+        self._suffixes = suffixes
+        self._found: dict[str, list[str]] = {}
+
+    def __contains__(self, split: str) -> bool:
+        """Whether there are files of a split."""
+        return bool(self._list(split))
+
+    def find(self, split: str, key: str) -> tuple[str, ...]:
+        """List the files of a split in the order of their names.
+
+        Parameters
+        ----------
+        key
+            The parameter that names the split, for messages.
+
+        Raises
+        ------
+        ParameterError
+            If the name cannot be that of a split.
+        DataError
+            If there are none, or they are not one whole set.
+        """
+        if not SPLIT_NAME.fullmatch(split):
+            raise ParameterError(f"prepare.{key}: {split!r} cannot be the name of a split's files")
+        found = self._list(split)
+        if not found:
+            usual = self._suffixes[0]
+            names = [f"{split}-*.{usual}", *(f"{split}.{suffix}" for suffix in self._suffixes)]
+            or_null = ", or set it to null to hold out a share of train"
+            raise DataError(
+                f"{self._source}: no {' or '.join(names)}; {self._there()}; set prepare.{key}"
+                f"{or_null if key == 'test_split' else ''}"
+            )
+        check_complete(found, self._source)
+        return tuple(found)
+
+    def _list(self, split: str) -> list[str]:
+        if split not in self._found:
+            if self._source.startswith(REMOTE):
+                listed = map(_list_remote, addresses(self._source, split))
+                self._found[split] = next(filter(None, listed), [])
+            else:
+                self._found[split] = _find_local(local_folder(self._source), split, self._suffixes)
+        return self._found[split]
+
+    def _there(self) -> str:
+        """Say what is there in the place of a split that is not."""
+        if self._source.startswith(REMOTE):
+            return "an address that holds Parquet files is needed"
+        root = local_folder(self._source)
         others = [
             name
-            for suffix in suffixes
+            for suffix in self._suffixes
             for at in ("", "*/")
             for name in _list_local(root, f"{at}*.{suffix}", True)
         ]
-        kind = "Parquet files" if len(suffixes) == 1 else "files of these formats"
-        there = f"{kind} there: {some(others)}"
-    if not found:
-        names = [f"{split}-*.{suffixes[0]}", *(f"{split}.{suffix}" for suffix in suffixes)]
-        raise DataError(f"{source}: no {' or '.join(names)}; {there}; set {key}")
-    check_complete(found, source)
-    return tuple(found)
+        kind = "Parquet files" if len(self._suffixes) == 1 else "files of these formats"
+        return f"{kind} there: {some(others)}"
 
 
 def _find_local(root: Path, split: str, suffixes: Sequence[str]) -> list[str]:

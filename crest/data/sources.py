@@ -54,21 +54,33 @@ class Source(Generic[Split]):
 
     Parameters
     ----------
-    train, test
-        Readers of what the data set's kind of examples is.
+    train, test, validation
+        Readers of what the data set's kind of examples is. Where there is no test or validation
+        split, a share of train is held out for it (:func:`crest.data.splits.divide`).
     class_names
         What the source itself calls the classes, in the order of their numbers, if it does.
     expected
         What the data set's :class:`DatasetSpec` says of its classes.
     kind
         What it says an example is.
+    notes
+        What people are to know of what was found, a line each: what was left out, taken for
+        something else, or looks wrong.
     """
 
     train: Split
-    test: Split
+    test: Split | None
     class_names: tuple[str, ...] | None = None
     expected: tuple[str, ...] | int | None = None
     kind: str = "image"
+    validation: Split | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        """The splits that are there, by their names: train first."""
+        named = {"train": self.train, "test": self.test, "validation": self.validation}
+        return {name: split for name, split in named.items() if split is not None}
 
 
 @dataclass(frozen=True)
@@ -91,6 +103,17 @@ class DatasetSpec:
     sources: str | None = None
     classes: tuple[str, ...] | int | None = None
     kind: str = "image"
+
+
+# Parameters of how a source is laid out, which a source of one fixed layout has no use for.
+LAYOUT_KEYS = (
+    "image_column",
+    "label_column",
+    "train_split",
+    "test_split",
+    "validation_split",
+    "test_share",
+)
 
 
 def refuse(params: PrepareParameters, reason: str, *keys: str) -> None:

@@ -1,21 +1,32 @@
-"""What preparing images and preparing text share: the splits, their arrays and labels, the hash."""
+"""What preparing images and preparing text share: the splits, their arrays and labels, the hash.
+
+A split that the source lacks is held out of train: first the test split, so that it does not
+depend on the validation share, then the validation split out of what is left.
+"""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from crest.config import PrepareParameters
+from crest.data.files import SPLITS
 from crest.data.labels import Encoded, hold_out
+from crest.data.sources import Labelled, Labels, Source
+from crest.errors import ParameterError
 
 BLOCK_BYTES = 2**24
+TEST_SHARE = 0.1  # of train, held out where there is no test split and prepare.test_share is null
 
 Rows = NDArray[np.bool_]
 Advance = Callable[[int], None]
+Split = TypeVar("Split", bound=Labelled)
 
 
 class ArrayFile:
@@ -61,27 +72,81 @@ class ArrayFile:
         np.lib.format.write_array_header_1_0(self._file, header)
 
 
-def split_rows(
-    labels: Encoded, params: PrepareParameters
-) -> tuple[dict[str, Rows], dict[str, Rows]]:
-    """Return which rows of the source's train and test go into which split, as masks.
+@dataclass(frozen=True, eq=False)
+class Division:
+    """Which rows of the source's splits go into which prepared splits.
+
+    Parameters
+    ----------
+    parts
+        For each split of the source: masks over its rows, by the prepared split that they go into.
+    notes
+        Lines for people.
+    """
+
+    parts: Mapping[str, Mapping[str, Rows]]
+    notes: tuple[str, ...] = ()
+
+
+def divide(labels: Encoded, params: PrepareParameters) -> Division:
+    """Divide the source's rows among train, validation and test.
 
     Raises
     ------
     ParameterError
-        If the validation share does not fit the data.
+        If the share of the test or validation split does not fit the data.
     """
-    held = hold_out(labels.train, params.validation, params.seed)
-    train = {"train": ~held, "validation": held} if held.any() else {"train": ~held}
-    return train, {"test": np.ones(len(labels.test), dtype=bool)}
+    train = labels.splits["train"]
+    left = np.ones(len(train), dtype=bool)
+    out: dict[str, Rows] = {}
+    notes: list[str] = []
+    if "test" not in labels.splits:
+        out["test"] = _hold_out_test(train, params)
+        left &= ~out["test"]
+        share = params.test_share or TEST_SHARE
+        because = "no test split: " if params.test_share is None else "test: "
+        notes.append(f"{because}{100 * share:g}% of train held out (prepare.test_share)")
+    if "validation" not in labels.splits:
+        held = np.zeros(len(train), dtype=bool)
+        held[left] = hold_out(train[left], params.validation, params.seed)
+        if held.any():
+            out["validation"] = held
+            left &= ~held
+    whole = {name: {name: np.ones(len(split), dtype=bool)} for name, split in labels.splits.items()}
+    return Division(whole | {"train": {"train": left, **out}}, tuple(notes))
 
 
-def write_labels(labels: Encoded, parts: Mapping[str, Rows], folder: Path) -> dict[str, int]:
-    """Write SPLIT_labels.npy for each part; returns their sizes."""
-    for name, rows in parts.items():
-        split = labels.test if name == "test" else labels.train
-        np.save(folder / f"{name}_labels.npy", split[rows])
-    return {name: int(rows.sum()) for name, rows in parts.items()}
+def _hold_out_test(labels: Labels, params: PrepareParameters) -> Rows:
+    """Draw a test split: at least one of each class that has two examples."""
+    if np.bincount(labels).max() < 2:
+        raise ParameterError(
+            "prepare.test_share: no class has two examples, of which one could be held out for "
+            "test; name a test split with prepare.test_split"
+        )
+    share = params.test_share or TEST_SHARE
+    return hold_out(labels, share, (params.seed, 1), "prepare.test_share", least=1)
+
+
+def each_split(source: Source[Split], advance: Advance) -> Iterator[tuple[str, Split, Advance]]:
+    """Yield each split of a source with its name, and what to tell of its own progress."""
+    done = 0
+    for name, reader in source.splits.items():
+        yield name, reader, partial(_advance_from, advance, done)
+        done += len(reader)
+
+
+def _advance_from(advance: Advance, done: int, count: int) -> None:
+    advance(done + count)
+
+
+def write_labels(labels: Encoded, division: Division, folder: Path) -> dict[str, int]:
+    """Write SPLIT_labels.npy for each prepared split; returns their sizes."""
+    sizes: dict[str, int] = {}
+    for name, parts in division.parts.items():
+        for part, rows in parts.items():
+            np.save(folder / f"{part}_labels.npy", labels.splits[name][rows])
+            sizes[part] = int(rows.sum())
+    return {split: sizes[split] for split in SPLITS if split in sizes}
 
 
 def content_hash(folder: Path) -> str:

@@ -5,7 +5,7 @@ Parquet is laid out and read as in :mod:`crest.data.parquet`, a slice of rows at
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
 
@@ -16,14 +16,15 @@ from numpy.typing import NDArray
 from crest.config import PrepareParameters
 from crest.data.parquet import (
     UNREADABLE,
+    SplitFiles,
     class_names,
-    find_files,
     metadata_of,
     plain,
     scan,
     slice_rows,
 )
 from crest.data.sources import DatasetSpec, Source, some
+from crest.data.split_names import open_splits
 from crest.errors import DataError
 
 
@@ -135,8 +136,10 @@ def open_text(params: PrepareParameters, layout: TextLayout = TextLayout()) -> S
     texts = params.text_columns or layout.text_columns
     label = params.label_column or layout.label_column
 
+    there = SplitFiles(str(params.source), SUFFIXES)
+
     def split(name: str, key: str) -> TextReader:
-        files = find_files(str(params.source), name, f"prepare.{key}", SUFFIXES)
+        files = there.find(name, key)
         for file in files:
             _check_columns(file, texts, label)
         found = [_read_labels(file, label) for file in files]
@@ -151,11 +154,10 @@ def open_text(params: PrepareParameters, layout: TextLayout = TextLayout()) -> S
         sizes = tuple(len(labels) for labels in found)
         return TextReader(files, sizes, texts, label, kept, labels[kept])
 
-    train = split(params.train_split or "train", "train_split")
-    test = split(params.test_split or "test", "test_split")
-    first = train.files[0]
+    source = open_splits(params, there.__contains__, split)
+    first = source.train.files[0]
     named = class_names(metadata_of(first), label) if _suffix(first) == "parquet" else None
-    return Source(train, test, named)
+    return replace(source, class_names=named)
 
 
 def _suffix(file: str) -> str:

@@ -17,7 +17,14 @@ from crest.config import PrepareParameters
 from crest.data.files import PERCENTILES, SCHEMA_VERSION, TextMeta, write_meta
 from crest.data.labels import encode_labels
 from crest.data.sources import Source
-from crest.data.splits import Advance, ArrayFile, content_hash, split_rows, write_labels
+from crest.data.splits import (
+    Advance,
+    ArrayFile,
+    content_hash,
+    divide,
+    each_split,
+    write_labels,
+)
 from crest.data.text import TextReader
 from crest.data.vocabulary import load_tokenizer, vocabulary_hash, vocabulary_size
 from crest.errors import DataError, ParameterError
@@ -194,7 +201,7 @@ def build_text(
     Parameters
     ----------
     advance
-        Told how many examples of both splits are done.
+        Told how many examples of all splits are done.
 
     Raises
     ------
@@ -211,16 +218,16 @@ def build_text(
     tokenizer = load_tokenizer(params.tokenizer)
     encoder = Encoder(tokenizer, params.max_length, len(source.train.text_columns))
     labels = encode_labels(source, params.classes)
-    train, test = split_rows(labels, params)
-    writers = _write_texts(source.train, encoder, train, folder, advance)
-    done = len(source.train)
-    writers |= _write_texts(source.test, encoder, test, folder, lambda count: advance(done + count))
+    division = divide(labels, params)
+    writers: dict[str, RaggedWriter] = {}
+    for name, reader, told in each_split(source, advance):
+        writers |= _write_texts(reader, encoder, division.parts[name], folder, told)
     meta = TextMeta(
         schema_version=SCHEMA_VERSION,
         kind="text",
         dataset=params.dataset,
         source=str(params.source),
-        sizes=write_labels(labels, train | test, folder),
+        sizes=write_labels(labels, division, folder),
         classes=labels.classes,
         text_columns=list(source.train.text_columns),
         tokenizer=params.tokenizer,
@@ -231,8 +238,9 @@ def build_text(
         max_length=params.max_length,
         lengths={name: writer.percentiles() for name, writer in writers.items()},
         truncated={name: writer.truncated for name, writer in writers.items()},
-        dropped={"train": source.train.dropped, "test": source.test.dropped},
+        dropped={name: reader.dropped for name, reader in source.splits.items()},
         content_hash=content_hash(folder),
+        notes=[*source.notes, *labels.notes, *division.notes],
     )
     write_meta(folder, meta)
     return meta

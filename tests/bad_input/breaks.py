@@ -125,6 +125,11 @@ def row(place: int, value: Any) -> Callable[[list[Any]], list[Any]]:
     return lambda values: [*values[:place], value, *values[place + 1 :]]
 
 
+def first_rows(path: Path, count: int) -> Break:
+    """Keep the first rows of a split only."""
+    return lambda: pl.read_parquet(path).head(count).write_parquet(path)
+
+
 def empty(path: Path) -> Break:
     """Take all rows out of a split."""
     return lambda: pl.read_parquet(path).head(0).write_parquet(path)

@@ -10,7 +10,7 @@ FOLDERS = [
     Case("no training folder", FOLDER,
          "images: no folder 'train'; folders there: test; set prepare.train_split",
          gone("images/train")),
-    Case("no test folder", FOLDER,
+    Case("no test folder of that name", FOLDER + " -S prepare.test_split=test",
          "images: no folder 'test'; folders there: train; set prepare.test_split",
          gone("images/test")),
     Case("no classes in a split", FOLDER,

@@ -10,6 +10,7 @@ from tests.bad_input.breaks import (
     cut,
     deep_png,
     empty,
+    first_rows,
     gone,
     row,
     twice_named,
@@ -50,9 +51,20 @@ PARQUET = [
     Case("no training split", "prepare",
          "source: no train-*.parquet or train.parquet; Parquet files there: test.parquet; "
          "set prepare.train_split", gone(TRAIN)),
-    Case("no test split", "prepare",
+    Case("no test split of that name", "prepare -S prepare.test_split=test",
          "source: no test-*.parquet or test.parquet; Parquet files there: train.parquet; set"
-         " prepare.test_split", gone(TEST)),
+         " prepare.test_split, or set it to null to hold out a share of train", gone(TEST)),
+    Case("a test split that is the training split", "prepare -S prepare.test_split=train",
+         "prepare.test_split: 'train' is what prepare.train_split takes; a split serves one "
+         "purpose: name another, or leave it null", code=2),
+    Case("a test split and a share of train for it",
+         "prepare -S prepare.test_split=test -S prepare.test_share=0.2",
+         "prepare.test_share: the test split is 'test' (prepare.test_split); set one of the two to "
+         "null", code=2),
+    Case("no two examples of a class to hold one out of", "prepare",
+         "prepare.test_share: no class has two examples, of which one could be held out for test; "
+         "name a test split with prepare.test_split",
+         both(gone(TEST), first_rows(TRAIN, 3)), code=2),
     Case("one shard of two", "prepare",
          "source: not one whole set of 2 files, but train-00000-of-00002.parquet; download "
          "what is missing and remove what is left over",

@@ -32,9 +32,10 @@ TEXT = [
          "texts/train.csv: no column 'body'; its columns: text, label; set prepare.text_columns"),
     Case("a label column that is not there", TEXTS + " -S prepare.label_column=class",
          "texts/train.csv: no column 'class'; its columns: text, label; set prepare.label_column"),
-    Case("no test file", TEXTS,
+    Case("no test file of that name", TEXTS + " -S prepare.test_split=test",
          "texts: no test-*.parquet or test.parquet or test.csv or test.jsonl or test.ndjson; files "
-         "of these formats there: train.csv; set prepare.test_split", gone("texts/test.csv")),
+         "of these formats there: train.csv; set prepare.test_split, or set it to null to hold out "
+         "a share of train", gone("texts/test.csv")),
     Case("a split in two formats", TEXTS,
          "texts: train in several formats (texts/train.csv, texts/train.jsonl); keep one",
          content("texts/train.jsonl", b'{"text": "a", "label": 0}')),

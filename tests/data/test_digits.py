@@ -4,6 +4,7 @@ import pytest
 from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.data.digits import choose_test
+from crest.data.sources import LAYOUT_KEYS
 from crest.errors import ParameterError
 
 
@@ -33,7 +34,7 @@ def test_every_fifth_of_a_class_is_a_test_example():
     assert np.flatnonzero(choose_test(labels)).tolist() == [8, 9, 18, 19]
 
 
-@pytest.mark.parametrize("key", ["image_column", "label_column", "train_split", "test_split"])
+@pytest.mark.parametrize("key", LAYOUT_KEYS)
 def test_parameters_that_would_be_ignored_are_refused(key):
     with pytest.raises(ParameterError, match=f"^prepare.{key}: "):
-        open_source(PrepareParameters(**{key: "x"}))
+        open_source(PrepareParameters(**{key: 0.2 if key == "test_share" else "x"}))

@@ -50,7 +50,7 @@ def test_splits_can_have_other_names(tree):
     (tree / "test").rename(tree / "held")
     assert len(open_tree(tree, test_split="held").test) == 2
     with pytest.raises(DataError, match=r"no folder 'test'; folders there: held, train; set prep"):
-        open_tree(tree)
+        open_tree(tree, test_split="test")
 
 
 def test_a_class_without_images_is_refused(tree):

@@ -38,7 +38,7 @@ def source(train, test=None, names=None, expected=None):
 def test_integers_are_their_own_numbers():
     encoded = encode_labels(source([2, 0, 1, 1], [1, 2]))
     assert encoded.train.tolist() == [2, 0, 1, 1]
-    assert encoded.test.tolist() == [1, 2]
+    assert encoded.splits["test"].tolist() == [1, 2]
     assert encoded.train.dtype == np.int64
     assert encoded.classes == ["0", "1", "2"]
 
@@ -47,7 +47,7 @@ def test_strings_are_numbered_alphabetically():
     encoded = encode_labels(source(["dog", "cat", "ape", "cat"], ["dog", "ape"]))
     assert encoded.classes == ["ape", "cat", "dog"]
     assert encoded.train.tolist() == [2, 1, 0, 1]
-    assert encoded.test.tolist() == [2, 0]
+    assert encoded.splits["test"].tolist() == [2, 0]
 
 
 def test_strings_are_numbered_by_known_names():

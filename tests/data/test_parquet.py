@@ -83,7 +83,7 @@ def test_columns_and_splits_can_have_other_names(write_source, pixels, encode):
     params = {"image_column": "picture", "label_column": "kind", "train_split": "mine"}
     with pytest.raises(DataError, match=r"test-.*: no column 'picture'; its columns: image, label"):
         open_folder(folder, **params)
-    params["test_split"] = "mine"
+    params["test_share"] = 0.5
     assert open_folder(folder, **params).train.labels().to_list() == ["b", "a", "c"] * 8
 
 

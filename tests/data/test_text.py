@@ -197,7 +197,7 @@ def test_one_format_at_a_time(tmp_path, write):
 
 
 def test_a_missing_split_is_named_with_every_format(tmp_path, write):
-    parameters = write()
+    parameters = write(test_split="test")
     (tmp_path / "test.csv").unlink()
     with pytest.raises(DataError, match=r"test\.csv or test\.jsonl.*there: train\.csv; set prep"):
         open_source(parameters)
