@@ -1,0 +1,60 @@
+"""What a run leaves behind: tables and JSON with a schema and a checksum, whole or not at all."""
+
+from crest.artifacts.documents import read_json, write_json
+from crest.artifacts.failures import cannot_be_read, cannot_be_written, os_error
+from crest.artifacts.locks import reading, writing
+from crest.artifacts.replacement import others_in, replacing, replacing_folder, sweep
+from crest.artifacts.tables import (
+    CORESETS,
+    DIFFICULTY,
+    EXAMPLES,
+    METRICS,
+    MODEL,
+    NEWER_VERSIONS,
+    PREDICTIONS,
+    REGIONS,
+    RUN,
+    SCHEMA_VERSION,
+    SNAPSHOTS,
+    STEPS,
+    TABLES,
+    VALIDATION,
+    read_table,
+    schema_version,
+    table_bytes,
+    table_name,
+    write_table,
+)
+
+__all__ = [
+    "CORESETS",
+    "DIFFICULTY",
+    "EXAMPLES",
+    "METRICS",
+    "MODEL",
+    "NEWER_VERSIONS",
+    "PREDICTIONS",
+    "REGIONS",
+    "RUN",
+    "SCHEMA_VERSION",
+    "SNAPSHOTS",
+    "STEPS",
+    "TABLES",
+    "VALIDATION",
+    "cannot_be_read",
+    "cannot_be_written",
+    "os_error",
+    "others_in",
+    "read_json",
+    "read_table",
+    "reading",
+    "replacing",
+    "replacing_folder",
+    "schema_version",
+    "sweep",
+    "table_bytes",
+    "table_name",
+    "write_json",
+    "write_table",
+    "writing",
+]
