@@ -1,84 +1,33 @@
 """Images of any source as uint8 arrays of one shape, decoded in threads."""
 
-import io
 import os
-from collections.abc import Sequence
+import threading
+import warnings
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from types import TracebackType
+from typing import TextIO
 
 import numpy as np
 from PIL import Image
 
+from crest.data.decoding import MAX_PIXELS, Decoded, Trait, decode, read_image
 from crest.data.sources import Example, Pixels, Reader
 from crest.errors import DataError
 
-# Pillow also opens formats that start other programs; these do not.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP")
-DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L", "F"})
+__all__ = ["ImageDecoder", "read_image"]
+
 CHUNK = 32  # images a thread takes at once
-
-
-def read_image(example: Example, side: int | None = None) -> Pixels:
-    """Decode one image.
-
-    Parameters
-    ----------
-    example
-        A compressed image, which becomes RGB, or pixels, whose channels stay.
-    side
-        Pixels a side to resize to; the whole image is kept, its aspect is not. None: as it is.
-
-    Returns
-    -------
-    ndarray
-        uint8, H×W×C.
-
-    Raises
-    ------
-    ValueError
-        Its message says what is wrong with the image.
-    """
-    if example is None:
-        raise ValueError("there is no image (null)")
-    pixels = _decode(example) if isinstance(example, bytes) else example
-    if 0 in pixels.shape:
-        raise ValueError("the image has no pixels")
-    return pixels if side is None else _resize(pixels, side)
-
-
-def _decode(content: bytes) -> Pixels:
-    if not content:
-        raise ValueError("the image is empty (0 bytes)")
-    try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            return np.asarray(_rgb(image))
-    except Image.UnidentifiedImageError:
-        raise ValueError(f"not an image in a known format ({', '.join(FORMATS)})") from None
-    except Exception as error:
-        # What Pillow raises for damaged images is of every kind: SyntaxError and struct.error too.
-        raise ValueError(f"the image cannot be decoded ({error})") from None
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    if image.mode in DEEP_MODES:
-        # Pillow would clip the values at 255.
-        raise ValueError(f"mode {image.mode}: more than 8 bits a channel; save it with 8")
-    if "transparency" in image.info:
-        image = image.convert("RGBA")
-    if image.mode == "RGB":
-        image.load()  # converting would copy it
-        return image
-    return image.convert("RGB")
-
-
-def _resize(pixels: Pixels, side: int) -> Pixels:
-    flat = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    resized = Image.fromarray(flat).resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(resized).reshape(side, side, -1)
+MOST_WARNINGS = 5
 
 
 class ImageDecoder:
     """Decodes batches of images; all must have the shape of the first image of ``reader``.
+
+    A context manager: within, Pillow's own limit on an image's pixels is lifted for that of
+    :mod:`crest.data.decoding`, and what Pillow warns of is kept for :meth:`notes`.
 
     Parameters
     ----------
@@ -99,10 +48,18 @@ class ImageDecoder:
     def __init__(self, reader: Reader, side: int | None, workers: int | None) -> None:
         self._side = side
         self._first = reader.example_at(0)
-        self.shape = self._read(next(iter(reader.examples()))[0], reader, 0).shape
+        self._traits: dict[Trait, tuple[int, str]] = {}  # how many have it, and which is first
+        self._warnings: Counter[str] = Counter()
+        self._counting = threading.Lock()
+        with self._own_pillow():
+            first = next(iter(reader.examples()))[0]
+            self.shape = self._read(first, reader, 0).pixels.shape
+        self._warnings.clear()
         self._pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)
+        self._stack = ExitStack()
 
     def __enter__(self) -> "ImageDecoder":
+        self._stack.enter_context(self._own_pillow())
         return self
 
     def __exit__(
@@ -112,36 +69,87 @@ class ImageDecoder:
         trace: TracebackType | None,
     ) -> None:
         self._pool.shutdown(cancel_futures=True)
+        self._stack.close()
 
     def decode(self, examples: Sequence[Example], reader: Reader, start: int) -> Pixels:
         """Decode consecutive rows of ``reader`` from row ``start``: uint8, k×H×W×C."""
         block = np.empty((len(examples), *self.shape), dtype=np.uint8)
 
-        def fill(first: int) -> None:
+        def fill(first: int) -> list[tuple[int, Trait]]:
+            found = []
             for position in range(first, min(first + CHUNK, len(examples))):
-                block[position] = self._checked(examples[position], reader, start + position)
+                decoded = self._checked(examples[position], reader, start + position)
+                block[position] = decoded.pixels
+                found += [(start + position, trait) for trait in decoded.traits]
+            return found
 
         # Results come in the order of the rows, so the first bad row is the one that is reported.
-        for _ in self._pool.map(fill, range(0, len(examples), CHUNK)):
-            pass
+        for found in self._pool.map(fill, range(0, len(examples), CHUNK)):
+            for row, trait in found:
+                count, first = self._traits.get(trait, (0, ""))
+                self._traits[trait] = (count + 1, first or reader.example_at(row))
         return block
 
-    def _read(self, example: Example, reader: Reader, row: int) -> Pixels:
+    def notes(self) -> Iterator[str]:
+        """Say in lines what was done to images, or left undone, and what Pillow warned of."""
+        for trait in Trait:
+            if trait in self._traits:
+                count, first = self._traits[trait]
+                yield f"{images(count)} {trait.value} (first: {first})"
+        for text in sorted(self._warnings)[:MOST_WARNINGS]:
+            yield f"Pillow warned: {text} ({self._warnings[text]} times)"
+        if len(self._warnings) > MOST_WARNINGS:
+            yield f"Pillow warned of {len(self._warnings) - MOST_WARNINGS} things more"
+
+    @contextmanager
+    def _own_pillow(self) -> Iterator[None]:
+        limit = Image.MAX_IMAGE_PIXELS
+        with warnings.catch_warnings():
+            show = warnings.showwarning
+
+            def keep(
+                message: Warning | str,
+                category: type[Warning],
+                filename: str,
+                lineno: int,
+                file: TextIO | None = None,
+                line: str | None = None,
+            ) -> None:
+                if "PIL" not in filename:
+                    show(message, category, filename, lineno, file, line)
+                elif not issubclass(category, Image.DecompressionBombWarning):
+                    with self._counting:
+                        self._warnings[str(message)] += 1
+
+            warnings.filterwarnings("always", module=r"PIL\b")
+            warnings.showwarning = keep
+            Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+            try:
+                yield
+            finally:
+                Image.MAX_IMAGE_PIXELS = limit
+
+    def _read(self, example: Example, reader: Reader, row: int) -> Decoded:
         try:
-            return read_image(example, self._side)
+            return decode(example, self._side)
         except ValueError as error:
             raise DataError(
                 f"{reader.example_at(row)}: {error}; mend or remove the example"
             ) from None
 
-    def _checked(self, example: Example, reader: Reader, row: int) -> Pixels:
-        pixels = self._read(example, reader, row)
-        if pixels.shape != self.shape:
+    def _checked(self, example: Example, reader: Reader, row: int) -> Decoded:
+        decoded = self._read(example, reader, row)
+        if decoded.pixels.shape != self.shape:
             raise DataError(
-                f"{reader.example_at(row)}: {_size(pixels.shape)}, but {self._first}: "
+                f"{reader.example_at(row)}: {_size(decoded.pixels.shape)}, but {self._first}: "
                 f"{_size(self.shape)}; set prepare.image_size to make them one size"
             )
-        return pixels
+        return decoded
+
+
+def images(count: int) -> str:
+    """Say how many images."""
+    return f"{count} image{'s' * (count != 1)}"
 
 
 def _size(shape: Sequence[int]) -> str:

@@ -189,16 +189,17 @@ PARQUET = [
          f"{IMAGE_7}: the image cannot be decoded …; mend or remove the example",
          columns(image=row(7, png(7)[:60] + b"\0" * 40 + png(7)[100:]))),
     Case("a first image that is damaged", "prepare",
-         "source/train.parquet, column 'image', row 0 …: not an image in a known format …; "
-         "mend or remove the example", columns(image=row(0, b"GIF89a"))),
+         "source/train.parquet, column 'image', row 0 …: GIF of a kind that is not read, or "
+         "damaged …; mend or remove the example", columns(image=row(0, b"GIF89a"))),
     Case("a PostScript file, which Pillow would run", "prepare",
          f"{IMAGE_7}: not an image in a known format …; mend or remove the example",
          columns(image=row(7, b"%!PS-Adobe-3.0 EPSF-3.0\n"))),
     Case("an image of 16 bits a channel", "prepare",
-         f"{IMAGE_7}: the image cannot be decoded (mode I;16: more than 8 bits a channel; "
-         "save it with 8); mend or remove the example", columns(image=row(7, deep_png()))),
+         f"{IMAGE_7}: more than 8 bits a channel (16); save it with 8; mend or remove the example",
+         columns(image=row(7, deep_png()))),
     Case("an image that would fill the memory", "prepare",
-         f"{IMAGE_7}: the image cannot be decoded …; mend or remove the example",
+         f"{IMAGE_7}: the image, or a tile of it, has more than the 1,073,741,824 pixels that are "
+         "read; make it smaller or cut it up; mend or remove the example",
          columns(image=row(7, bomb()))),
     Case("images of two sizes", "prepare",
          f"{IMAGE_7}: 8×9 pixels of 3 channels, but source/train.parquet, column 'image', row"

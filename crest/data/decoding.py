@@ -1,0 +1,238 @@
+"""One image of any source as uint8 pixels: upright, in RGB, on white where it is transparent."""
+
+import io
+import threading
+from contextlib import nullcontext
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+from PIL import Image
+
+from crest.data.image_formats import (
+    FORMATS,
+    ORIENTATION,
+    SAMPLES_PER_PIXEL,
+    bits,
+    explain,
+    tiff_tag,
+)
+from crest.data.room import memory, readable
+from crest.data.sources import Example, Pixels
+
+GROUND = (255, 255, 255)  # what shows where an image is transparent, as on a page
+MAX_PIXELS = 2**30
+PIXEL_BYTES = 8  # of a decoded pixel: Pillow takes four for RGB, and four more to convert it
+LARGE_PIXELS = 2**24
+METADATA = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"})
+USUAL_GAMMA = 0.45455  # sRGB's, as PNG writes it
+TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+# Large images are decoded one at a time, whatever the number of threads.
+_one_large = threading.Lock()
+
+
+class Trait(Enum):
+    """What was done to an image, or left undone, that people are to know; in words."""
+
+    TURNED = "turned upright, as their EXIF orientation says"
+    BROKEN_EXIF = "with EXIF data that cannot be read, taken as they are stored"
+    TRANSPARENT = "transparent in parts, laid on white"
+    FRAMES = "of several frames or pages, of which the first is taken"
+    CMYK = "in CMYK, converted to RGB by the plain formula"
+    PROFILE = "with another colour profile or gamma than sRGB's, their values taken as stored"
+    EXTRA = "with channels beyond their colours, which are left out"
+    PALETTE = "with colours that their palette lacks, taken for black"
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The pixels of an image, uint8, H×W×C, and its traits."""
+
+    pixels: Pixels
+    traits: frozenset[Trait] = frozenset()
+
+
+class RefusedError(ValueError):
+    """An image that is not read; its message says why, in full."""
+
+
+def decode(example: Example, side: int | None = None) -> Decoded:
+    """Decode one image.
+
+    Parameters
+    ----------
+    example
+        A compressed image, which becomes RGB, or pixels, whose channels stay.
+    side
+        Pixels a side to resize to; the whole image is kept, its aspect is not. None: as it is.
+
+    Raises
+    ------
+    ValueError
+        Its message says what is wrong with the image.
+    """
+    if example is None:
+        raise RefusedError("there is no image (null)")
+    if isinstance(example, bytes):
+        return _decode(example, side)
+    if 0 in example.shape:
+        raise RefusedError("the image has no pixels")
+    return Decoded(example if side is None else _resize(example, side))
+
+
+def read_image(example: Example, side: int | None = None) -> Pixels:
+    """Decode one image, as :func:`decode` does, for its pixels alone."""
+    return decode(example, side).pixels
+
+
+def _decode(content: bytes, side: int | None) -> Decoded:
+    if not content:
+        raise RefusedError("the image is empty (0 bytes)")
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            return _upright_rgb(image, content, side)
+    except RefusedError:
+        raise
+    except Image.UnidentifiedImageError:
+        raise RefusedError(explain(content)) from None
+    except Image.DecompressionBombError:
+        raise RefusedError(_too_large("the image, or a tile of it, has")) from None
+    except MemoryError:
+        raise RefusedError("there is not enough memory to decode it; make it smaller") from None
+    except Exception as error:
+        # What Pillow raises for damaged images is of every kind: SyntaxError and struct.error too.
+        reason = str(error) or type(error).__name__
+        raise RefusedError(f"the image cannot be decoded ({reason})") from None
+
+
+def _upright_rgb(image: Image.Image, content: bytes, side: int | None) -> Decoded:
+    _check_size(image.size)
+    if (depth := bits(image, content)) > 8:
+        # Pillow would cut them off, or clip the values at 255.
+        raise RefusedError(f"more than 8 bits a channel ({depth}); save it with 8")
+    with _one_large if image.width * image.height > LARGE_PIXELS else nullcontext():
+        traits = _traits(image)
+        colours = _rgb(image, depth, traits)
+        turn = _turn(image, traits)
+        if turn is not None:
+            colours = colours.transpose(turn)
+        if side is not None and colours.size != (side, side):
+            colours = colours.resize((side, side), Image.Resampling.BICUBIC)
+        return Decoded(np.asarray(colours), frozenset(traits))
+
+
+def _check_size(size: tuple[int, int]) -> None:
+    width, height = size
+    if not width or not height:
+        raise RefusedError("the image has no pixels")
+    if width * height > MAX_PIXELS:
+        raise RefusedError(_too_large(f"{width}×{height} pixels are"))
+    if width * height > LARGE_PIXELS and (taken := width * height * PIXEL_BYTES) > memory() / 2:
+        raise RefusedError(
+            f"{width}×{height} pixels take {readable(taken)} of memory to decode, more than half "
+            f"of what there is ({readable(memory())}); make it smaller or cut it into tiles"
+        )
+
+
+def _too_large(what: str) -> str:
+    return f"{what} more than the {MAX_PIXELS:,} pixels that are read; make it smaller or cut it up"
+
+
+def _traits(image: Image.Image) -> set[Trait]:
+    """Return what shows before decoding."""
+    traits = set()
+    info = image.info
+    if _has_frames(image):
+        traits.add(Trait.FRAMES)
+    if image.mode == "CMYK":
+        traits.add(Trait.CMYK)
+    if not _is_srgb(info.get("icc_profile"), info.get("gamma", USUAL_GAMMA)):
+        traits.add(Trait.PROFILE)
+    if image.format == "TIFF":
+        if max(tiff_tag(image, SAMPLES_PER_PIXEL), default=1) > len(image.getbands()):
+            traits.add(Trait.EXTRA)
+        if set(tiff_tag(image, ORIENTATION)) & TURNS.keys():
+            traits.add(Trait.TURNED)  # Pillow does so by itself as it decodes TIFF
+    return traits
+
+
+def _has_frames(image: Image.Image) -> bool:
+    try:
+        return bool(getattr(image, "is_animated", False))
+    except Exception:  # a second frame that is damaged; it is not read
+        return True
+
+
+def _is_srgb(profile: bytes | None, gamma: float) -> bool:
+    if profile:
+        return b"sRGB" in profile or "sRGB".encode("utf-16-be") in profile
+    return abs(gamma - USUAL_GAMMA) < 0.01
+
+
+def _rgb(image: Image.Image, depth: int, traits: set[Trait]) -> Image.Image:
+    if image.mode == "P":
+        _check_palette(image, traits)
+    if image.has_transparency_data:
+        return _on_ground(image, depth, traits)
+    if image.mode == "RGB":
+        image.load()  # converting would copy it
+        return image
+    return image.convert("RGB")
+
+
+def _check_palette(image: Image.Image, traits: set[Trait]) -> None:
+    if image.palette is None:
+        raise RefusedError("the image has no palette, though its pixels are numbers of a palette")
+    if image.format == "PNG":
+        image.load()
+        highest = image.getextrema()[1]
+        if isinstance(highest, int) and 3 * highest >= len(image.palette.palette):
+            traits.add(Trait.PALETTE)
+
+
+def _on_ground(image: Image.Image, depth: int, traits: set[Trait]) -> Image.Image:
+    """Lay an image on the ground, which shows where it is transparent."""
+    if image.format == "PNG" and image.mode == "L" and "transparency" in image.info:
+        # Pillow scales greys of 2 and 4 bits to 0 to 255, but not the one that is transparent.
+        highest = 2**depth - 1
+        image.info["transparency"] = (image.info["transparency"] & highest) * 255 // highest
+    colours = image.convert("RGBA")
+    alpha = colours.getchannel("A")
+    colours = colours.convert("RGB")
+    if alpha.getextrema()[0] == 255:
+        return colours
+    traits.add(Trait.TRANSPARENT)
+    ground = Image.new("RGB", image.size, GROUND)
+    ground.paste(colours, mask=alpha)
+    return ground
+
+
+def _turn(image: Image.Image, traits: set[Trait]) -> Image.Transpose | None:
+    """Return how an image is to be turned or mirrored, if it is; PNG may say so at its end."""
+    if METADATA.isdisjoint(image.info):
+        return None
+    try:
+        orientation = image.getexif().get(ORIENTATION)
+    except Exception:
+        # As of any damaged part of an image, Pillow raises errors of every kind.
+        traits.add(Trait.BROKEN_EXIF)
+        return None
+    turn = TURNS.get(orientation) if isinstance(orientation, int) else None
+    if turn is not None:
+        traits.add(Trait.TURNED)
+    return turn
+
+
+def _resize(pixels: Pixels, side: int) -> Pixels:
+    flat = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
+    resized = Image.fromarray(flat).resize((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(resized).reshape(side, side, -1)
