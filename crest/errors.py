@@ -65,8 +65,13 @@ class DivergedError(TrainingError):
         self.what = what
 
 
-def diverged(loss: float, step: int, region: int) -> DivergedError:
+def diverged(loss: float, step: int, region: int) -> TrainingError:
     """Return the error of a training loss that is no finite number; region -1 for none."""
+    if step == 0:
+        return TrainingError(
+            f"the loss is {loss} at step 0, before any training: the examples' inputs or the "
+            "model's weights hold NaN or infinity, or are far too large; correct them"
+        )
     where = f"step {step}" if region < 0 else f"step {step} (region {region})"
     return DivergedError(f"the training loss became {loss} at {where}")
 

@@ -1,5 +1,6 @@
 """Looking at examples: eval mode, no augmentation, nothing of the model moved."""
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,6 +11,7 @@ from torch.nn import functional as F
 
 from crest.data.prepared import Split
 from crest.distributed import ALONE, Group
+from crest.errors import TrainingError, diverged
 from crest.models.head import features_and_logits, last_layer
 from crest.training.out_of_memory import Halving
 from crest.training.precision import Precision
@@ -76,6 +78,29 @@ class Look:
         return self.logits.argmax(1) == self.labels
 
 
+def require_finite(shown: Look, step: int, region: int) -> float:
+    """Return the mean loss of what was looked at.
+
+    Raises
+    ------
+    TrainingError
+        If it is no finite number: one that names an example, where it is the only kind that has
+        such a loss, else that the training diverged.
+    """
+    if math.isfinite(loss := float(shown.losses.double().mean())):
+        return loss
+    losses = shown.losses.cpu()
+    odd = ~losses.isfinite()
+    if odd.all() or (step == 0 and int(odd.sum()) > len(odd) // 2):
+        raise diverged(loss, step, region)
+    row = int(odd.int().argmax())
+    raise TrainingError(
+        f"example {int(shown.indices[row])}: its loss is {float(losses[row])} at step {step}, the "
+        f"losses of {int((~odd).sum())} others are finite: its input may hold NaN or infinity; "
+        "correct or remove it (if it is in order, lower train.lr)"
+    )
+
+
 def joined(known: Look, shown: Look) -> Look:
     """Return a look with some of its examples, in any order, replaced by what another shows."""
     where = places_of(shown.indices, known.indices)
@@ -131,7 +156,8 @@ def look(
     size = _size_of_share(halving.size, precision.device, len(indices), group)
     # Alone all at once, which is the same batches one after another.
     batches = (sorted_indices,) if group.alone else sorted_indices.split(size)
-    with torch.inference_mode(), evaluating(model), precision.autocast():
+    # Not in inference mode: what a model keeps for later passes, training then goes through.
+    with torch.no_grad(), evaluating(model), precision.autocast():
         parts = {
             number: halving.over(batches[number], show) for number in group.share(len(batches))
         }

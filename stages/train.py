@@ -240,6 +240,7 @@ def train_model(
         metrics |= {"processes": group.size, "bytes_exchanged": group.bytes_exchanged}
     provenance = describe(parameters, data.meta, precision, method, settings.model)
     provenance["processes"] = group.size
+    provenance["used"] = done.record.used or {}
     provenance["initial_weights"] = started_from  # a name on the hub may come to mean others
     return Trained(model, model_spec, done, metrics, provenance, snapshots)
 
@@ -318,5 +319,6 @@ def _metrics(done: Run, method: str, model: str, data: Prepared, full_steps: int
         "seconds": {**choosing, "train": done.seconds - sum(choosing.values())},
         "regions": regions,
         **(done.record.counts or {}),
+        **(done.record.used or {}),
         "train_loss": done.steps["loss"].tail(max(1, steps // 20)).mean(),
     }

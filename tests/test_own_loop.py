@@ -444,9 +444,9 @@ def test_a_loss_that_is_no_number_says_what_to_do_in_a_loop() -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.fill_(torch.nan)
-    with pytest.raises(TrainingError, match="became nan at step 0") as caught:
+    with pytest.raises(TrainingError, match="is nan at step 0, before any") as caught:
         next(iter(coresets))
-    assert "lower the learning rate" in str(caught.value)
+    assert "weights hold NaN" in str(caught.value)
     assert "--fresh" not in str(caught.value)
 
 

@@ -50,7 +50,8 @@ class Record:
 
     ``coresets``, ``regions`` and ``looks`` are tables as in :mod:`crest.artifacts`
     (``looks``: the 'examples' table of the selection pass); ``seconds`` adds up the time of each
-    part of choosing, ``counts`` what it did.
+    part of choosing, ``counts`` what it did. ``used`` holds the parameters, by their full key, that
+    were not what was asked for, because that could not be had.
     """
 
     coresets: pl.DataFrame | None = None
@@ -58,6 +59,7 @@ class Record:
     looks: pl.DataFrame | None = None
     seconds: dict[str, float] | None = None
     counts: dict[str, int] | None = None
+    used: dict[str, str] | None = None
 
 
 class Method(Protocol):

@@ -16,20 +16,16 @@ import torch
 from torch import Tensor
 
 from crest.artifacts import TABLES
-from crest.config import count_of, subset_size
+from crest.config import CrestParameters, count_of, subset_size
 from crest.difficulty import ExampleTracker
 from crest.errors import Interrupted, OrderError, diverged
-from crest.inference import Look, look
+from crest.inference import Look, look, require_finite
 from crest.methods.base import Context, Record
 from crest.models.folding import find_folds, folded
 from crest.models.head import last_layer
 from crest.regions.active import ActiveSet, LearnedExamples
-from crest.regions.curvature import (
-    Curvature,
-    covered_parameters,
-    estimate_curvature,
-    flatten,
-)
+from crest.regions.coverage import Coverage
+from crest.regions.curvature import Curvature, NoCurvatureError, estimate_curvature, flatten
 from crest.regions.interval import check_interval, minibatch_count, whole_subsets
 from crest.regions.loss import LossFilter
 from crest.regions.quadratic import Average, QuadraticModel, Smoothing, relative_error
@@ -65,16 +61,14 @@ class Crest:
         self._floor = max(self._subset_size, count_of(parameters.learned_floor, examples))
         self._proxy = find_proxy(parameters.proxy)
         self._choice = find_choice(parameters.choice)
-        self._covered = covered_parameters(context.model, parameters.quadratic)
+        self._coverage = Coverage(context.model, parameters.quadratic)
         self._folds = find_folds(
             context.model, context.train.inputs(torch.arange(min(2, examples)))
         )
         self._active = ActiveSet(examples)
         self._learned = LearnedExamples(parameters.learned_loss)
         self._looks = ExampleTracker(examples, errors=False)
-        self._smoothing = Smoothing(
-            Average(parameters.gradient_smoothing), Average(parameters.curvature_smoothing)
-        )
+        self._smoothing = _no_smoothing(parameters)
         self._subsets = Subsets(
             self._active,
             context.train.labels,
@@ -109,8 +103,10 @@ class Crest:
 
     def _minibatch(self, step: int) -> MiniBatchCoreset:
         self._exclude_learned(step)
+        if self._coverage.changed:
+            self._follow(step)
         if self._region is not None and self._is_check_due(self._region):
-            self._check(self._region)
+            self._check(self._region, step)
             if not self._holds(self._region):
                 self._close_region(self._region, step)
         if self._region is None:
@@ -140,6 +136,7 @@ class Crest:
             "active": self._active.state(),
             "learned": self._learned.state(),
             "looks": self._looks.state(),
+            "coverage": self._coverage.state(),
             "gradients": dict(vars(smoothing.gradients)),
             "squares": dict(vars(smoothing.squares)),
             "filter": dict(vars(self._filter)),
@@ -163,6 +160,7 @@ class Crest:
         self._active.load_state(state["active"])
         self._learned.load_state(state["learned"])
         self._looks.load_state(state["looks"])
+        self._coverage.load_state(state["coverage"])
         averages = (Average(**state[name]) for name in ("gradients", "squares"))
         self._smoothing = Smoothing(*(_to(average, device) for average in averages))
         self._filter = LossFilter(**state["filter"])
@@ -191,7 +189,26 @@ class Crest:
             looks=self._looks.frame(labels, "selection", excluded_at),
             seconds={part: float(regions[f"seconds_{part}"].sum()) for part in parts},
             counts=self._counts,
+            used=self._used(),
         )
+
+    def _used(self) -> dict[str, str]:
+        """Return the parameters that are not what was asked for."""
+        coverage = self._coverage
+        changed = coverage.quadratic != coverage.asked
+        return {"crest.quadratic": coverage.quadratic} if changed else {}
+
+    def _follow(self, step: int) -> None:
+        """Let the model of the loss be over the parameters that are trained now."""
+        if self._region is not None:
+            self._close_region(self._region, step)
+        self._coverage.renew()
+        self._forget_curvature()
+
+    def _forget_curvature(self) -> None:
+        """Begin anew with g and h, whose parameters and so norms are others."""
+        self._smoothing = _no_smoothing(self._parameters)
+        self._estimated_at = self._first_norm = None
 
     def _open_region(self, step: int) -> Region:
         """Open region l at w_l: adapt T1 and P, select, model.
@@ -208,7 +225,9 @@ class Crest:
                 with self._timed("select"):
                     coresets, looks = self._select(number, count, step)
                 with self._timed("model"):
-                    estimate = self._estimate(coresets) if self._is_estimate_due(step) else None
+                    estimate = (
+                        self._estimate(coresets, step) if self._is_estimate_due(step) else None
+                    )
         except Interrupted:
             context.generator.set_state(generator)
             self._unused, self._counts = checked, counts
@@ -354,7 +373,22 @@ class Crest:
         last = self._estimated_at
         return last is None or step - last >= self._parameters.curvature_interval
 
-    def _estimate(self, coresets: list[MiniBatchCoreset]) -> Curvature:
+    def _estimate(self, coresets: list[MiniBatchCoreset], step: int) -> Curvature:
+        """Estimate g and h, of fewer parameters where those of all cannot be had."""
+        context = self._context
+        generator = context.generator.get_state()
+        try:
+            return self._estimate_covered(coresets)
+        except NoCurvatureError as error:
+            for coreset in coresets:  # a loss that is no number has no curvature either
+                shown = look(context.model, context.train, coreset.indices, context.precision)
+                require_finite(shown, step, coreset.region)
+            self._coverage.fall_back(error, told=context.group.first)
+        self._forget_curvature()
+        context.generator.set_state(generator)
+        return self._estimate_covered(coresets)
+
+    def _estimate_covered(self, coresets: list[MiniBatchCoreset]) -> Curvature:
         """Estimate g and h on the union of the coresets, or of the first few (Eq. 6, 7)."""
         context, parameters = self._context, self._parameters
         return estimate_curvature(
@@ -365,7 +399,7 @@ class Crest:
             context.generator,
             parameters.hutchinson_draws,
             self._stop_if_asked,
-            self._covered,
+            self._coverage.parameters,
             context.group,
         )
 
@@ -383,7 +417,7 @@ class Crest:
 
     def _gradient_of_step(self) -> Tensor:
         """The gradient that the optimiser has just used."""
-        if all(parameter.grad is None for parameter in self._covered):
+        if all(parameter.grad is None for parameter in self._coverage.parameters):
             raise OrderError(
                 "crest.gradient: training takes the gradient of the step, which is gone; report "
                 "the step after the optimiser's and before the gradients are set to zero"
@@ -391,7 +425,7 @@ class Crest:
         return flatten(
             [
                 torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                for parameter in self._covered
+                for parameter in self._coverage.parameters
             ]
         )
 
@@ -399,6 +433,8 @@ class Crest:
         """Watch the losses of all V_p, and keep the rows of their coresets; returns the losses."""
         for shown in looks:
             losses = shown.losses.cpu()
+            if not math.isfinite(float(losses.sum())):
+                require_finite(shown, step, coresets[0].region)
             if self._parameters.learned_window:
                 self._learned.watch(shown.indices, losses)
             self._looks.record(shown.indices, shown.correct, losses, step)
@@ -414,13 +450,14 @@ class Crest:
         """Whether T1 steps went by since the region opened or was last checked."""
         return region.steps >= (region.checks + 1) * region.interval
 
-    def _check(self, region: Region) -> None:
+    def _check(self, region: Region, step: int) -> None:
         """Compare F_l(δ) with the loss on a fresh V_r (Eq. 10)."""
         context = self._context
         with self._timed("check"), folded(context.model, self._folds):
             shown = self._look_at(self._draw())
             predicted = region.model(self._weights())
-            rho = relative_error(predicted, float(shown.losses.double().mean()))
+            measured = require_finite(shown, step, region.number)
+            rho = relative_error(predicted, measured)
             region.rho = context.group.agree(rho)
             self._filter = self._filter.check(shown.losses)
         self._checked = shown.losses.cpu().double()
@@ -447,13 +484,19 @@ class Crest:
         self._region = None
 
     def _weights(self) -> Tensor:
-        return flatten(self._covered)
+        return flatten(self._coverage.parameters)
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:
         start = time.perf_counter()
         yield
         self._seconds[part] = self._seconds.get(part, 0.0) + time.perf_counter() - start
+
+
+def _no_smoothing(parameters: CrestParameters) -> Smoothing:
+    return Smoothing(
+        Average(parameters.gradient_smoothing), Average(parameters.curvature_smoothing)
+    )
 
 
 def _to(average: Average, device: torch.device) -> Average:

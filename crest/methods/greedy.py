@@ -1,6 +1,5 @@
 """Greedy: a fresh mini-batch coreset for every step, CREST without its regions."""
 
-import math
 import time
 from typing import Any
 
@@ -11,8 +10,7 @@ from torch import Tensor
 from crest.artifacts import TABLES
 from crest.config import count_of, fitting
 from crest.difficulty import ExampleTracker
-from crest.errors import diverged
-from crest.inference import Look
+from crest.inference import Look, require_finite
 from crest.methods.base import Context, Record
 from crest.models.folding import find_folds, folded
 from crest.regions.active import ActiveSet, LearnedExamples
@@ -124,9 +122,7 @@ class Greedy:
     def _observe(self, shown: Look, step: int) -> float:
         """Watch the losses of V_p; returns their mean."""
         losses = shown.losses.cpu()
-        loss = float(losses.double().mean())
-        if not math.isfinite(loss):
-            raise diverged(loss, step, step)
+        loss = require_finite(shown, step, step)
         if self._window:
             self._learned.watch(shown.indices, losses)
         self._looks.record(shown.indices, shown.correct, losses, step)

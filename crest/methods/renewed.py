@@ -3,7 +3,6 @@
 What CRAIG, GradMatch and GLISTER have in common; they differ in the function that chooses.
 """
 
-import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,8 +14,8 @@ from torch import Tensor
 
 from crest.artifacts import TABLES
 from crest.difficulty import ExampleTracker
-from crest.errors import Interrupted, diverged
-from crest.inference import Look, look
+from crest.errors import Interrupted
+from crest.inference import Look, look, require_finite
 from crest.methods.base import Context, Record
 from crest.methods.passes import Passes
 from crest.models.folding import find_folds, folded
@@ -171,8 +170,7 @@ class Renewed:
 
         def observe(indices: Tensor) -> Look:
             shown = self._look_at(indices)
-            if not math.isfinite(loss := float(shown.losses.double().mean())):
-                raise diverged(loss, step, number)
+            require_finite(shown, step, number)
             looks.append(shown.without_features())
             return shown
 

@@ -220,7 +220,7 @@ def _builder(name: str) -> Builder:
     suggestion = f"; did you mean {' or '.join(close)}?" if close else "."
     raise ParameterError(
         f"train.model: unknown model '{name}'{suggestion} Known: {', '.join(MODELS)} "
-        "and torchvision's other classifiers, such as mobilenet_v3_small"
+        "and torchvision's other classifiers, such as mobilenet_v2"
     )
 
 
@@ -242,7 +242,7 @@ def _try(name: str, model: nn.Module, image_shape: Sequence[int]) -> None:
     height, width, channels = image_shape
     model.eval()
     try:
-        with torch.inference_mode():
+        with torch.no_grad():
             features_and_logits(model, torch.zeros(1, channels, height, width))
     except (AssertionError, IndexError, RuntimeError, ValueError) as error:
         reason = str(error).strip().partition("\n")[0]

@@ -6,10 +6,11 @@ and the bias t. Gradients still reach γ, β and the weight itself, through tens
 thousand numbers instead of whole batches of activations.
 """
 
-import copy
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -32,9 +33,9 @@ class Fold:
 def find_folds(model: nn.Module, inputs: Inputs) -> tuple[Fold, ...]:
     """Find every BatchNorm that can be folded.
 
-    The pairs are those seen in a forward pass, tried on a copy of the model whose statistics are
-    drawn at random. Where that changes the logits, such as where a convolution's output is used
-    once more before it is normalised, nothing is folded.
+    The pairs are those seen in a forward pass, tried with statistics that are drawn at random, for
+    which the model's own step aside. Where that changes the logits, such as where a convolution's
+    output is used once more before it is normalised, nothing is folded. Nothing is copied.
 
     Parameters
     ----------
@@ -48,15 +49,17 @@ def find_folds(model: nn.Module, inputs: Inputs) -> tuple[Fold, ...]:
     """
     if not any(isinstance(module, nn.BatchNorm2d) for module in model.modules()):
         return ()
-    trial = copy.deepcopy(model).eval()
-    _randomise(trial)
-    with torch.no_grad():
-        folds = _pairs(trial, inputs)
-        expected = trial(inputs)
-        with folded(trial, folds):
-            found = trial(inputs)
-    same = torch.allclose(found, expected, rtol=0.0, atol=TOLERANCE * float(expected.abs().max()))
-    return folds if same else ()
+    with torch.no_grad(), evaluating(model), _randomised(model):
+        folds = _pairs(model, inputs)
+        if not folds:
+            return ()
+        expected = model(inputs)
+        with folded(model, folds):
+            found = model(inputs)
+    greatest = float(expected.abs().max())
+    if not math.isfinite(greatest):  # of inputs that are no numbers
+        return ()
+    return folds if torch.allclose(found, expected, rtol=0.0, atol=TOLERANCE * greatest) else ()
 
 
 @contextmanager
@@ -73,7 +76,7 @@ def folded(model: nn.Module, folds: Sequence[Fold]) -> Iterator[None]:
             yield
         finally:
             for convolution, norm in pairs:
-                # The class's own forward shows again.
+                # The class's own forward shows again; no other was there, or there were no fold.
                 vars(convolution).pop("forward", None)
                 vars(norm).pop("forward", None)
 
@@ -120,6 +123,8 @@ def _pairs(model: nn.Module, inputs: Inputs) -> tuple[Fold, ...]:
 
     hooks = []
     for module in model.modules():
+        if "forward" in vars(module):  # replaced by somebody else, such as accelerate
+            continue
         if type(module) is nn.Conv2d:
             hooks.append(module.register_forward_hook(note_output))
         if type(module) is nn.BatchNorm2d and module.track_running_stats:
@@ -132,17 +137,30 @@ def _pairs(model: nn.Module, inputs: Inputs) -> tuple[Fold, ...]:
     return tuple(folds)
 
 
-def _randomise(model: nn.Module) -> None:
-    """Give every BatchNorm statistics and weights that a fold at the wrong place would show."""
+@contextmanager
+def _randomised(model: nn.Module) -> Iterator[None]:
+    """Give every BatchNorm statistics and weights that a fold at the wrong place would show.
+
+    Its own are put aside for the length of a block, not written to.
+    """
     generator = torch.Generator().manual_seed(0)
 
     def draw(like: Tensor) -> Tensor:
         return (torch.rand(like.shape, generator=generator) + 0.5).to(like.device, like.dtype)
 
-    with torch.no_grad():
+    kept: list[tuple[dict[str, Any], str, Tensor]] = []
+    try:
         for module in model.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                tensors = (module.running_mean, module.running_var, module.weight, module.bias)
-                for tensor in tensors:
-                    if tensor is not None:
-                        tensor.copy_(draw(tensor))
+            if not isinstance(module, nn.BatchNorm2d):
+                continue
+            for name in ("running_mean", "running_var", "weight", "bias"):
+                # One of the two holds it; setting an attribute would keep what is trained.
+                both: tuple[dict[str, Any], ...] = (module._parameters, module._buffers)
+                for places in both:
+                    if (tensor := places.get(name)) is not None:
+                        kept.append((places, name, tensor))
+                        places[name] = draw(tensor)
+        yield
+    finally:
+        for places, name, tensor in kept:
+            places[name] = tensor

@@ -182,7 +182,7 @@ class TextModelSpec:
         inputs["attention_mask"] = torch.ones_like(tokens)
         model.eval()
         try:
-            with torch.inference_mode():
+            with torch.no_grad():
                 features_and_logits(model, inputs)
         except (AssertionError, IndexError, RuntimeError, ValueError) as error:
             reason = _first_line(error)

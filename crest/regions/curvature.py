@@ -5,6 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,23 @@ from crest.inference import evaluating
 from crest.models.head import last_layer
 from crest.selection.coresets import MiniBatchCoreset
 from crest.training.precision import Precision
+
+# Words of the errors with which PyTorch says that it cannot differentiate, or not twice.
+DERIVATIVE_WORDS = ("derivative", "differentiate", "double backward", "checkpoint")
+
+
+class NoCurvatureError(TrainingError):
+    """A loss whose curvature cannot be had.
+
+    ``reason`` says why, without what to do.
+    """
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(
+            f"crest.quadratic: {reason}; set it to last_layer, or to a pattern of the parameters "
+            "after that operation"
+        )
+        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -34,7 +52,11 @@ class Curvature:
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
     """One float32 vector of several tensors."""
-    return torch.cat([tensor.detach().reshape(-1).float() for tensor in tensors])
+    return torch.cat([_dense(tensor.detach()).reshape(-1).float() for tensor in tensors])
+
+
+def _dense(tensor: Tensor) -> Tensor:
+    return tensor.to_dense() if tensor.is_sparse else tensor  # as of embeddings that ask for it
 
 
 def trained_parameters(model: nn.Module) -> list[nn.Parameter]:
@@ -58,9 +80,10 @@ def covered_parameters(model: nn.Module, quadratic: str) -> list[nn.Parameter]:
         If no parameter has such a name.
     """
     if quadratic == "full":
-        return trained_parameters(model)
+        return _some(trained_parameters(model), "every parameter of the model is frozen")
     if quadratic == "last_layer":
-        return trained_parameters(last_layer(model))
+        covered = trained_parameters(last_layer(model))
+        return _some(covered, "crest.quadratic: last_layer, but the model's last layer is frozen")
     named = {name: value for name, value in model.named_parameters() if value.requires_grad}
     covered = [value for name, value in named.items() if fnmatchcase(name, quadratic)]
     if not covered:
@@ -70,6 +93,12 @@ def covered_parameters(model: nn.Module, quadratic: str) -> list[nn.Parameter]:
             f"parameter's name; the last ones are {', '.join(names[-4:])}"
         )
     return covered
+
+
+def _some(parameters: list[nn.Parameter], none: str) -> list[nn.Parameter]:
+    if not parameters:
+        raise ParameterError(f"{none}: nothing of it is trained (requires_grad); unfreeze some")
+    return parameters
 
 
 def estimate_curvature(
@@ -103,10 +132,14 @@ def estimate_curvature(
     group
         Processes that estimate on the same mini-batches, each on some; all have the result.
 
+    Parameters that the loss does not depend on in eval mode, such as those of auxiliary heads,
+    have g = h = 0.
+
     Raises
     ------
-    TrainingError
-        If an operation of the model has no second derivative.
+    NoCurvatureError
+        If an operation of the model has no second derivative, or none that is finite, or the loss
+        depends on none of the parameters; on every process.
     """
     parameters = trained_parameters(model) if parameters is None else list(parameters)
     count = sum(parameter.numel() for parameter in parameters)
@@ -114,18 +147,27 @@ def estimate_curvature(
     both = torch.zeros(2, count, dtype=gradient_dtype(device), device=device)
     seeds = torch.randint(2**62, (len(coresets),), generator=generator).tolist()
     # Of attention's kernels only the plain one can be differentiated twice.
+    failure: NoCurvatureError | None = None
     with evaluating(model), requiring_only(model, parameters), sdpa_kernel(SDPBackend.MATH):
         for number in group.share(len(coresets)):
             if pause is not None:
                 pause()
             coreset = coresets[number]
             halving = precision.halving(len(coreset.indices), "estimating curvature")
-            both += halving.run(
-                partial(
-                    _of_coreset, model, split, coreset, precision, seeds[number], draws, parameters
-                )
+            work = partial(
+                _of_coreset, model, split, coreset, precision, seeds[number], draws, parameters
             )
+            try:
+                both += halving.run(work)
+            except NoCurvatureError as error:
+                failure = error
+                break
+    if not group.lowest(failure is None):  # a process with no share has not seen it
+        raise failure or NoCurvatureError("another process found no second derivative")
     gradient, hessian = group.sum(both)
+    if not both.isfinite().all():
+        which = "second" if gradient.isfinite().all() else "first"
+        raise NoCurvatureError(f"the {which} derivative of the loss is not all finite numbers")
     products = len(coresets) * draws
     return Curvature((gradient / len(coresets)).float(), (hessian / products).float(), products)
 
@@ -167,7 +209,7 @@ def _of_coreset(
     for piece in torch.arange(len(coreset.indices)).split(size):
         signs = torch.Generator().manual_seed(seed)
         loss = _loss_of(model, split, coreset, piece, precision)
-        first = torch.autograd.grad(loss, parameters, create_graph=True)
+        first = _gradient(loss, parameters)
         both[0] += flatten(first)
         for draw in range(draws):
             keep = draw + 1 < draws
@@ -194,6 +236,42 @@ def _loss_of(
     return (losses * weights.to(losses.device)).mean() * share
 
 
+def _gradient(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
+    """Gradient of the loss, to be differentiated again; zeros where it does not depend on one."""
+    found: Sequence[Tensor | None] = [None]
+    if loss.requires_grad:
+        with _telling():
+            found = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
+    if all(part is None for part in found):
+        raise NoCurvatureError("in eval mode the loss depends on none of the parameters it covers")
+    _require_derivatives([part for part in found if part is not None])
+    return [
+        torch.zeros_like(parameter) if part is None else part
+        for part, parameter in zip(found, parameters, strict=True)
+    ]
+
+
+def _require_derivatives(gradient: Sequence[Tensor]) -> None:
+    """Raise for a gradient that differentiates to zero where the true one does not.
+
+    That of a function marked as once differentiable does so without an error, since
+    torch.autograd.grad leaves out what leads to none of the parameters. No part of a gradient is
+    constant otherwise: all of it depends on the probabilities.
+    """
+    seen: set[Any] = set()
+    waiting = [part.grad_fn for part in gradient]
+    if any(node is None for node in waiting):
+        raise NoCurvatureError("an operation of this model has no second derivative")
+    while waiting:
+        node = waiting.pop()
+        if node is None or node in seen:
+            continue
+        if node.name() == "torch::autograd::Error":
+            raise NoCurvatureError("an operation of this model is differentiable only once")
+        seen.add(node)
+        waiting += [before for before, _ in node.next_functions]
+
+
 def _hutchinson_draw(
     gradient: Sequence[Tensor],
     parameters: Sequence[nn.Parameter],
@@ -202,18 +280,33 @@ def _hutchinson_draw(
 ) -> Tensor:
     """One draw of z ⊙ (Hz): the product Hz is the gradient of g·z."""
     signs = [_rademacher(parameter, generator) for parameter in parameters]
-    try:
+    # Zeros of what the loss does not depend on.
+    depending = [place for place, part in enumerate(gradient) if part.requires_grad]
+    with _telling():
         products = torch.autograd.grad(
-            gradient, parameters, signs, retain_graph=keep_graph, materialize_grads=True
+            [gradient[place] for place in depending],
+            parameters,
+            [signs[place] for place in depending],
+            retain_graph=keep_graph,
+            materialize_grads=True,
         )
-    except RuntimeError as error:
-        if "derivative" not in str(error):
-            raise
-        raise TrainingError(
-            f"crest.quadratic: an operation of this model has no second derivative ({error}); "
-            "set it to last_layer, or to a pattern of the parameters after that operation"
-        ) from None
     return flatten([sign * product for sign, product in zip(signs, products, strict=True)])
+
+
+@contextmanager
+def _telling() -> Iterator[None]:
+    """Turn PyTorch's error of what cannot be differentiated into a :class:`NoCurvatureError`."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        reason = str(error).strip().partition("\n")[0].rstrip(".")
+        if not any(word in reason.lower() for word in DERIVATIVE_WORDS):
+            raise
+        raise NoCurvatureError(
+            f"an operation of this model has no second derivative ({reason})"
+        ) from None
 
 
 def _rademacher(like: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,5 +1,7 @@
 """How long to wait before a check, and how many coresets to select, from the fall of ‖H‖."""
 
+import math
+
 
 def check_interval(factor: float, first_norm: float, norm: float, longest: int) -> int:
     """Steps between checks, T1 = h · ‖H_0‖ / ‖H_l‖, in whole steps from 1 to ``longest``.
@@ -17,7 +19,10 @@ def check_interval(factor: float, first_norm: float, norm: float, longest: int) 
     """
     if norm == 0.0:
         return longest
-    return max(1, min(longest, round(factor * first_norm / norm)))
+    steps = factor * first_norm / norm
+    if math.isnan(steps):  # both norms are too large for a number: nothing is known
+        return 1
+    return max(1, round(min(longest, steps)))
 
 
 def whole_subsets(interval: int, each: int, longest: int) -> int:

@@ -1,5 +1,7 @@
 """Folded models are the same functions, with the same derivatives."""
 
+import threading
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -123,3 +125,45 @@ def test_an_error_leaves_the_model_as_it_was() -> None:
         raise ZeroDivisionError
     assert model.training
     assert torch.equal(model.eval()(images(16)), expected)
+
+
+def test_a_model_that_cannot_be_copied_is_folded() -> None:
+    model = resnet()
+    model.logger = threading.Lock()
+    assert len(find_folds(model, images(16))) == 19
+
+
+def test_the_tensors_of_the_norms_are_the_very_same_after_the_search() -> None:
+    model = resnet()
+    before = {name: id(value) for name, value in model.state_dict(keep_vars=True).items()}
+    find_folds(model, images(16))
+    after = {name: id(value) for name, value in model.state_dict(keep_vars=True).items()}
+    assert after == before
+
+
+def test_a_failing_search_puts_the_norms_back() -> None:
+    class Failing(Twice):
+        def forward(self, inputs: Tensor) -> Tensor:
+            raise ZeroDivisionError
+
+    model = Failing()
+    weight = model.norm.weight
+    with pytest.raises(ZeroDivisionError):
+        find_folds(model, images())
+    assert model.norm.weight is weight
+    assert model.norm.running_mean.tolist() == [0.0] * 4
+
+
+def test_inputs_that_are_no_numbers_have_no_folds_and_no_error() -> None:
+    assert find_folds(resnet(), images(16) * torch.nan) == ()
+
+
+def test_a_forward_that_somebody_replaced_is_neither_folded_nor_lost() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(144, 5))
+    assert len(find_folds(model, images())) == 1
+    convolution = model[0]
+    assert isinstance(convolution, nn.Conv2d)
+    own = convolution.forward
+    convolution.forward = lambda inputs: own(inputs) * 2  # type: ignore[method-assign]
+    assert find_folds(model, images()) == ()
+    assert "forward" in vars(convolution)

@@ -1,15 +1,19 @@
 """Gradient and Hutchinson diagonal against exact derivatives of a small network."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.checkpoint import checkpoint
 
-from crest.errors import ParameterError, TrainingError
+from crest.errors import ParameterError
 from crest.models.head import last_layer
 from crest.regions.curvature import (
+    NoCurvatureError,
     covered_parameters,
     estimate_curvature,
     flatten,
@@ -226,10 +230,131 @@ class AttendingFast(Attending):
 
 def test_an_operation_without_a_second_derivative_is_told_with_the_way_out() -> None:
     model, split = AttendingFast(), linear_split()
-    with pytest.raises(TrainingError, match=r"crest\.quadratic: .*last_layer"):
+    with pytest.raises(NoCurvatureError, match=r"crest\.quadratic: .*last_layer"):
         estimate_curvature(model, split, coresets(), FLOAT32, torch.Generator())
     covered = trained_parameters(last_layer(model))
     found = estimate_curvature(
         model, split, coresets(), FLOAT32, torch.Generator(), parameters=covered
     )
     assert found.gradient.isfinite().all()
+
+
+class Once(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, inputs: Tensor) -> Tensor:
+        return inputs * 2
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient * 2
+
+
+class Detached(torch.autograd.Function):
+    """Goes back by numbers alone."""
+
+    @staticmethod
+    def forward(context: Any, inputs: Tensor) -> Tensor:
+        return inputs * 2
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> Tensor:
+        return gradient.detach() * 2
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        F.hardsigmoid,
+        Once.apply,
+        lambda x: checkpoint(torch.tanh, x, use_reentrant=True),
+    ],
+)
+def test_every_way_of_not_differentiating_twice_is_told(operation: Any) -> None:
+    class Odd(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(4, 3), nn.Linear(3, 3)
+
+        def forward(self, inputs: Tensor) -> Tensor:
+            return self.last(operation(self.first(inputs)))
+
+    with pytest.raises(NoCurvatureError):
+        estimate_curvature(Odd(), linear_split(), coresets(), FLOAT32, torch.Generator())
+
+
+class Auxiliary(nn.Module):
+    """Has weights that no pass uses, and a head that only training's do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.mask_token = nn.Parameter(torch.ones(5))
+        self.body = network()
+        self.auxiliary = nn.Linear(3, 3)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        logits = self.body(inputs)
+        return logits + self.auxiliary(logits) if self.training else logits
+
+
+@pytest.mark.parametrize("draws", [1, 2])
+def test_weights_that_no_pass_uses_have_no_gradient_and_change_no_other(draws: int) -> None:
+    """Their signs are drawn all the same, those of a used weight after those before it."""
+    model, split = Auxiliary(), linear_split()
+    gradient, hessian = exact(model.body, split, coresets())
+    used = torch.cat(
+        [torch.full((p.numel(),), name.startswith("body")) for name, p in model.named_parameters()]
+    )
+    total = torch.zeros(len(used))
+    for seed in range(400 // draws):
+        generator = torch.Generator().manual_seed(seed)
+        found = estimate_curvature(model, split, coresets(), FLOAT32, generator, draws)
+        torch.testing.assert_close(found.gradient[used], gradient)
+        total += found.hessian / (400 // draws)
+    assert not found.gradient[~used].any()
+    assert not total[~used].any()
+    diagonal = hessian.diagonal()
+    assert float((total[used] - diagonal).norm()) < 0.2 * float(diagonal.norm())
+
+
+def test_covering_only_what_no_pass_uses_is_told() -> None:
+    model = Auxiliary()
+    covered = covered_parameters(model, "auxiliary.*")
+    with pytest.raises(NoCurvatureError, match="depends on none of the parameters"):
+        estimate_curvature(
+            model, linear_split(), coresets(), FLOAT32, torch.Generator(), parameters=covered
+        )
+
+
+def test_sparse_gradients_are_flattened_as_what_they_stand_for() -> None:
+    table = nn.Embedding(4, 2, sparse=True)
+    table(torch.tensor([1, 1])).sum().backward()
+    assert table.weight.grad is not None
+    assert flatten([table.weight.grad]).tolist() == [0, 0, 2, 2, 0, 0, 0, 0]
+
+
+class NotFinite(nn.Module):
+    """Normalises zeros, whose second derivative is no number, as swin_v2 does of small images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 3), nn.Linear(3, 3)
+        nn.init.zeros_(self.first.weight)
+        nn.init.zeros_(self.first.bias)
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        return self.last(F.normalize(self.first(inputs)))
+
+
+def test_a_second_derivative_that_is_no_number_is_told() -> None:
+    with pytest.raises(NoCurvatureError, match="second derivative of the loss is not all finite"):
+        estimate_curvature(NotFinite(), linear_split(), coresets(), FLOAT32, torch.Generator())
+
+
+def test_a_model_that_is_frozen_altogether_or_in_its_last_layer_is_refused_in_words() -> None:
+    model = network()
+    model[2].requires_grad_(False)
+    with pytest.raises(ParameterError, match="last layer is frozen"):
+        covered_parameters(model, "last_layer")
+    with pytest.raises(ParameterError, match="every parameter of the model is frozen"):
+        covered_parameters(model.requires_grad_(False), "full")

@@ -1,5 +1,7 @@
 """T1 and P."""
 
+import math
+
 import pytest
 
 from crest.regions.interval import check_interval, minibatch_count, whole_subsets
@@ -15,6 +17,10 @@ from crest.regions.interval import check_interval, minibatch_count, whole_subset
         (1.0, 8.0, 0.001, 100, 100),  # never beyond the end of training
         (1.0, 8.0, 0.0, 100, 100),  # no curvature
         (1.0, 0.0, 0.0, 100, 100),
+        (1.0, 8.0, 1e-320, 100, 100),  # a quotient that is no number any more
+        (1.0, math.inf, 8.0, 100, 100),
+        (1.0, 8.0, math.inf, 100, 1),
+        (1.0, math.inf, math.inf, 100, 1),
     ],
 )
 def test_check_interval(

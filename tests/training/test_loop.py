@@ -191,7 +191,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run() -> None:
     model, split = convnet(), image_split()
     base = context(model, split, steps=5)
     broken = Fixed(MiniBatchCoreset(torch.arange(8), torch.full((8,), float("nan"))))
-    with pytest.raises(TrainingError, match="became nan at step 0"):
+    with pytest.raises(TrainingError, match="is nan at step 0, before any"):
         train(model, broken, split, None, 5, base.parameters.train, FLOAT32)
 
 
