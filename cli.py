@@ -1,12 +1,24 @@
 """The command line: parses, calls one stage function, prints."""
 
-import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+
+if __name__ == "__main__":  # before anything that takes time to import
+    try:
+        from stages.early import end_at_once
+
+        end_at_once()
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+import errno
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -15,7 +27,7 @@ import typer
 # (docs/performance.md, benchmarks/waiting.py). Set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from crest.artifacts import table_bytes
+from crest.artifacts import claiming, reading, table_bytes
 from crest.config import Parameters, load
 from crest.errors import CrestError, Interrupted, ParameterError
 from stages.paths import Paths
@@ -42,14 +54,37 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
 PARAMS = Path("params.yaml")
 PATHS = Paths()
+STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
+
+Claims = Callable[[Parameters], Iterable[Path]]
 
 
 @contextmanager
-def failing_plainly() -> Iterator[None]:
-    """Turn the errors that are meant for people into a message and an exit code."""
+def failing_plainly(
+    stage: str, parameters: Callable[[], Parameters] | None = None, claims: Claims | None = None
+) -> Iterator[Any]:
+    """Yield a stage; turn the errors that are meant for people into a message and an exit code.
+
+    What the stage will write is claimed before its imports, which take seconds. A signal that comes
+    while they do ends the process at once; later it is an :class:`Interrupted`.
+
+    Parameters
+    ----------
+    parameters
+        Returns the parameters, for ``claims``.
+    claims
+        Returns the folders that the stage will replace once it has done its work.
+    """
     try:
-        with raising():
-            yield
+        with ExitStack() as held:
+            if parameters is not None and claims is not None and is_first_process():
+                for folder in claims(parameters()):
+                    held.enter_context(claiming(folder))
+            if stage not in ("prepare", "preset"):
+                held.enter_context(reading(PATHS.prepared))
+            module = import_module(f"stages.{stage}")
+            with raising():
+                yield module
     except Interrupted as interrupted:
         typer.echo(str(interrupted), err=True)
         raise typer.Exit(interrupted.exit_code) from None
@@ -64,11 +99,35 @@ def failing_plainly() -> Iterator[None]:
         raise typer.Exit(1) from None
 
 
+def parameters_of(params: Path, overrides: list[str] | None) -> Callable[[], Parameters]:
+    """Return what reads the parameters of a command."""
+    return lambda: load(params, overrides or ())
+
+
+def write_what_can_be_written() -> None:
+    r"""Write a letter that a stream's encoding lacks as \\u4e2d, in place of a traceback."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def encodable(text: str) -> str:
+    """Return JSON that stdout can write, letters that its encoding lacks as JSON has them."""
+    try:
+        text.encode(sys.stdout.encoding)
+    except UnicodeEncodeError:
+        return "".join(one if one.isascii() else json.dumps(one)[1:-1] for one in text)
+    return text
+
+
+def is_first_process() -> bool:
+    """Whether this process is the one that writes, of those that a launcher has started."""
+    return os.environ.get("RANK", "0") in ("", "0")
+
+
 def print_metrics(metrics: dict[str, object], as_json: bool) -> None:
     """Print a stage's metrics, as JSON or a line each."""
     if as_json:
-        import json
-
         typer.echo(json.dumps(metrics))
         return
     for key, value in metrics.items():
@@ -97,10 +156,9 @@ def prepare(params: ParamsFile = PARAMS, overrides: Overrides = None) -> None:
 
     Example: python cli.py prepare -S prepare.dataset=cifar10 -S prepare.source=~/cifar10
     """
-    with failing_plainly():
-        from stages import prepare as stage
-
-        meta = stage.run(load(params, overrides or ()).prepare, PATHS.prepared)
+    given = parameters_of(params, overrides)
+    with failing_plainly("prepare", given, lambda _: [PATHS.prepared]) as stage:
+        meta = stage.run(given().prepare, PATHS.prepared)
         sizes = ", ".join(f"{split} {size}" for split, size in meta.sizes.items())
         typer.echo(f"{PATHS.prepared}: {meta.dataset}, {sizes}, {len(meta.classes)} classes")
         for line in stage.notes(meta):
@@ -119,11 +177,15 @@ def train(
 
     Example: python cli.py train --method crest -S train.budget=0.2
     """
-    with failing_plainly():
+    given = parameters_of(params, overrides)
+    with failing_plainly(
+        "train",
+        given,
+        lambda found: [PATHS.train(name) for name in ([method] if method else found.train.methods)],
+    ) as stage:
         from crest.distributed import joined
-        from stages import train as stage
 
-        parameters = load(params, overrides or ())
+        parameters = given()
         with joined(parameters.train.process_timeout) as group:
             each_method(
                 parameters,
@@ -149,15 +211,13 @@ def select(
 
     Example: python cli.py select --checkpoint model.safetensors --out coresets.parquet
     """
-    with failing_plainly():
-        from stages import select as stage
-
-        streamed = out == Path("-")
+    with failing_plainly("select") as stage:
+        streamed = str(out) in STDOUT
         check_select_output(out, streamed, as_json)
         file = None if streamed else out
         table = stage.run(load(params, overrides or ()), PATHS, checkpoint, file, minibatches)
         if as_json:
-            typer.echo(stage.as_json(table, PATHS))
+            typer.echo(encodable(stage.as_json(table, PATHS)))
         elif streamed:
             typer.echo(table_bytes(table, "coresets"), nl=False)
         else:
@@ -189,9 +249,7 @@ def evaluate(
 
     Example: python cli.py evaluate --method crest --json
     """
-    with failing_plainly():
-        from stages import evaluate as stage
-
+    with failing_plainly("evaluate") as stage:
         parameters = load(params, overrides or ())
         each_method(parameters, method, lambda name: stage.run(parameters, PATHS, name), as_json)
 
@@ -202,9 +260,7 @@ def analyze(params: ParamsFile = PARAMS, overrides: Overrides = None) -> None:
 
     Example: python cli.py analyze -S analyze.scores_from=random
     """
-    with failing_plainly():
-        from stages import analyze as stage
-
+    with failing_plainly("analyze") as stage:
         stage.run(load(params, overrides or ()), PATHS)
         typer.echo(str(PATHS.analyze))
 
@@ -224,10 +280,13 @@ def reuse(
 
     Example: python cli.py reuse --coresets artifacts/train/crest --model resnet18
     """
-    with failing_plainly():
-        from stages import reuse as stage
-
-        parameters = load(params, overrides or ())
+    given = parameters_of(params, overrides)
+    with failing_plainly(
+        "reuse",
+        given,
+        lambda found: [PATHS.reuse(name) for name in ([model] if model else found.reuse.models)],
+    ) as stage:
+        parameters = given()
         for name in [model] if model else parameters.reuse.models:
             print_metrics(stage.run(parameters, PATHS, name, coresets, fresh), as_json)
 
@@ -250,9 +309,7 @@ def export(
 
     Example: python cli.py export --out subset --regions 10:20
     """
-    with failing_plainly():
-        from stages import export as stage
-
+    with failing_plainly("export") as stage:
         done = stage.run(load(params, overrides or ()), PATHS, out, coresets, regions)
         for line in stage.notes(done, out):
             typer.echo(line)
@@ -268,9 +325,7 @@ def report(
 
     Example: python cli.py report
     """
-    with failing_plainly():
-        from stages import report as stage
-
+    with failing_plainly("report") as stage:
         parameters = load(params, overrides or ())
         summary = stage.read_summary(PATHS) if show else stage.run(parameters, PATHS)
         typer.echo(stage.format_table(summary))
@@ -286,9 +341,7 @@ def preset(
 
     Example: python cli.py preset cifar10-resnet20
     """
-    with failing_plainly():
-        from stages import preset as stage
-
+    with failing_plainly("preset") as stage:
         if name is None:
             for known, values in stage.presets().items():
                 typer.echo(f"{known:24} {values['description']}")
@@ -299,4 +352,5 @@ def preset(
 
 if __name__ == "__main__":
     keep_freed_memory()
+    write_what_can_be_written()
     sys.exit(app())

@@ -378,13 +378,10 @@ def _settings(method: str, context: Context) -> dict[str, Any]:
 
 def _refuse_others(folder: Path) -> None:
     """Refuse to replace a folder that holds anything but tables that are written here."""
-    if not folder.is_dir():
-        return
-    ours = {artifacts.STEPS, artifacts.CORESETS, artifacts.REGIONS, artifacts.EXAMPLES}
-    others = sorted({path.name for path in folder.iterdir()} - ours)
-    if others:
+    ours = (artifacts.STEPS, artifacts.CORESETS, artifacts.REGIONS, artifacts.EXAMPLES)
+    if (other := artifacts.others_in(folder, ours)) is not None:
         raise ArtifactError(
-            f"{folder}: holds {others[0]}, which would be removed with it; name another folder"
+            f"{folder}: holds {other}, which would be removed with it; name another folder"
         )
 
 

@@ -16,7 +16,7 @@ from crest.difficulty import notable, training_pass
 from crest.errors import ArtifactError, ParameterError
 from crest.figures import gallery, png
 from stages.moments import measure
-from stages.paths import Paths
+from stages.paths import ANALYSED, Paths
 from stages.texts import shown_texts
 
 logger = logging.getLogger(__name__)
@@ -56,7 +56,7 @@ def run(parameters: Parameters, paths: Paths) -> None:
     analysis = analyse(runs, scores_from, meta.classes)
     gradients, dropped = measure(parameters, paths, runs)
     analysis = replace(analysis, gradient_errors=gradients, dropped_accuracy=dropped)
-    with artifacts.replacing_folder(paths.analyze) as folder:
+    with artifacts.replacing_folder(paths.analyze, ANALYSED) as folder:
         write_analysis(folder, analysis)
         for picture in gallery(analysis, parameters.crest.threshold):
             (folder / f"{picture.name}.png").write_bytes(png(picture.figure))

@@ -9,7 +9,7 @@ from crest import artifacts
 from crest.config import Parameters
 from crest.errors import ArtifactError
 from crest.training.evaluation import Evaluation, evaluate
-from stages.paths import Paths
+from stages.paths import EVALUATED, Paths
 from stages.train import check_method, load_trained, prepared_data, run_precision
 
 # What the metrics of training and of evaluation share.
@@ -34,7 +34,7 @@ def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
     model = load_trained(source / artifacts.MODEL, data, precision.device)
     shown = evaluate(model, data.test, precision, parameters.evaluate.batch_size)
     metrics = {"accuracy": shown.accuracy, "loss": shown.loss, **trained}
-    with artifacts.replacing_folder(paths.evaluate(method)) as partial:
+    with artifacts.replacing_folder(paths.evaluate(method), EVALUATED) as partial:
         artifacts.write_table(partial / artifacts.PREDICTIONS, predictions(shown))
         artifacts.write_json(partial / artifacts.METRICS, metrics)
     return metrics

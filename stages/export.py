@@ -16,7 +16,7 @@ from PIL import Image
 
 from crest import artifacts
 from crest.config import Parameters
-from crest.data.files import ImageMeta, Meta, TextMeta, open_array
+from crest.data.files import SPLITS, ImageMeta, Meta, TextMeta, open_array
 from crest.data.prepared import load
 from crest.data.sources import Pixels
 from crest.errors import ArtifactError, ParameterError
@@ -29,7 +29,8 @@ from stages.texts import free_name, text_rows
 from stages.train import existing_coresets
 
 CARD = "README.md"
-OURS = re.compile(rf"{re.escape(CARD)}|data/(train|validation|test)-\d{{5}}-of-\d{{5}}\.parquet")
+SHARD = f"{'[0-9]' * 5}-of-{'[0-9]' * 5}.parquet"
+OURS = (CARD, *(f"data/{split}-{SHARD}" for split in SPLITS))
 SHARD_BYTES = 256 * 2**20  # of pixels in a file, which are in memory at once
 SHARD_TEXTS = 100_000
 ROW_GROUP = 1000
@@ -158,13 +159,11 @@ def _refuse_others(out: Path) -> None:
         raise ParameterError(
             f"--out {out}: a data set is a folder of Parquet files; name one without .parquet"
         )
-    for path in sorted(out.rglob("*")):
-        name = path.relative_to(out).as_posix()
-        if not (OURS.fullmatch(name) or (name == "data" and path.is_dir())):
-            raise ParameterError(
-                f"--out {out}: a folder that holds {name}, which is not of an export; name a new "
-                "one, or a file that ends in .csv"
-            )
+    if (name := artifacts.others_in(out, OURS)) is not None:
+        raise ParameterError(
+            f"--out {out}: a folder that holds {name}, which is not of an export; name a new "
+            "one, or a file that ends in .csv"
+        )
 
 
 # ----------------------------------------------------------------------------------- the data set

@@ -4,9 +4,24 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from crest import artifacts
+from crest.data.files import SPLITS
 from crest.errors import ParameterError
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+
+# What each stage writes into its folder; a file of another name is somebody's, and not removed.
+PREPARED = ("meta.json", *(f"{split}_*.npy" for split in SPLITS), "*_texts.parquet")
+EVALUATED = (artifacts.METRICS, artifacts.PREDICTIONS, "manifest.json")
+TRAINED = (
+    artifacts.MODEL,
+    artifacts.RUN,
+    *(f"{table}.parquet" for table in artifacts.TABLES),
+    f"{artifacts.SNAPSHOTS}/step_*.safetensors",
+    *EVALUATED,
+)
+ANALYSED = (artifacts.DIFFICULTY, "*.csv", "*.png", "manifest.json")
+REPORTED = ("summary.json", "summary.csv", "report.html", "manifest.json")
 
 
 @dataclass(frozen=True)

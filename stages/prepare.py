@@ -8,6 +8,8 @@ from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.data.build import build
 from crest.data.files import Meta, TextMeta
+from crest.errors import ParameterError
+from stages.paths import PREPARED
 from stages.progress import progress_bar
 
 
@@ -24,9 +26,22 @@ def run(params: PrepareParameters, folder: Path) -> Meta:
         If the folder cannot be written.
     """
     source = open_source(params)
+    _refuse_source_within(params, folder)
     total = sum(map(len, source.splits.values()))
-    with replacing_folder(folder) as partial, progress_bar("prepare", total) as advance:
+    with replacing_folder(folder, PREPARED) as partial, progress_bar("prepare", total) as advance:
         return build(source, params, partial, advance)
+
+
+def _refuse_source_within(params: PrepareParameters, folder: Path) -> None:
+    """Refuse a source that would be removed with the folder that is replaced."""
+    if params.source is None or "://" in params.source:
+        return
+    source = Path(params.source).expanduser().resolve()
+    if source.is_relative_to(folder.resolve()):
+        raise ParameterError(
+            f"prepare.source: {params.source} lies within {folder}, which is replaced; move it "
+            "elsewhere"
+        )
 
 
 def notes(meta: Meta) -> Iterator[str]:

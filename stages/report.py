@@ -17,7 +17,7 @@ from crest.data.files import Meta, read_meta
 from crest.errors import ArtifactError
 from stages.analyze import read_analysis, read_csv
 from stages.page import Page, render
-from stages.paths import Paths
+from stages.paths import REPORTED, Paths
 
 __all__ = ["format_table", "read_summary", "run"]
 
@@ -61,7 +61,7 @@ def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
         prepared=paths.prepared,
     )
     html = render(page)
-    with artifacts.replacing_folder(paths.report) as folder:
+    with artifacts.replacing_folder(paths.report, REPORTED) as folder:
         artifacts.write_json(folder / "summary.json", _as_json(summary))
         summary.write_csv(folder / "summary.csv")
         (folder / "report.html").write_text(html, encoding="utf-8")

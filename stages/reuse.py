@@ -9,7 +9,7 @@ from crest.config import Parameters
 from crest.training.evaluation import evaluate
 from stages import signals
 from stages.evaluate import predictions
-from stages.paths import Paths
+from stages.paths import TRAINED, Paths
 from stages.resume import checkpoint_for
 from stages.train import prepared_data, read_coresets, run_precision, train_model, write
 
@@ -39,7 +39,10 @@ def run(
     precision = run_precision(parameters)
     data = prepared_data(parameters, paths, precision.device)
     saved = read_coresets(source, data, parameters.train.batch_size)
-    with signals.noted() as stop, artifacts.replacing_folder(paths.reuse(model)) as partial:
+    with (
+        signals.noted() as stop,
+        artifacts.replacing_folder(paths.reuse(model), TRAINED) as partial,
+    ):
         place = paths.reuse_state(model)
         checkpoint = checkpoint_for(place, parameters, "replay", data.meta, precision, saved, stop)
         if fresh:

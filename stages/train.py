@@ -32,7 +32,7 @@ from crest.training.schedules import budget_steps, total_steps
 from crest.training.snapshots import Snapshots
 from crest.training.state import Checkpoint
 from stages import signals
-from stages.paths import Paths
+from stages.paths import TRAINED, Paths
 from stages.progress import progress_bar
 from stages.provenance import describe
 from stages.resume import checkpoint_for
@@ -89,7 +89,7 @@ def run(
 
 def _results(folder: Path, group: Group) -> AbstractContextManager[Path | None]:
     """Return the folder to write results to, put in place at the end; None: nowhere."""
-    return artifacts.replacing_folder(folder) if group.first else nullcontext()
+    return artifacts.replacing_folder(folder, TRAINED) if group.first else nullcontext()
 
 
 def methods_of(parameters: Parameters, method: str | None) -> tuple[str, ...]:

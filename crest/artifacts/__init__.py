@@ -3,7 +3,7 @@
 from crest.artifacts.documents import read_json, write_json
 from crest.artifacts.failures import cannot_be_read, cannot_be_written, os_error
 from crest.artifacts.locks import reading, writing
-from crest.artifacts.replacement import others_in, replacing, replacing_folder, sweep
+from crest.artifacts.replacement import claiming, others_in, replacing, replacing_folder, sweep
 from crest.artifacts.tables import (
     CORESETS,
     DIFFICULTY,
@@ -43,6 +43,7 @@ __all__ = [
     "VALIDATION",
     "cannot_be_read",
     "cannot_be_written",
+    "claiming",
     "os_error",
     "others_in",
     "read_json",

@@ -61,7 +61,7 @@ def writing(target: Path, patience: float = BRIEFLY) -> Iterator[bool]:
     OSError
         If the file system refuses the file of the lock.
     """
-    path = lock_path(target)
+    path = lock_path(target.resolve())
     if _alone.get(path) == threading.get_ident():
         yield True
         return
@@ -93,7 +93,7 @@ def reading(target: Path) -> Iterator[None]:
     ArtifactError
         If somebody else is writing it.
     """
-    path = lock_path(target)
+    path = lock_path(target.resolve())
     if _alone.get(path) == threading.get_ident():
         yield
         return
@@ -122,6 +122,8 @@ def _acquire(path: Path, target: Path, shared: bool, patience: float) -> int | N
         return None
     until = time.monotonic() + patience
     while True:
+        if not shared:  # whoever made the folder may just have removed it again
+            path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
             _lock(descriptor, shared)

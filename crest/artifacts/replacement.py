@@ -15,7 +15,7 @@ import stat
 import tempfile
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from fnmatch import fnmatchcase
 from pathlib import Path
 from types import FrameType
@@ -101,6 +101,38 @@ def _of_the_folder(error: ArtifactError, target: Path, folder: Path) -> Artifact
     return ArtifactError(re.sub(temporary, lambda _: str(folder), str(error)))
 
 
+@contextmanager
+def claiming(folder: Path) -> Iterator[None]:
+    """Keep others from replacing ``folder``, which the same thread will do later.
+
+    Raises
+    ------
+    ArtifactError
+        If it is being written or read by another process, or the file system refuses anything.
+    """
+    with ExitStack() as held:
+        try:
+            target = folder.resolve()
+            held.enter_context(_folder_of(target))
+            held.enter_context(writing(target))
+        except OSError as error:
+            raise cannot_be_written(folder, error) from None
+        yield
+
+
+@contextmanager
+def _folder_of(target: Path) -> Iterator[None]:
+    """Make the folders above ``target``, and remove those that are still empty at the end."""
+    made = [folder for folder in target.parents if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    finally:
+        with suppress(OSError):  # one that is not empty
+            for folder in made:
+                folder.rmdir()
+
+
 def others_in(folder: Path, ours: Sequence[str]) -> str | None:
     """Return the name of a file below ``folder`` that fits no pattern of ``ours``, if there is one.
 
@@ -148,7 +180,16 @@ def _writing(path: Path, patience: float = 0.3) -> Iterator[Path]:
                 _sweep(target)
             yield target
     except OSError as error:
+        if _is_of_another_place(error, path):
+            raise
         raise cannot_be_written(path, error) from None
+
+
+def _is_of_another_place(error: OSError, path: Path) -> bool:
+    """Whether a file system refused something else than what is written: what is read for it."""
+    if not isinstance(error.filename, str):
+        return False
+    return not Path(error.filename).absolute().is_relative_to(path.resolve().parent)
 
 
 @contextmanager

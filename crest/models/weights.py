@@ -9,7 +9,8 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from crest.artifacts import os_error, replacing
+from crest.artifacts import cannot_be_read, seals
+from crest.artifacts.tensors import UNREADABLE, are_whole, write_tensors
 from crest.errors import ArtifactError, ParameterError
 from crest.models import SPECS, Spec
 
@@ -28,11 +29,7 @@ def save(model: nn.Module, spec: Spec, path: Path) -> None:
         If the file cannot be written.
     """
     tensors = {name: _to_store(tensor) for name, tensor in model.state_dict().items()}
-    with replacing(path) as partial:
-        try:
-            safetensors.torch.save_file(tensors, partial, metadata=_metadata(spec))
-        except safetensors.SafetensorError as error:  # how safetensors says that the disk is full
-            raise os_error(error) from None
+    write_tensors(path, tensors, _metadata(spec))
 
 
 def read_spec(path: Path) -> Spec:
@@ -146,12 +143,18 @@ def _agreed(path: Path, found: Spec, expected: Spec | None) -> Spec:
 
 
 def _read_metadata(path: Path) -> dict[str, str]:
-    """Return the text pairs in a safetensors file's head, none if it has none."""
+    """Return the text pairs in a safetensors file's head, none if it has none.
+
+    All of the file is held against its checksum; one of another program has none.
+    """
     _check_file(path)
+    if are_whole(path) is False:
+        raise _unreadable(path, f"its content is not that of its checksum, {seals.KEY} in its head")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
-            return file.metadata() or {}
-    except (OSError, safetensors.SafetensorError) as error:
+            metadata = file.metadata() or {}
+            return {name: text for name, text in metadata.items() if name != seals.KEY}
+    except UNREADABLE as error:
         raise _unreadable(path, error) from None
 
 
@@ -159,7 +162,7 @@ def _read_tensors(path: Path) -> dict[str, Tensor]:
     """Return all tensors of a safetensors file, on the CPU."""
     try:
         return safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
+    except UNREADABLE as error:
         raise _unreadable(path, error) from None
 
 
@@ -167,6 +170,8 @@ def _check_file(path: Path) -> None:
     """Refuse a path with no file behind it."""
     try:
         path.stat()
+    except PermissionError as error:
+        raise cannot_be_read(path, error) from None
     except (OSError, ValueError):
         raise ArtifactError(
             f"{path}: no such file; train writes it as model.safetensors: {AGAIN}"
@@ -175,7 +180,7 @@ def _check_file(path: Path) -> None:
         raise ArtifactError(f"{path}: is a folder; name the model.safetensors in it")
 
 
-def _unreadable(path: Path, error: Exception) -> ArtifactError:
+def _unreadable(path: Path, error: Exception | str) -> ArtifactError:
     """Return the error for a file that is no safetensors file."""
     return ArtifactError(
         f"{path}: not a safetensors file, or cut short or damaged ({error}); {AGAIN}"

@@ -7,11 +7,10 @@ from pathlib import Path
 from torch import nn
 
 from crest.artifacts import replacing
+from crest.artifacts.tensors import are_whole
 from crest.errors import ArtifactError
 from crest.models import Spec, weights
-from crest.training.state import START_AFRESH
-
-PREFIX, SUFFIX = "step_", ".safetensors"
+from crest.training.state import PREFIX, START_AFRESH, SUFFIX, remove_snapshots
 
 
 class Snapshots:
@@ -42,16 +41,19 @@ class Snapshots:
         Raises
         ------
         ArtifactError
-            If a snapshot that the run had written is gone.
+            If a snapshot that the run had written is gone or damaged.
         """
         if not steps_taken:  # what is there is of a run that was killed before it had a state
-            shutil.rmtree(self._folder, ignore_errors=True)
+            remove_snapshots(self._folder)
         for moment in self._moments:
             path = self._folder / snapshot_name(moment)
-            if moment <= steps_taken and not path.is_file():
+            if moment > steps_taken:
+                continue
+            if not path.is_file():
                 raise ArtifactError(
                     f"{path}: a snapshot of the unfinished run is gone; {START_AFRESH}"
                 )
+            _require_whole(path)
 
     def due(self, steps_taken: int) -> bool:
         """Whether this is one of the moments."""
@@ -70,6 +72,15 @@ class Snapshots:
             name = snapshot_name(moment)
             with replacing(folder / name) as partial:
                 shutil.copyfile(self._folder / name, partial)
+            _require_whole(folder / name)
+
+
+def _require_whole(path: Path) -> None:
+    if not are_whole(path):
+        raise ArtifactError(
+            f"{path}: a snapshot of the unfinished run is damaged (its checksum is another); "
+            f"{START_AFRESH}"
+        )
 
 
 def snapshot_name(steps_taken: int) -> str:

@@ -9,19 +9,22 @@ import json
 import shutil
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from crest.artifacts import os_error, replacing
+from crest.artifacts import sweep
+from crest.artifacts.tensors import UNREADABLE, are_whole, write_tensors
 from crest.errors import ArtifactError
 
 State = dict[str, Any]
+
+PREFIX, SUFFIX = "step_", ".safetensors"  # of snapshots, around a number of steps
 
 # A save waits until the run has gone on this many times as long as the last save took: saving then
 # costs at most 1% of a run, whatever the interval.
@@ -90,6 +93,8 @@ class Checkpoint:
         ArtifactError
             If the file is damaged, or holds the state of another run.
         """
+        if self._writes:
+            sweep(self.path)
         if not self.path.exists():
             return None
         return read_state(self.path, self._key)
@@ -99,7 +104,20 @@ class Checkpoint:
         if not self._writes:
             return
         self.path.unlink(missing_ok=True)
-        shutil.rmtree(self.snapshots, ignore_errors=True)
+        sweep(self.path)
+        remove_snapshots(self.snapshots)
+
+
+def remove_snapshots(folder: Path) -> None:
+    """Remove the snapshots in a folder, and the folder unless it holds anything else."""
+    for path in folder.glob(f"{PREFIX}*{SUFFIX}"):
+        path.unlink()
+    for path in folder.glob(f".{PREFIX}*.partial"):  # of a run that was killed
+        shutil.rmtree(path, ignore_errors=True)
+    for path in folder.glob(f".{PREFIX}*.lock"):
+        path.unlink(missing_ok=True)
+    with suppress(OSError):
+        folder.rmdir()
 
 
 def write_state(path: Path, key: Mapping[str, str], state: State) -> None:
@@ -109,11 +127,7 @@ def write_state(path: Path, key: Mapping[str, str], state: State) -> None:
     metadata = {"key": json.dumps(dict(key)), "tree": tree}
     # Under its own name even when nothing else is: safetensors takes no file without a tensor.
     tensors["end"] = torch.zeros(1)
-    with replacing(path) as partial:
-        try:
-            safetensors.torch.save_file(tensors, partial, metadata=metadata)
-        except safetensors.SafetensorError as error:  # how safetensors says that the disk is full
-            raise os_error(error) from None
+    write_tensors(path, tensors, metadata)
 
 
 def read_state(path: Path, key: Mapping[str, str]) -> State:
@@ -124,26 +138,35 @@ def read_state(path: Path, key: Mapping[str, str]) -> State:
     ArtifactError
         If the file is damaged, or of another key; the message names what differs.
     """
+    whole = are_whole(path)
+    if whole is False:
+        raise _damaged(path, "its checksum is another than when it was written")
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata()
             # Copies, laid out in memory as torch does: sums of a tensor that starts elsewhere are
-            # rounded otherwise, and the run would not end the same bit for bit.
+            # added up in another order, and the run would not end the same bit for bit.
             tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118
-        found, tree = json.loads(metadata["key"]), json.loads(metadata["tree"])
-    except (OSError, ValueError, KeyError, TypeError, safetensors.SafetensorError) as error:
-        raise ArtifactError(
-            f"{path}: the saved state of an unfinished run is damaged ({error}); {START_AFRESH}"
-        ) from None
+        found, tree = dict(json.loads(metadata["key"])), json.loads(metadata["tree"])
+    except UNREADABLE as error:
+        raise _damaged(path, str(error)) from None
     different = [name for name in {**found, **key} if found.get(name) != key.get(name)]
     if different:
         raise ArtifactError(
             f"{path}: the saved state is of an unfinished run with other {', '.join(different)}; "
             f"set back what changed to finish it, or {START_AFRESH}"
         )
+    if whole is None:
+        raise _damaged(path, "it has no checksum")
     state = _with_tensors(tree, tensors)
     assert isinstance(state, dict)
     return state
+
+
+def _damaged(path: Path, reason: str) -> ArtifactError:
+    return ArtifactError(
+        f"{path}: the saved state of an unfinished run is damaged ({reason}); {START_AFRESH}"
+    )
 
 
 START_AFRESH = "to start afresh, run `python cli.py train --fresh` or remove the file"

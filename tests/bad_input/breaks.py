@@ -20,6 +20,7 @@ import torch
 from PIL import Image
 
 from crest import artifacts
+from crest.artifacts import seals
 from crest.models import ModelSpec, build, weights
 from tests.bad_input.case import Break, nothing
 from tests.bad_input.project import (
@@ -196,7 +197,7 @@ def checkpoint_saying(**changes: str) -> Break:
         import safetensors.torch
 
         with safetensors.safe_open(MODEL, framework="pt") as file:
-            metadata = file.metadata() | changes
+            metadata = file.metadata() | {seals.KEY: ""} | changes
         tensors = safetensors.torch.load_file(MODEL)
         safetensors.torch.save_file(tensors, MODEL, metadata)
 
@@ -211,7 +212,7 @@ def checkpoint_holding(change: Callable[[dict[str, torch.Tensor]], object]) -> B
         import safetensors.torch
 
         with safetensors.safe_open(MODEL, framework="pt") as file:
-            metadata = file.metadata()
+            metadata = file.metadata() | {seals.KEY: ""}
         tensors = safetensors.torch.load_file(MODEL)
         change(tensors)
         safetensors.torch.save_file(tensors, MODEL, metadata)

@@ -1,4 +1,6 @@
+import errno
 import json
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -7,7 +9,8 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from crest import artifacts, models
+from crest import models
+from crest.artifacts import seals
 from crest.errors import ArtifactError
 from crest.models import ModelSpec, weights
 
@@ -81,7 +84,7 @@ def test_a_failed_write_leaves_the_old_file(model, path, monkeypatch):
     def full(descriptor: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(artifacts.os, "fsync", full)
+    monkeypatch.setattr("os.fsync", full)
     assert "cannot be written: No space left" in message(weights.save, build(seed=2), SPEC, path)
     assert path.read_bytes() == before
     assert list(path.parent.iterdir()) == [path]
@@ -192,7 +195,7 @@ def rewrite(path: Path, **changes: str | None) -> None:
     """Write the file again with other metadata."""
     tensors = safetensors.torch.load_file(path)
     with safetensors.safe_open(path, framework="pt") as file:
-        metadata = {**file.metadata(), **changes}
+        metadata = {**file.metadata(), seals.KEY: None, **changes}
     kept = {key: value for key, value in metadata.items() if value is not None}
     safetensors.torch.save_file(tensors, path, metadata=kept)
 
@@ -215,6 +218,41 @@ def test_damaged_metadata(model, path, changes, reason):
     text = message(weights.load_model, path)
     assert text.startswith(f"{path}: ")
     assert reason in text
+
+
+def test_no_bit_of_a_file_changes_unnoticed(model, path):
+    weights.save(model, SPEC, path)
+    whole = path.read_bytes()
+    for bit in [*range(0, 64, 7), *range(64, 8 * len(whole), 8 * len(whole) // 150)]:
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        with suppress(ArtifactError):  # else a bit of the checksum's name
+            loaded, spec = weights.load_model(path)
+            assert spec == SPEC
+            assert_equal_states(model, loaded)
+    first_weight = bytearray(whole)
+    first_weight[-1000] ^= 1
+    path.write_bytes(first_weight)
+    assert "its content is not that of its checksum, crest_sha256 in its head" in message(weights.load_model, path)
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(model, path, monkeypatch):
+    weights.save(model, SPEC, path)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    expected = f"{path}: cannot be read: Permission denied; make it readable"
+    assert message(weights.load_model, path) == expected
+
+
+def test_a_type_that_torch_lacks_is_said(path):
+    """safetensors' own reader raises a KeyError over it."""
+    head = b'{"a":{"dtype":"F8_E8M0","shape":[1],"data_offsets":[0,1]}}      '
+    path.write_bytes(len(head).to_bytes(8, "little") + head + b"\0")
+    assert message(weights.load_into, build(), path).startswith(f"{path}: ")
 
 
 def test_the_digest_tells_weights_apart(model):

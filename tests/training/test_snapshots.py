@@ -52,6 +52,20 @@ def test_a_run_that_goes_on_needs_those_it_has_passed(tmp_path: Path) -> None:
         snapshots(tmp_path).begin(10)
 
 
+def test_a_damaged_snapshot_is_neither_kept_nor_copied(tmp_path: Path) -> None:
+    for moment in (2, 10):
+        snapshots(tmp_path).save(convnet(), moment)
+    path = tmp_path / "kept" / snapshot_name(2)
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 16
+    path.write_bytes(content)
+    snapshots(tmp_path).begin(1)
+    with pytest.raises(ArtifactError, match=r"step_2\.safetensors: .* damaged .*--fresh"):
+        snapshots(tmp_path).begin(2)
+    with pytest.raises(ArtifactError, match=r"step_2\.safetensors: .* damaged .*--fresh"):
+        snapshots(tmp_path).copy_to(tmp_path / "copies")
+
+
 def test_a_folder_that_is_not_there_or_holds_other_files_has_none(tmp_path: Path) -> None:
     assert find_snapshots(tmp_path / "nowhere") == {}
     (tmp_path / "step_x.safetensors").touch()

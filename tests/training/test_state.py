@@ -1,11 +1,14 @@
 """The saved state: whole or refused, and of the same run or refused."""
 
+import errno
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from safetensors.torch import save_file
 
 from crest.errors import ArtifactError
 from crest.training.state import (
@@ -64,11 +67,13 @@ def test_tensors_that_share_memory_come_back_too(tmp_path: Path) -> None:
 def test_a_state_is_written_without_a_copy_of_it(tmp_path: Path, monkeypatch) -> None:
     large = torch.zeros(1000)
     written = {}
+    save = save_file
 
-    def save_file(tensors: dict, path: Path, metadata: dict) -> None:
+    def remember(tensors: dict, path: Path, metadata: dict) -> None:
         written.update(tensors)
+        save(tensors, path, metadata=metadata)
 
-    monkeypatch.setattr("safetensors.torch.save_file", save_file)
+    monkeypatch.setattr("safetensors.torch.save_file", remember)
     write_state(tmp_path / "state", KEY, {"large": large, "tail": large[900:]})
     assert written["0"].data_ptr() == large.data_ptr()
     assert written["1"].untyped_storage().nbytes() == 400
@@ -90,6 +95,63 @@ def test_a_damaged_state_is_refused(tmp_path: Path) -> None:
         path.write_bytes(broken)
         with pytest.raises(ArtifactError, match=r"damaged .*--fresh"):
             read_state(path, KEY)
+
+
+def test_no_bit_of_a_state_changes_unnoticed(tmp_path: Path) -> None:
+    """Neither of its numbers nor of its head, whose length is in the first eight bytes."""
+    path = tmp_path / "state"
+    write_state(path, KEY, {"a": torch.rand(50), "steps": 3, "b": ["text", None, True]})
+    whole = path.read_bytes()
+    for bit in [*range(64), *range(64, 8 * len(whole), 61)]:
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        with pytest.raises(ArtifactError, match=r"damaged .*--fresh"):
+            read_state(path, KEY)
+
+
+def test_a_state_without_a_checksum_is_not_taken(tmp_path: Path) -> None:
+    metadata = {"key": json.dumps(KEY), "tree": '{"dict": {}}'}
+    save_file({"end": torch.zeros(1)}, tmp_path / "state", metadata=metadata)
+    with pytest.raises(ArtifactError, match=r"damaged \(it has no checksum\)"):
+        read_state(tmp_path / "state", KEY)
+    with pytest.raises(ArtifactError, match=r"of an unfinished run with other train\.lr"):
+        read_state(tmp_path / "state", {**KEY, "train.lr": "0.2"})
+
+
+def test_a_state_that_may_not_be_read_is_not_called_damaged(tmp_path: Path, monkeypatch) -> None:
+    write_state(tmp_path / "state", KEY, {})
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(ArtifactError, match="cannot be read: Permission denied; make it readable"):
+        read_state(tmp_path / "state", KEY)
+
+
+def test_what_a_killed_run_left_beside_its_state_is_swept_away(tmp_path: Path) -> None:
+    """By the run that goes on, and by one that ends without ever having saved a state."""
+    checkpoint = Checkpoint(tmp_path / "state", KEY, interval=10.0)
+    for end in (checkpoint.restore, checkpoint.remove):
+        (tmp_path / ".state.abcdefg1.partial").mkdir()
+        (tmp_path / ".state.abcdefg1.partial" / ".tmpAbCdEf").write_text("half")
+        (tmp_path / ".state.lock").touch()
+        end()
+        assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_of_anothers_among_the_snapshots_stays(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path / "state", KEY, interval=10.0)
+    checkpoint.snapshots.mkdir()
+    for name in ("step_3.safetensors", "notes"):
+        (checkpoint.snapshots / name).touch()
+    (checkpoint.snapshots / ".step_3.safetensors.abcdefg1.partial").mkdir()
+    checkpoint.remove()
+    assert [path.name for path in checkpoint.snapshots.iterdir()] == ["notes"]
+    (checkpoint.snapshots / "notes").unlink()
+    checkpoint.remove()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_saves_come_at_their_interval_and_cost_at_most_a_percent(
@@ -119,7 +181,8 @@ def test_no_state_is_no_state(tmp_path: Path) -> None:
     assert checkpoint.restore() is None
     checkpoint.save({"step": 3})
     assert checkpoint.restore() == {"step": 3}
-    (checkpoint.snapshots / "some").mkdir(parents=True)
+    checkpoint.snapshots.mkdir()
+    (checkpoint.snapshots / "step_1.safetensors").touch()
     checkpoint.remove()
     assert checkpoint.restore() is None
     assert list(tmp_path.iterdir()) == []
