@@ -151,6 +151,19 @@ def each_method(
 
 
 @app.command()
+def fingerprint(params: ParamsFile = PARAMS, overrides: Overrides = None) -> None:
+    """Note what the source and the model folders hold; DVC asks for it before every run.
+
+    Example: python cli.py fingerprint
+    """
+    with failing_plainly():
+        from stages import fingerprint as stage
+
+        for line in stage.notes(stage.run(load(params, overrides or ()), PATHS)):
+            typer.echo(line)
+
+
+@app.command()
 def prepare(params: ParamsFile = PARAMS, overrides: Overrides = None) -> None:
     """Turn the source into data/prepared.
 

@@ -36,6 +36,16 @@ class Paths:
         return self.root / "data" / "prepared"
 
     @property
+    def fingerprint(self) -> Path:
+        """What the inputs from outside hold."""
+        return self.root / "data" / "fingerprint"
+
+    @property
+    def hashes(self) -> Path:
+        """What is remembered of their files, so that they are not read again."""
+        return self.root / "data" / ".hashes.json"
+
+    @property
     def analyze(self) -> Path:
         """Difficulty, CSVs and pictures."""
         return self.root / "artifacts" / "analyze"

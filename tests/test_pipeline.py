@@ -14,11 +14,14 @@ from ruamel.yaml import YAML
 
 from crest import artifacts
 from stages.paths import Paths
+from tests.bad_input import png
 
 REPOSITORY = Path(__file__).parents[1]
 METHODS = ("crest", "random", "full")
 MODEL = "convnet"
-STAGES = {
+# Looks at what lies outside the pipeline, before every run.
+LOOK = {"fingerprint"}
+STAGES = LOOK | {
     "prepare",
     *(f"train@{method}" for method in METHODS),
     *(f"evaluate@{method}" for method in METHODS),
@@ -35,6 +38,7 @@ RUN = {
     "run.json",
 }
 OUTPUTS = {
+    "data/fingerprint": {"source.json", "train.json", "reuse"},
     "data/prepared": {
         "meta.json",
         *(
@@ -96,9 +100,9 @@ def changed_stages(folder):
     return set(json.loads(command(folder, "dvc", "status", "--json")))
 
 
-def run_stages(folder):
+def run_stages(folder, *targets):
     """Run the pipeline; returns the stages that DVC saw a reason to run."""
-    lines = command(folder, "dvc", "repro").splitlines()
+    lines = command(folder, "dvc", "repro", *targets).splitlines()
     return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
 
 
@@ -124,19 +128,44 @@ def test_the_pipeline_makes_everything_and_then_only_what_must_be_made_again(cop
         assert {path.name for path in (copy / folder).iterdir()} == names
     check_results(copy)
 
-    assert run_stages(copy) == set()
-    assert changed_stages(copy) == set()
+    assert run_stages(copy) == LOOK
+    assert changed_stages(copy) == LOOK
 
     change(copy, {"train.lr": 0.2})
     trainings = {f"train@{method}" for method in METHODS}
-    assert changed_stages(copy) == {*trainings, f"reuse@{MODEL}"}
+    assert changed_stages(copy) == {*LOOK, *trainings, f"reuse@{MODEL}"}
 
     change(copy, {"train.lr": 0.1, "report.title": "Another"})
-    assert changed_stages(copy) == {"report"}
+    assert changed_stages(copy) == {*LOOK, "report"}
 
     change(copy, {"report.title": "CREST report", "crest.threshold": 0.5})
     of_crest = {"train@crest", "evaluate@crest", f"reuse@{MODEL}"}
-    assert run_stages(copy) == {*of_crest, "analyze", "report"}
+    assert run_stages(copy) == {*LOOK, *of_crest, "analyze", "report"}
+
+
+def test_what_is_read_of_a_source_runs_prepare_again_and_nothing_else_does(copy, tmp_path):
+    """The source lies outside the repository, behind a link."""
+    images = tmp_path / "images"
+    for number, name in enumerate(("train/ant", "train/bee", "test/ant", "test/bee")):
+        (images / name).mkdir(parents=True)
+        for place in range(3):
+            (images / name / f"{place}.png").write_bytes(png(3 * number + place))
+    project, link = tmp_path / "project", tmp_path / "link"
+    shutil.copytree(copy, project, ignore=shutil.ignore_patterns("artifacts", "cache"))
+    link.symlink_to(images)
+    source = {"prepare.dataset": "folder", "prepare.source": str(link), "prepare.validation": 0.0}
+    change(project, source)
+    assert run_stages(project, "prepare") == {*LOOK, "prepare"}
+
+    for name in (".DS_Store", "train/.DS_Store", "train/bee/.DS_Store", "train/bee/notes.txt"):
+        (images / name).write_bytes(b"?")
+    assert run_stages(project, "prepare") == LOOK
+
+    (images / "train/ant/2.png").rename(images / "train/bee/4.png")
+    assert run_stages(project, "prepare") == {*LOOK, "prepare"}
+
+    images.rename(tmp_path / "away")
+    assert run_stages(project, "prepare") == LOOK
 
 
 def test_a_model_of_the_hub_is_a_stage_of_its_own(copy):
