@@ -173,8 +173,8 @@ class SplitFiles:
             raise ParameterError(f"prepare.{key}: {split!r} cannot be the name of a split's files")
         found = self._list(split)
         if not found:
-            usual = self._suffixes[0]
-            names = [f"{split}-*.{usual}", *(f"{split}.{suffix}" for suffix in self._suffixes)]
+            plain = [suffix for suffix in self._suffixes if "." not in suffix]  # no .gz
+            names = [f"{split}-*.{plain[0]}", *(f"{split}.{suffix}" for suffix in plain)]
             or_null = ", or set it to null to hold out a share of train"
             raise DataError(
                 f"{self._source}: no {' or '.join(names)}; {self._there()}; set prepare.{key}"
@@ -266,10 +266,11 @@ def collect(frame: pl.LazyFrame, where: str) -> pl.DataFrame:
     try:
         return frame.collect()
     except UNREADABLE as error:
-        _unreadable(where, error)
+        unreadable(where, error)
 
 
-def _unreadable(where: str, error: BaseException) -> NoReturn:
+def unreadable(where: str, error: BaseException) -> NoReturn:
+    """Raise the error of a Parquet file that cannot be read."""
     if isinstance(error, pl.exceptions.DuplicateError):
         raise DataError(f"{where}: {error}; rename or drop all but one") from None
     reason = str(error).strip().partition("\n")[0]
@@ -280,7 +281,7 @@ def _schema(file: str, opened: Callable[[str], pl.LazyFrame] = scan) -> pl.Schem
     try:
         return opened(file).collect_schema()
     except UNREADABLE as error:
-        _unreadable(file, error)
+        unreadable(file, error)
 
 
 def metadata_of(file: str) -> Mapping[str, str]:
@@ -288,7 +289,7 @@ def metadata_of(file: str) -> Mapping[str, str]:
     try:
         return pl.read_parquet_metadata(file)
     except UNREADABLE as error:
-        _unreadable(file, error)
+        unreadable(file, error)
 
 
 def _rows(file: str) -> int:

@@ -1,10 +1,11 @@
-"""Texts and labels in Parquet, CSV or JSON lines: one or two text columns and a label column.
+"""Texts and labels in Parquet, CSV or JSON: one or two text columns and a label column.
 
-Parquet is laid out and read as in :mod:`crest.data.parquet`, a slice of rows at a time; CSV
-(``SPLIT.csv``, ``SPLIT-*.csv``) and JSON lines (``.jsonl``, ``.ndjson``) are read a file at a time.
+The files are laid out as in :mod:`crest.data.parquet`, and read a piece at a time; what is in the
+lines of CSV and JSON may be gzipped. In every format white space around a label is no part of it,
+and a blank cell is one without a text or label.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import pairwise
@@ -14,39 +15,25 @@ import polars as pl
 from numpy.typing import NDArray
 
 from crest.config import PrepareParameters
-from crest.data.parquet import (
-    UNREADABLE,
-    SplitFiles,
-    class_names,
-    metadata_of,
-    plain,
-    scan,
-    slice_rows,
-)
+from crest.data.delimited import Delimited
+from crest.data.json_rows import JsonRows
+from crest.data.parquet import SplitFiles, class_names, metadata_of
+from crest.data.parquet_texts import ParquetTexts
 from crest.data.sources import DatasetSpec, Source, some
 from crest.data.split_names import open_splits
+from crest.data.text_format import TextFormat, changed
 from crest.errors import DataError
 
-
-def _open_csv(file: str) -> pl.LazyFrame:
-    """Read a CSV, all of it as text: a scan of some columns would not see a row of too many."""
-    return pl.read_csv(file, infer_schema=False, null_values="", glob=False).lazy()
-
-
-def _open_json_lines(file: str) -> pl.LazyFrame:
-    """Open JSON lines, of the types that all their rows have."""
-    return pl.scan_ndjson(file, infer_schema_length=None)
-
-
-# The formats of lines by the endings of their names.
-LINES: Mapping[str, Callable[[str], pl.LazyFrame]] = {
-    "csv": _open_csv,
-    "jsonl": _open_json_lines,
-    "ndjson": _open_json_lines,
+# The formats by the endings of files' names; those of lines may have .gz after it.
+LINES: Mapping[str, TextFormat] = {
+    "csv": Delimited(","),
+    "tsv": Delimited("\t"),
+    "json": JsonRows(),
+    "jsonl": JsonRows(),
+    "ndjson": JsonRows(),
 }
-SUFFIXES = ("parquet", *LINES)
-WHOLE_NUMBER = r"^[+-]?\d+$"
-NUMBER = r"^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
+FORMATS: Mapping[str, TextFormat] = {"parquet": ParquetTexts(), **LINES}
+SUFFIXES = (*FORMATS, *(f"{name}.gz" for name in LINES))
 
 
 @dataclass(frozen=True)
@@ -82,16 +69,20 @@ class TextReader:
         return self.values
 
     def texts(self) -> Iterator[pl.DataFrame]:
-        """Yield the text columns of the rows as strings, in order, a batch at a time."""
+        """Yield the text columns of the rows as strings, in order, a piece at a time."""
         starts = np.cumsum([0, *self.sizes])
         place = 0
         for file, (first, last) in zip(self.files, pairwise(starts), strict=True):
-            for start, frame in self._slices(file, int(last - first)):
-                end = first + start + len(frame)
-                taken = self.rows[place : np.searchsorted(self.rows, end)] - first - start
+            start = first
+            for frame in _format(file).texts(file, self.text_columns, int(last - first)):
+                end = start + len(frame)
+                taken = self.rows[place : np.searchsorted(self.rows, end)] - start
                 if len(taken):
                     yield self._checked(frame[taken], place)
                 place += len(taken)
+                start = end
+            if start != last:
+                raise changed(file)
 
     def label_at(self, row: int) -> str:
         """File, column and row within the file."""
@@ -101,16 +92,10 @@ class TextReader:
         """File, first text column and row within the file."""
         return self._at(self.text_columns[0], row)
 
-    def _slices(self, file: str, size: int) -> Iterator[tuple[int, pl.DataFrame]]:
-        columns = [plain(file, column, _open) for column in self.text_columns]
-        rows = slice_rows(file, size) if _suffix(file) == "parquet" else size
-        for start in range(0, size, rows):
-            frame = _open(file).slice(start, rows).select(columns)
-            yield start, _collect(frame, f"{file}, near row {start} (counted from 0)")
-
     def _checked(self, frame: pl.DataFrame, place: int) -> pl.DataFrame:
         for column in self.text_columns:
-            missing = frame[column].is_null().arg_true()
+            blank = frame[column].str.strip_chars().fill_null("") == ""
+            missing = blank.arg_true()
             if len(missing):
                 where = self._at(column, place + int(missing[0]))
                 raise DataError(f"{where}: there is no text; write one or remove the row")
@@ -120,7 +105,8 @@ class TextReader:
         source = int(self.rows[row])
         file = int(np.searchsorted(np.cumsum(self.sizes), source, side="right"))
         source -= sum(self.sizes[:file])
-        return f"{self.files[file]}, column '{column}', row {source} (counted from 0)"
+        name = self.files[file]
+        return f"{name}, column '{column}', {_format(name).at(name, source)}"
 
 
 def open_text(params: PrepareParameters, layout: TextLayout = TextLayout()) -> Source[TextReader]:
@@ -140,9 +126,7 @@ def open_text(params: PrepareParameters, layout: TextLayout = TextLayout()) -> S
 
     def split(name: str, key: str) -> TextReader:
         files = there.find(name, key)
-        for file in files:
-            _check_columns(file, texts, label)
-        found = [_read_labels(file, label) for file in files]
+        found = [_format(file).labels(file, texts, label) for file in files]
         labels = _joined(files, found)
         kept = np.arange(len(labels))
         if layout.unlabelled is not None and labels.dtype.is_integer():
@@ -156,87 +140,43 @@ def open_text(params: PrepareParameters, layout: TextLayout = TextLayout()) -> S
 
     source = open_splits(params, there.__contains__, split)
     first = source.train.files[0]
-    named = class_names(metadata_of(first), label) if _suffix(first) == "parquet" else None
+    named = class_names(metadata_of(first), label) if _suffix(first) not in LINES else None
     return replace(source, class_names=named)
 
 
 def _suffix(file: str) -> str:
-    return file.rpartition(".")[2].lower()
+    return file.lower().removesuffix(".gz").rpartition(".")[2]
 
 
-def _open(file: str) -> pl.LazyFrame:
-    """Open one file."""
-    suffix = _suffix(file)
-    if suffix == "parquet":
-        return scan(file)
-    return LINES[suffix](file)
-
-
-def _collect(frame: pl.LazyFrame, where: str) -> pl.DataFrame:
-    try:
-        return frame.collect()
-    except UNREADABLE as error:
-        raise _unreadable(where, error) from None
-
-
-def _unreadable(where: str, error: BaseException) -> DataError:
-    reason = str(error).strip().partition("\n")[0]
-    hint = " (in CSV, texts that hold commas need quotes)" if where.endswith(".csv") else ""
-    return DataError(f"{where}: cannot be read ({reason}); correct the file{hint}")
-
-
-def _check_columns(file: str, texts: Sequence[str], label: str) -> None:
-    try:
-        schema = _open(file).collect_schema()
-    except UNREADABLE as error:
-        raise _unreadable(file, error) from None
-    for column, key in (*((text, "text_columns") for text in texts), (label, "label_column")):
-        if column not in schema:
-            raise DataError(
-                f"{file}: no column '{column}'; its columns: {some(list(schema))}; "
-                f"set prepare.{key}"
-            )
-        if _suffix(file) == "csv" and f"{column}_duplicated_0" in schema:  # as Polars renames it
-            raise DataError(f"{file}: more than one column '{column}'; rename or drop all but one")
-    for column in texts:
-        if not isinstance(schema[column], pl.String | pl.Categorical | pl.Enum):
-            raise DataError(
-                f"{file}: column '{column}' holds {schema[column]}, not texts; "
-                "set prepare.text_columns"
-            )
-
-
-def _read_labels(file: str, column: str) -> pl.Series:
-    """Read the label column of one file; in CSV, what are all numbers are numbers."""
-    labels = _collect(_open(file).select(plain(file, column, _open)), file)[column]
-    if _suffix(file) != "csv" or labels.is_empty():
-        return labels
-    for pattern, kind in ((WHOLE_NUMBER, pl.Int64), (NUMBER, pl.Float64)):
-        if labels.drop_nulls().str.contains(pattern).all():
-            return labels.cast(kind, strict=False)
-    _reject_odd_words(file, labels)
-    return labels
-
-
-def _reject_odd_words(file: str, labels: pl.Series) -> None:
-    """Raise for a word where nine in ten labels or more are whole numbers: it is a slip."""
-    words = ~labels.str.contains(WHOLE_NUMBER).fill_null(True)
-    if words.sum() <= len(labels) / 10:
-        row = int(words.arg_true()[0])
-        raise DataError(
-            f"{file}, column '{labels.name}', row {row} (counted from 0): the label is "
-            f"{labels[row]!r:.40}, nearly all others are whole numbers; correct it"
-        )
+def _format(file: str) -> TextFormat:
+    return FORMATS[_suffix(file)]
 
 
 def _joined(files: Sequence[str], found: Sequence[pl.Series]) -> pl.Series:
-    for file, labels in zip(files, found, strict=True):
-        if (labels.dtype == pl.String) != (found[0].dtype == pl.String):
+    """Join the labels of files, which are of one kind in all that have any."""
+    some_labels = [
+        (file, labels) for file, labels in zip(files, found, strict=True) if labels.count()
+    ]
+    for file, labels in some_labels:
+        first_file, first = some_labels[0]
+        if _kind(labels) != _kind(first):
             raise DataError(
-                f"{file}: labels are {labels.dtype}, those of {files[0]} {found[0].dtype}; "
+                f"{file}: labels are {labels.dtype}, those of {first_file} {first.dtype}; "
                 "use one type"
             )
-    return pl.concat([labels.to_frame() for labels in found], how="vertical_relaxed").to_series()
+    kinds = [labels.dtype for _, labels in some_labels]
+    parts = [labels if labels.count() else _nulls(labels, kinds) for labels in found]
+    return pl.concat([labels.to_frame() for labels in parts], how="vertical_relaxed").to_series()
+
+
+def _kind(labels: pl.Series) -> object:
+    """Numbers of any width go together, and nothing else does."""
+    return "numbers" if labels.dtype.is_numeric() else labels.dtype
+
+
+def _nulls(labels: pl.Series, kinds: Sequence[pl.DataType]) -> pl.Series:
+    """Labels without any value, as of the type that others have."""
+    return pl.Series(labels.name, [None] * len(labels), kinds[0] if kinds else pl.Null)
 
 
 SNLI = DatasetSpec(
@@ -248,7 +188,7 @@ SNLI = DatasetSpec(
 
 TEXT = DatasetSpec(
     open=open_text,
-    sources="a folder with train and test as Parquet, CSV or JSON lines, or "
+    sources="a folder with train and test as Parquet, CSV, TSV or JSON, or "
     "hf://datasets/OWNER/NAME",
     kind="text",
 )

@@ -1,5 +1,7 @@
 """Texts from Parquet, CSV and JSON lines: the same rows whatever they come in."""
 
+import gzip
+import io
 import json
 
 import polars as pl
@@ -8,6 +10,7 @@ import pytest
 from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.data.labels import read_labels
+from crest.data.text import SUFFIXES
 from crest.errors import DataError, ParameterError
 
 ROWS = {
@@ -100,7 +103,7 @@ def test_two_columns_of_one_name_are_refused_in_a_csv(tmp_path, write):
 
 def test_a_word_among_many_numbers_is_a_slip_and_named(write):
     labels = {"text": ["a"] * 20, "label": [*"01" * 9, "l", "1"]}
-    with pytest.raises(DataError, match=r"train\.csv, column 'label', row 18 .* is 'l', nearly"):
+    with pytest.raises(DataError, match=r"train\.csv, column 'label', row 18 .* 'l' is no num"):
         open_source(write(train=labels))
 
 
@@ -114,7 +117,7 @@ def test_shards_are_read_in_their_order(tmp_path, write):
     reader = open_source(parameters).train
     assert [text for text, _ in rows(reader)] == [f"text {place // 2}" for place in range(6)]
     assert reader.label_at(3).endswith(
-        "train-00001-of-00003.csv, column 'label', row 1 (counted from 0)"
+        "train-00001-of-00003.csv, column 'label', row 1 (counted from 0), line 3"
     )
 
 
@@ -175,7 +178,7 @@ def test_long_files_are_read_in_slices(tmp_path, monkeypatch):
         ("csv", {"text": ["a", None, "c", "d", "e", "f"]}, r"train\.csv, column 'text', row 1 "),
         ("jsonl", {"text": ["a", "b", None, "d", "e", "f"]}, r"row 2 .*there is no text"),
         ("parquet", {"text": [1, 2, 3, 4, 5, 6]}, "holds Int64, not texts; set prepare.text_col"),
-        ("jsonl", {"text": [1, 2, 3, 4, 5, 6]}, "holds Int64, not texts"),
+        ("jsonl", {"text": [1, 2, 3, 4, 5, 6]}, r"row 0 .*, line 1: 1 is a whole number, not text"),
     ],
 )
 def test_a_text_that_cannot_be_used_is_named(write, form, change, expected):
@@ -199,15 +202,112 @@ def test_one_format_at_a_time(tmp_path, write):
 def test_a_missing_split_is_named_with_every_format(tmp_path, write):
     parameters = write(test_split="test")
     (tmp_path / "test.csv").unlink()
-    with pytest.raises(DataError, match=r"test\.csv or test\.jsonl.*there: train\.csv; set prep"):
+    with pytest.raises(
+        DataError, match=r"test\.csv or test\.tsv or test\.json.*there: train\.csv; set prep"
+    ):
         open_source(parameters)
 
 
 def test_lines_that_are_no_json_are_refused(tmp_path, write):
     parameters = write("jsonl")
     (tmp_path / "train.jsonl").write_text(json.dumps({"text": "a", "label": 0}) + "\n{broken\n")
-    with pytest.raises(DataError, match=r"train\.jsonl: cannot be read"):
+    with pytest.raises(DataError, match=r"train\.jsonl, row 1 .*, line 2: no JSON"):
         open_source(parameters)
+
+
+# The same rows in every format, and in two that hold them compressed.
+ODD = [("a", "x "), (None, "y"), ("b", None), ("", "x"), (" \t", "y"), ("c", ""), ("d", " ")]
+
+
+def form_of(form: str, rows: list) -> bytes:
+    frame = pl.DataFrame(rows, schema={"text": pl.String, "label": pl.String}, orient="row")
+    match form.removesuffix(".gz"):
+        case "parquet":
+            frame.write_parquet(stream := io.BytesIO())
+            return stream.getvalue()
+        case "csv":
+            content = frame.write_csv()
+        case "tsv":
+            content = frame.write_csv(separator="\t")
+        case "json":
+            content = json.dumps(frame.to_dicts(), indent=1)
+        case _:
+            content = frame.write_ndjson()
+    return gzip.compress(content.encode()) if form.endswith(".gz") else content.encode()
+
+
+@pytest.mark.parametrize("form", SUFFIXES)
+def test_null_nothing_and_blanks_mean_the_same_in_every_format(tmp_path, form):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.{form}").write_bytes(form_of(form, ODD))
+    reader = open_source(PrepareParameters(dataset="text", source=str(tmp_path))).train
+    assert reader.labels().to_list() == ["x", "y", None, "x", "y", None, None]
+    for row in (1, 3, 4):
+        for split in ("train", "test"):
+            content = form_of(form, [("a", "x"), ODD[row], ("b", "y")])
+            (tmp_path / f"{split}.{form}").write_bytes(content)
+        reader = open_source(PrepareParameters(dataset="text", source=str(tmp_path))).train
+        with pytest.raises(DataError, match=r"column 'text', row 1 .*: there is no text"):
+            rows(reader)
+
+
+@pytest.mark.parametrize("form", SUFFIXES)
+def test_a_shard_without_rows_is_passed_over(tmp_path, form):
+    content = form_of(form, [("a", "x"), ("b", "y")])
+    for split, shards in (("train", [[], content, []]), ("test", [content])):
+        for number, shard in enumerate(shards):
+            name = f"{split}-{number:05}-of-{len(shards):05}.{form}"
+            (tmp_path / name).write_bytes(shard or form_of(form, []))
+    reader = open_source(PrepareParameters(dataset="text", source=str(tmp_path))).train
+    assert rows(reader) == [("a", "x"), ("b", "y")]
+    assert reader.label_at(1).startswith(f"{tmp_path}/train-00001-of-00003.{form}, column")
+
+
+@pytest.mark.parametrize("form", SUFFIXES)
+def test_a_split_without_rows_is_refused(tmp_path, form):
+    for split in ("train", "test"):
+        (tmp_path / f"{split}.{form}").write_bytes(form_of(form, []))
+    with pytest.raises(DataError, match=r"no labelled rows; the split needs at least one"):
+        open_source(PrepareParameters(dataset="text", source=str(tmp_path)))
+
+
+@pytest.mark.parametrize("form", SUFFIXES)
+@pytest.mark.parametrize("name", ["a?", "*", "[ab]", "{a,b}", "a b%20", "é\n"])
+def test_a_folder_of_any_name_is_read_and_no_other(tmp_path, form, name):
+    """What looks like a pattern is none."""
+    for folder, text in ((name, "mine"), ("ab", "other"), ("a", "other"), ("b", "other")):
+        (tmp_path / folder).mkdir()
+        for split in ("train", "test"):
+            content = form_of(form, [(text, "x"), (text, "y")])
+            (tmp_path / folder / f"{split}.{form}").write_bytes(content)
+    source = open_source(PrepareParameters(dataset="text", source=str(tmp_path / name)))
+    assert rows(source.train) == rows(source.test) == [("mine", "x"), ("mine", "y")]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ([0, 1], ["a", "b"]),
+        ([0, 1], ["0", "1"]),
+        ([True, False], [0, 1]),
+        ([True, False], ["true", "false"]),
+    ],
+)
+def test_shards_of_several_types_are_refused(tmp_path, one, other):
+    for number, labels in enumerate((one, other)):
+        frame = pl.DataFrame({"text": ["a", "b"], "label": labels})
+        frame.write_ndjson(tmp_path / f"train-{number:05}-of-00002.jsonl")
+    frame.write_ndjson(tmp_path / "test.jsonl")
+    with pytest.raises(DataError, match=r"train-00001.*jsonl: labels are .*; use one type"):
+        open_source(PrepareParameters(dataset="text", source=str(tmp_path)))
+
+
+def test_a_file_that_grows_while_it_is_read_is_refused(tmp_path, write):
+    reader = open_source(write()).train
+    with (tmp_path / "train.csv").open("a") as file:
+        file.write("one more,0\n")
+    with pytest.raises(DataError, match=r"train\.csv: changed while it was read; start again"):
+        rows(reader)
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import pytest
 import torch
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
+from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
@@ -168,10 +169,11 @@ def test_a_folder_whose_name_looks_like_a_pattern_is_written(prepare, pairs):
 
 def test_a_text_without_tokens_is_named(tmp_path):
     tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "[UNK]": 1}, unk_token="[UNK]"))
+    tokenizer.normalizer = BertNormalizer()  # which takes control characters away
     tokenizer.pre_tokenizer = Whitespace()
     PreTrainedTokenizerFast(tokenizer_object=tokenizer, pad_token="[PAD]").save_pretrained(tmp_path)
     for split in ("train", "test"):
-        (tmp_path / f"{split}.csv").write_text("text,label\na,0\n  ,1\n")
+        (tmp_path / f"{split}.csv").write_text("text,label\na,0\n\x01,1\n")
     params = PrepareParameters(
         dataset="text", source=str(tmp_path), tokenizer=str(tmp_path), validation=0.0
     )

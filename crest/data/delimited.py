@@ -1,0 +1,239 @@
+"""CSV and other cells between delimiters, read as Python's ``csv`` does where it is strict.
+
+Rows are never joined, dropped or quoted anew: what it would not take is refused with its row, and
+so is a row of more or fewer cells than the header. Blank lines are passed over.
+"""
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import islice
+from typing import NoReturn
+
+import polars as pl
+
+from crest.data.sources import some
+from crest.data.text_format import changed, keys_of, no_column, place, without_blanks
+from crest.data.utf8 import ANY_BREAK, LONGEST, opened, pieces
+from crest.errors import DataError
+
+NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
+WHOLE_NUMBER = r"^[+-]?[0-9]+$"
+NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+# What programs write for a number that there is not.
+MISSING = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "nil", "?", "-"})
+
+# What Python's csv says, and what it means.
+REASONS = (
+    ("unexpected end of data", "the quote that opens a cell is never closed; close it"),
+    ("expected after", "a cell goes on after its closing quote; write quotes within it twice"),
+    ("field limit", f"a cell of more than {LONGEST} characters; is a closing quote missing?"),
+)
+BACKSLASHES = " (quotes are escaped by backslashes here; in CSV they are written twice)"
+
+
+@dataclass(frozen=True)
+class Delimited:
+    """A format of cells between delimiters, the first row of which names the columns."""
+
+    delimiter: str = ","
+
+    def labels(self, file: str, texts: Sequence[str], label: str) -> pl.Series:
+        """Read the labels of a file, and check all of it; what are all numbers are numbers.
+
+        Raises
+        ------
+        DataError
+            If the file is not well-formed, or lacks a column or has it twice.
+        """
+        found = [frame[label] for frame in self._frames(file, (label,), keys_of(texts, label))]
+        labels = pl.concat(found) if found else pl.Series(label, [], pl.String)
+        return self._numbers(file, without_blanks(labels))
+
+    def texts(self, file: str, texts: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
+        """Yield the text columns, a piece of consecutive rows at a time."""
+        return self._frames(file, texts, keys_of(texts))
+
+    def at(self, file: str, row: int) -> str:
+        """Name a row by its number and its lines."""
+        found = (place(row, *lines) for number, lines, _ in self._numbered(file) if number == row)
+        return next(found, place(row))
+
+    def _frames(
+        self, file: str, columns: Sequence[str], keys: Mapping[str, str]
+    ) -> Iterator[pl.DataFrame]:
+        """Yield columns as strings; all that ``keys`` names must be there."""
+        with opened(file, ANY_BREAK) as (stream, watched):
+            reader = self._reader(stream)
+
+            def take(count: int) -> list[list[str]]:
+                try:
+                    with _long_cells():
+                        return list(islice(reader, count))
+                except csv.Error:
+                    self._refuse_broken(file)
+
+            while (first := take(1)) and _is_blank(first[0]):
+                pass
+            if not first:
+                return
+            header = first[0]
+            places = self._places(file, header, keys)
+            count = 0
+            for rows in pieces(take, watched):
+                if set(map(len, rows)) != {len(header)}:
+                    rows = [row for row in rows if not _is_blank(row)]
+                    self._refuse_ragged(file, rows, len(header), count)
+                count += len(rows)
+                cells = list(zip(*rows, strict=True)) or [()] * len(header)
+                yield pl.DataFrame(
+                    [pl.Series(name, cells[places[name]], pl.String) for name in columns]
+                )
+
+    def _reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
+        return csv.reader(lines, delimiter=self.delimiter, strict=True)
+
+    def _numbered(self, file: str) -> Iterator[tuple[int, tuple[int, int], list[str]]]:
+        """Yield number, first and last line, and cells of each row; the header's number is -1."""
+        with opened(file, ANY_BREAK) as (stream, _):
+            lines = _Lines(stream)
+            reader = self._reader(lines)
+            row = -1
+            while True:
+                first, lines.backslashes = lines.count + 1, False
+                try:
+                    with _long_cells():
+                        cells = next(reader, None)
+                except csv.Error as error:
+                    where = place(row, first, lines.count) if row >= 0 else "the header"
+                    reason = next((say for said, say in REASONS if said in str(error)), str(error))
+                    hint = BACKSLASHES if lines.backslashes else ""
+                    raise DataError(f"{file}, {where}: {reason}{hint}") from None
+                if cells is None:
+                    return
+                if not _is_blank(cells):
+                    yield row, (first, lines.count), cells
+                    row += 1
+
+    def _refuse_broken(self, file: str) -> NoReturn:
+        """Raise for the row that csv would not take."""
+        for _ in self._numbered(file):
+            pass  # until it comes to that row, and raises
+        raise changed(file)
+
+    def _refuse_ragged(self, file: str, rows: Sequence[list[str]], width: int, count: int) -> None:
+        """Raise for the first of the rows that has another number of cells than the header."""
+        ragged = next((number for number, row in enumerate(rows) if len(row) != width), None)
+        if ragged is None:
+            return
+        cells = rows[ragged]
+        hint = BACKSLASHES if any('\\"' in cell for cell in cells) else ""
+        raise DataError(
+            f"{file}, {self.at(file, count + ragged)}: {len(cells)} cells, the header has {width}; "
+            f"put texts that hold {NAMES[self.delimiter]}, quotes or line breaks in quotes{hint}"
+        )
+
+    def _places(self, file: str, header: list[str], keys: Mapping[str, str]) -> dict[str, int]:
+        """Find the columns in the header, where white space may stand around their names."""
+        bare = [name.strip() for name in header]
+        places = {}
+        for column in keys:
+            name, names = (column, header) if column in header else (column.strip(), bare)
+            if name not in names:
+                missing = no_column(file, column, header, keys)
+                raise DataError(f"{missing}{self._hint(header, keys)}")
+            if names.count(name) > 1:
+                raise DataError(
+                    f"{file}: more than one column '{column}'; rename or drop all but one"
+                )
+            places[column] = names.index(name)
+        return places
+
+    def _hint(self, header: list[str], keys: Mapping[str, str]) -> str:
+        """Say what else may be wrong with a header that lacks a column."""
+        for delimiter, name in NAMES.items():
+            if len(header) == 1 and delimiter != self.delimiter and delimiter in header[0]:
+                remedy = {"\t": "let its name end in .tsv", ",": "let its name end in .csv"}
+                return (
+                    f"; or its cells are divided by {name}, not {NAMES[self.delimiter]}: "
+                    f"{remedy.get(delimiter, 'write it with ' + NAMES[self.delimiter])}"
+                )
+        if not any(name.strip() in {column.strip() for column in keys} for name in header):
+            return f"; or, if it has no header, write one: {self.delimiter.join(keys)}"
+        return ""
+
+    def _numbers(self, file: str, labels: pl.Series) -> pl.Series:
+        """Return labels that are all numbers as numbers."""
+        words = labels.drop_nulls().unique()
+        for pattern, kind in ((WHOLE_NUMBER, pl.Int64), (NUMBER, pl.Float64)):
+            if words.is_empty() or not words.str.contains(pattern).all():
+                continue
+            numbers = words.cast(kind, strict=False)
+            beyond = words.filter(numbers.is_null() | (numbers.cast(pl.Float64).is_infinite()))
+            self._refuse(file, labels, beyond, "is beyond 64 bits, as no class number is")
+            again = numbers.is_duplicated()
+            twice = words.filter(again).sort()
+            self._refuse(
+                file,
+                labels,
+                twice,
+                f"stands for a number written in several ways ({some(twice.to_list())})",
+            )
+            return labels.cast(kind)
+        self._refuse_odd_words(file, labels, words)
+        return labels
+
+    def _refuse_odd_words(self, file: str, labels: pl.Series, words: pl.Series) -> None:
+        """Raise for a word where nine in ten labels or more are numbers: it is a slip.
+
+        Where all words stand for a number that is missing, they need not be so few.
+        """
+        words = words.filter(~words.str.contains(NUMBER))
+        odd = labels.is_in(words.implode()).sum()
+        missing = words.str.to_lowercase().is_in(list(MISSING)).all()
+        if odd <= len(labels) / 10 or (missing and odd < labels.count()):
+            self._refuse(file, labels, words, "is no number, as the others are")
+
+    def _refuse(self, file: str, labels: pl.Series, wrong: pl.Series, why: str) -> None:
+        """Raise for the first label that is one of the wrong ones."""
+        rows = labels.is_in(wrong.implode()).fill_null(False).arg_true()
+        if len(rows):
+            row = int(rows[0])
+            raise DataError(
+                f"{file}, column '{labels.name}', {self.at(file, row)}: the label "
+                f"{labels[row]!r:.40} {why}; correct it"
+            )
+
+
+class _Lines:
+    """Lines that are counted, and looked at for quotes escaped by backslashes."""
+
+    def __init__(self, lines: Iterable[str]) -> None:
+        self._lines = iter(lines)
+        self.count = 0
+        self.backslashes = False
+
+    def __iter__(self) -> Iterator[str]:
+        return self
+
+    def __next__(self) -> str:
+        line = next(self._lines)
+        self.count += 1
+        self.backslashes |= '\\"' in line
+        return line
+
+
+def _is_blank(row: list[str]) -> bool:
+    """Whether a row is a line of nothing but white space."""
+    return not row or (len(row) == 1 and row[0].isspace())
+
+
+@contextmanager
+def _long_cells() -> Iterator[None]:
+    """Let csv take cells of the greatest length; its limit is one for all readers."""
+    before = csv.field_size_limit(LONGEST)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)

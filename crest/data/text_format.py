@@ -1,0 +1,60 @@
+"""What every format of texts has in common: how it is read, and what its cells and rows mean."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Protocol
+
+import polars as pl
+
+from crest.data.sources import some
+from crest.errors import DataError
+
+
+class TextFormat(Protocol):
+    """A format of files of rows; rows are counted from 0 within a file."""
+
+    def labels(self, file: str, texts: Sequence[str], label: str) -> pl.Series:
+        """Read the label column and check that the text columns are there."""
+        ...
+
+    def texts(self, file: str, texts: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
+        """Yield the text columns as strings, a piece of the ``size`` rows at a time."""
+        ...
+
+    def at(self, file: str, row: int) -> str:
+        """Name the place of a row within its file."""
+        ...
+
+
+def place(row: int, line: int | None = None, last: int | None = None) -> str:
+    """Name a row, and the lines that it takes."""
+    named = f"row {row} (counted from 0)"
+    if line is None:
+        return named
+    return f"{named}, line {line}" if last in (None, line) else f"{named}, lines {line} to {last}"
+
+
+def without_blanks(cells: pl.Series) -> pl.Series:
+    """Take white space off both ends of strings; what is left empty is null, as a cell of none."""
+    if cells.dtype != pl.String:
+        return cells
+    stripped = cells.str.strip_chars()
+    return stripped.set(stripped == "", None)
+
+
+def keys_of(texts: Sequence[str], label: str | None = None) -> dict[str, str]:
+    """Which parameter names each column."""
+    named = dict.fromkeys(texts, "text_columns")
+    return named if label is None else named | {label: "label_column"}
+
+
+def no_column(file: str, column: str, there: Sequence[str], keys: Mapping[str, str]) -> DataError:
+    """Return the error of a column that a file does not have."""
+    shown = some([f"{name:.40}" for name in there])
+    return DataError(
+        f"{file}: no column '{column}'; its columns: {shown}; set prepare.{keys[column]}"
+    )
+
+
+def changed(file: str) -> DataError:
+    """Return the error of a file that is another one at the second look."""
+    return DataError(f"{file}: changed while it was read; start again")
