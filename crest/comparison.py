@@ -10,6 +10,7 @@ SUMMARY: Mapping[str, Any] = {
     "method": pl.String,
     "model": pl.String,
     "reused": pl.Boolean,  # trained by the stage reuse
+    "outdated": pl.Boolean,  # trained on saved coresets of a run that was made anew since
     "accuracy": pl.Float64,  # on the test split
     "relative_error": pl.Float64,  # |accuracy - full's| / full's; null without full of this model
     "loss": pl.Float64,
@@ -58,7 +59,8 @@ def _against(row: Mapping[str, Any], full: Mapping[str, Any] | None) -> dict[str
 
 def run_name(row: Mapping[str, Any]) -> str:
     """Name a row of the summary: its method, or the model that was reused."""
-    return f"reuse: {row['model']}" if row["reused"] else str(row["method"])
+    name = f"reuse: {row['model']}" if row["reused"] else str(row["method"])
+    return f"{name} (outdated)" if row["outdated"] else name
 
 
 def format_table(summary: pl.DataFrame) -> str:
@@ -77,6 +79,8 @@ def format_table(summary: pl.DataFrame) -> str:
 
 def _cells(row: Mapping[str, Any]) -> list[str]:
     name = f"{row['method']} (reuse)" if row["reused"] else row["method"]
+    if row["outdated"]:
+        name += " (outdated)"
     return [
         name,
         row["model"],
@@ -123,7 +127,15 @@ def findings(summary: pl.DataFrame, seeds: Sequence[int], test_examples: int) ->
             if random is not None and row is not random and row is not full
         ),
     ]
-    return [*sentences, _caution(rows, seeds, test_examples)]
+    outdated = [_outdated(row) for row in summary.iter_rows(named=True) if row["outdated"]]
+    return [*sentences, *outdated, _caution(rows, seeds, test_examples)]
+
+
+def _outdated(row: Mapping[str, Any]) -> str:
+    return (
+        f"{run_name(row)}: trained on the coresets of a run that was made anew since. It says what "
+        "those were worth, not what the present ones are."
+    )
 
 
 def _cost_and_gain(row: Mapping[str, Any], full: Mapping[str, Any] | None) -> str:

@@ -11,15 +11,18 @@ import polars as pl
 from crest import artifacts
 from crest.analysis import ANALYSIS_TABLES, Analysis, Run, analyse
 from crest.config import Parameters
-from crest.data.files import TextMeta, read_meta
+from crest.data.files import Meta, TextMeta, read_meta
 from crest.difficulty import notable, training_pass
 from crest.errors import ArtifactError, ParameterError
 from crest.figures import gallery, png
+from stages import manifest
 from stages.moments import measure
 from stages.paths import ANALYSED, Paths
 from stages.texts import shown_texts
 
 logger = logging.getLogger(__name__)
+
+AGAIN = "make it again with `python cli.py analyze`"
 
 
 def run(parameters: Parameters, paths: Paths) -> None:
@@ -49,6 +52,7 @@ def run(parameters: Parameters, paths: Paths) -> None:
     meta = read_meta(paths.prepared)
     runs = [read_run(paths.train(method), method) for method in methods]
     _check_same_data(runs, paths)
+    rests_on = {run.method: _identity(paths.train(run.method), run, meta) for run in runs}
     if all(one.coresets is None for one in runs):
         logger.warning(
             "analyze: none of %s selects coresets; curves and difficulty only", ", ".join(methods)
@@ -63,6 +67,7 @@ def run(parameters: Parameters, paths: Paths) -> None:
         if isinstance(meta, TextMeta):
             texts = shown_texts(paths.prepared, meta, notable(analysis.difficulty))
             texts.write_csv(folder / "texts.csv")
+        manifest.seal(folder, rests_on, meta.content_hash)
 
 
 def read_run(folder: Path, method: str) -> Run:
@@ -89,6 +94,16 @@ def read_run(folder: Path, method: str) -> Run:
     )
     _check_run(found, folder)
     return found
+
+
+def _identity(folder: Path, found: Run, meta: Meta) -> str:
+    """Return the identity of a run whose tables were read, if they are its own and of the data."""
+    sealed = manifest.of_training(folder, found.method)
+    sealed.require_data(meta)
+    sealed.verify(artifacts.METRICS, artifacts.STEPS, artifacts.EXAMPLES, artifacts.VALIDATION)
+    if found.coresets is not None:
+        sealed.verify(artifacts.REGIONS, artifacts.CORESETS)
+    return sealed.run(found.method)
 
 
 def _check_run(found: Run, folder: Path) -> None:
@@ -141,14 +156,15 @@ def read_analysis(folder: Path) -> Analysis:
     Raises
     ------
     ArtifactError
-        If a file is missing or damaged.
+        If a file is missing, damaged, or not as it was written.
     """
     difficulty = artifacts.read_table(folder / artifacts.DIFFICULTY)
     names = [field.name for field in fields(Analysis) if field.name in ANALYSIS_TABLES]
-    again = "make it again with `python cli.py analyze`"
     tables = {
-        name: read_csv(folder / f"{name}.csv", ANALYSIS_TABLES[name], again) for name in names
+        name: read_csv(folder / f"{name}.csv", ANALYSIS_TABLES[name], AGAIN) for name in names
     }
+    sealed = manifest.read(folder, AGAIN)
+    sealed.verify(artifacts.DIFFICULTY, *(f"{name}.csv" for name in names))
     return Analysis(difficulty, **tables)
 
 

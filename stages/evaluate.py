@@ -9,11 +9,12 @@ from crest import artifacts
 from crest.config import Parameters
 from crest.errors import ArtifactError
 from crest.training.evaluation import Evaluation, evaluate
+from stages import manifest
 from stages.paths import EVALUATED, Paths
 from stages.train import check_method, load_trained, prepared_data, run_precision
 
 # What the metrics of training and of evaluation share.
-KEPT = ("method", "model", "dataset", "steps", "budget", "examples_trained", "seconds_train")
+KEPT = ("method", "model", "dataset", "steps", "budget", "examples_trained", "seconds_train", "run")
 
 
 def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
@@ -32,11 +33,15 @@ def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
     source = paths.train(method)
     trained = _training_metrics(source / artifacts.METRICS)
     model = load_trained(source / artifacts.MODEL, data, precision.device)
+    sealed = manifest.of_training(source, method)
+    sealed.require_data(data.meta)
+    sealed.verify(artifacts.METRICS, artifacts.MODEL)
     shown = evaluate(model, data.test, precision, parameters.evaluate.batch_size)
     metrics = {"accuracy": shown.accuracy, "loss": shown.loss, **trained}
     with artifacts.replacing_folder(paths.evaluate(method), EVALUATED) as partial:
         artifacts.write_table(partial / artifacts.PREDICTIONS, predictions(shown))
         artifacts.write_json(partial / artifacts.METRICS, metrics)
+        manifest.seal(partial, {method: sealed.run(method)}, data.meta.content_hash)
     return metrics
 
 

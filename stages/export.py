@@ -22,6 +22,7 @@ from crest.data.sources import Pixels
 from crest.errors import ArtifactError, ParameterError
 from crest.selection.saved import from_tables
 from crest.selection.totals import example_totals
+from stages.manifest import coresets_origin
 from stages.paths import Paths
 from stages.progress import progress_bar
 from stages.select import with_class_names
@@ -84,6 +85,7 @@ def run(
     data = load(paths.prepared, torch.device("cpu"))
     table = artifacts.read_table(source, "coresets")
     from_tables(table, None, data.train.labels, str(source))
+    coresets_origin(coresets or paths.root / parameters.reuse.coresets, data.meta)
     table = _of_regions(table, regions)
     chosen = example_totals(table)
     missing = set(range(len(data.meta.classes))) - set(chosen["label"])

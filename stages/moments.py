@@ -22,6 +22,7 @@ from crest.training.evaluation import BLOCK
 from crest.training.generators import generator_for
 from crest.training.precision import Precision
 from crest.training.snapshots import find_snapshots
+from stages import manifest
 from stages.paths import Paths
 from stages.progress import progress_bar
 from stages.train import load_trained, prepared_data, run_precision
@@ -107,6 +108,9 @@ def _snapshots(run: Run, folder: Path) -> dict[int, Path]:
             "dropped are left out; set train.snapshots, such as to 4, and train it again",
             run.method,
         )
+        return found
+    sealed = manifest.of_training(folder, run.method)
+    sealed.verify(artifacts.RUN, *(path.relative_to(folder).as_posix() for path in found.values()))
     return found
 
 

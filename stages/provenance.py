@@ -1,5 +1,7 @@
 """What a result depends on, for run.json."""
 
+import hashlib
+import json
 import os
 import platform
 import subprocess
@@ -12,6 +14,9 @@ import torch
 from crest.config import Parameters
 from crest.data.files import Meta
 from crest.training.precision import Precision
+
+# Parameters of train that change nothing in the result of one run.
+INDIFFERENT = {"methods", "launch", "process_timeout", "save_interval"}
 
 PACKAGES = ("crest-coresets", "torch", "torchvision", "transformers", "polars", "numpy")
 
@@ -35,6 +40,25 @@ def describe(
         | {package: _version(package) for package in PACKAGES},
         "git_commit": git_commit(),
     }
+
+
+def identity(parameters: Parameters, meta: Meta, method: str, weights: str) -> str:
+    """Return what tells a run from every other: a hash of what it was made from and came to.
+
+    It is no random number, so that a run that is made again as it was is the same run: what rests
+    on it need not be made again, and two clones agree. ``weights`` is the digest of the trained
+    model's.
+    """
+    own = getattr(parameters, method, None)
+    settings = parameters.train.model_dump(mode="json", exclude=INDIFFERENT)
+    values = {
+        "method": method,
+        "data": meta.content_hash,
+        "train": settings,
+        "own": None if own is None else own.model_dump(mode="json"),
+        "weights": weights,
+    }
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def _version(package: str) -> str:

@@ -3,7 +3,8 @@
 import json
 import logging
 import math
-from collections.abc import Mapping
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +16,19 @@ from crest.comparison import SUMMARY, findings, format_table, summarise
 from crest.config import Parameters
 from crest.data.files import Meta, read_meta
 from crest.errors import ArtifactError
-from stages.analyze import read_analysis, read_csv
+from stages import manifest
+from stages.analyze import AGAIN, read_analysis, read_csv
+from stages.manifest import Manifest
 from stages.page import Page, render
 from stages.paths import REPORTED, Paths
+from stages.provenance import INDIFFERENT
 
 __all__ = ["format_table", "read_summary", "run"]
 
 logger = logging.getLogger(__name__)
 
+# Parameters of train that runs may differ in: another model, or what only watches.
+PER_RUN = {"model", "seed", "snapshots", "validations"}
 COMPONENTS = ("select", "model", "check", "train")
 
 
@@ -40,22 +46,22 @@ def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
     """
     meta = read_meta(paths.prepared)
     folders = {method: paths.train(method) for method in parameters.train.methods}
-    rows = [_method_row(paths, method) for method in folders]
+    rows = [_method_row(paths, method, meta) for method in folders]
     for model in parameters.reuse.models:
         folder = paths.reuse(model)
         if not folder.is_dir():
             logger.warning("report: %s: not there, %s is left out", folder, model)
             continue
         folders[f"reuse: {model}"] = folder
-        rows.append(_reuse_row(folder, model))
-    runs = {name: _read_run(folder, meta) for name, folder in folders.items()}
+        rows.append(_reuse_row(paths, model, meta))
+    runs = {name: artifacts.read_json(path / artifacts.RUN) for name, path in folders.items()}
     summary = summarise(rows)
     page = Page(
         title=parameters.report.title,
         meta=meta,
         summary=summary,
         findings=_findings(summary, runs, parameters, meta),
-        analysis=_read_analysis(paths, meta),
+        analysis=_read_analysis(paths, parameters.train.methods, meta),
         threshold=parameters.crest.threshold,
         runs=runs,
         prepared=paths.prepared,
@@ -65,17 +71,20 @@ def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
         artifacts.write_json(folder / "summary.json", _as_json(summary))
         summary.write_csv(folder / "summary.csv")
         (folder / "report.html").write_text(html, encoding="utf-8")
+        manifest.seal(folder, {}, meta.content_hash)
     return summary
 
 
 def read_summary(paths: Paths) -> pl.DataFrame:
     """Read the summary of the last report; :class:`ArtifactError` if missing or damaged."""
     again = "make it with `python cli.py report`"
-    return read_csv(paths.report / "summary.csv", SUMMARY, again)
+    summary = read_csv(paths.report / "summary.csv", SUMMARY, again)
+    manifest.read(paths.report, again).verify("summary.csv")
+    return summary
 
 
-def _method_row(paths: Paths, method: str) -> dict[str, Any]:
-    """Read what a method's training cost and what its evaluation says."""
+def _method_row(paths: Paths, method: str, meta: Meta) -> dict[str, Any]:
+    """Read what a method's training cost, and what its evaluation says of the same run."""
     for folder, stage in ((paths.train(method), "train"), (paths.evaluate(method), "evaluate")):
         if not folder.is_dir():
             raise ArtifactError(
@@ -85,19 +94,52 @@ def _method_row(paths: Paths, method: str) -> dict[str, Any]:
     trained = paths.train(method) / artifacts.METRICS
     evaluated = paths.evaluate(method) / artifacts.METRICS
     shown = artifacts.read_json(evaluated)
-    return {
+    row = {
         **_cost(trained),
         "method": method,
         "reused": False,
+        "outdated": False,
         "accuracy": _number(shown, "accuracy", evaluated),
         "loss": _number(shown, "loss", evaluated),
     }
+    run = manifest.of_training(trained.parent, method)
+    run.require_data(meta)
+    run.verify(artifacts.METRICS, artifacts.RUN)
+    again = f"make it with `python cli.py evaluate --method {method}`"
+    evaluation = manifest.read(evaluated.parent, again)
+    _require_run(evaluation, method, run.run(method), paths)
+    evaluation.require_data(meta)
+    evaluation.verify(artifacts.METRICS)
+    return row | {"outdated": _outdated(run, f"train --method {method}")}
 
 
-def _reuse_row(folder: Path, model: str) -> dict[str, Any]:
+def _require_run(found: Manifest, method: str, run: str, paths: Paths) -> None:
+    """Refuse results of another run of a method than its folder holds now."""
+    if found.run(method) != run:
+        raise ArtifactError(
+            f"{found.folder}: of another run than {paths.train(method)} holds now; {found.again}"
+        )
+
+
+def _outdated(run: Manifest, command: str) -> bool:
+    """Whether a run was trained on coresets of a run that has been made anew since; says so."""
+    if not manifest.is_outdated(run.coresets):
+        return False
+    logger.warning(
+        "report: %s: trained on coresets of another run than %s holds now; `python cli.py %s` "
+        "makes it again",
+        run.folder,
+        run.coresets["source"],
+        command,
+    )
+    return True
+
+
+def _reuse_row(paths: Paths, model: str, meta: Meta) -> dict[str, Any]:
+    folder = paths.reuse(model)
     path = folder / artifacts.METRICS
     metrics = artifacts.read_json(path)
-    return {
+    row = {
         **_cost(path),
         "method": "replay",
         "model": model,
@@ -105,6 +147,16 @@ def _reuse_row(folder: Path, model: str) -> dict[str, Any]:
         "accuracy": _number(metrics, "accuracy", path),
         "loss": _number(metrics, "loss", path),
     }
+    command = f"reuse --model {shlex.quote(model)}"
+    run = manifest.read(folder, f"make it again with `python cli.py {command}`")
+    if paths.reuse(str(metrics.get("model"))) != folder:
+        raise ArtifactError(
+            f"{folder}: holds {metrics.get('model')!r:.80}, not {model}; {run.again}"
+        )
+    run.run("replay")
+    run.require_data(meta)
+    run.verify(artifacts.METRICS, artifacts.RUN)
+    return row | {"outdated": _outdated(run, command)}
 
 
 def _cost(path: Path) -> dict[str, Any]:
@@ -138,23 +190,17 @@ def _number(values: Mapping[str, Any], key: str, path: Path) -> float:
     return float(value)
 
 
-def _read_run(folder: Path, meta: Meta) -> dict[str, Any]:
-    """Read run.json and check that the run is of the prepared data."""
-    path = folder / artifacts.RUN
-    values = artifacts.read_json(path)
-    data = values.get("data")
-    content = data.get("content_hash") if isinstance(data, dict) else None
-    if content is not None and content != meta.content_hash:
-        raise ArtifactError(
-            f"{path}: trained on other data than data/prepared holds now; train it again"
-        )
-    return values
-
-
-def _read_analysis(paths: Paths, meta: Meta) -> Analysis:
+def _read_analysis(paths: Paths, methods: Sequence[str], meta: Meta) -> Analysis:
+    """Read the analysis, if it is of the very runs that are compared."""
     if not paths.analyze.is_dir():
         raise ArtifactError(f"{paths.analyze}: not there; make it with `python cli.py analyze`")
     analysis = read_analysis(paths.analyze)
+    found = manifest.read(paths.analyze, AGAIN)
+    found.require_data(meta)
+    for method in dict.fromkeys([*methods, *found.runs]):
+        if paths.train(method).is_dir():
+            run = manifest.of_training(paths.train(method), method).run(method)
+            _require_run(found, method, run, paths)
     if len(analysis.difficulty) != meta.sizes["train"]:
         raise ArtifactError(
             f"{paths.analyze}: of {len(analysis.difficulty)} examples, prepared are "
@@ -174,12 +220,43 @@ def _findings(
             "The runs were not all made on the same device or in the same precision, so their "
             "seconds cannot be compared."
         )
+    if differing := list(_differing({name: _settings(run) for name, run in runs.items()})):
+        sentences.append(
+            f"The runs differ in {'; '.join(differing)}: what is said of one against another is of "
+            "these too."
+        )
+        logger.warning("report: %s", sentences[-1])
     return sentences
 
 
+def _settings(values: Mapping[str, Any]) -> dict[str, str]:
+    """Return the parameters that runs of methods are to share, as run.json has them."""
+    section = _section(values)
+    return {
+        name: json.dumps(value)
+        for name, value in sorted(section.items())
+        if name not in INDIFFERENT | PER_RUN
+    }
+
+
+def _section(values: Mapping[str, Any]) -> Mapping[str, Any]:
+    parameters = values.get("parameters")
+    section = parameters.get("train") if isinstance(parameters, dict) else None
+    return section if isinstance(section, dict) else {}
+
+
+def _differing(settings: Mapping[str, Mapping[str, str]]) -> Iterator[str]:
+    """Say which parameters differ between runs, each with its value in every run."""
+    for key in dict.fromkeys(key for values in settings.values() for key in values):
+        found = {name: values.get(key, "none") for name, values in settings.items()}
+        if len(set(found.values())) > 1:
+            each = ", ".join(f"{name} {value}" for name, value in found.items())
+            yield f"train.{key} ({each})"
+
+
 def _seed(values: Mapping[str, Any], default: int) -> int:
-    section = values.get("parameters", {}).get("train", {})
-    return int(section.get("seed", default))
+    seed = _section(values).get("seed", default)
+    return seed if isinstance(seed, int) else default
 
 
 def _as_json(summary: pl.DataFrame) -> dict[str, Any]:

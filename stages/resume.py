@@ -17,9 +17,7 @@ from crest.selection.saved import SavedCoresets
 from crest.training.precision import Precision
 from crest.training.state import Checkpoint
 from crest.training.step import micro_batches
-
-# Parameters of train that change nothing in the result of one run.
-INDIFFERENT = {"methods", "launch", "process_timeout", "save_interval"}
+from stages.provenance import INDIFFERENT
 
 
 def checkpoint_for(

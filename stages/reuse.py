@@ -9,6 +9,7 @@ from crest.config import Parameters
 from crest.training.evaluation import evaluate
 from stages import signals
 from stages.evaluate import predictions
+from stages.manifest import coresets_origin, seal
 from stages.paths import TRAINED, Paths
 from stages.resume import checkpoint_for
 from stages.train import prepared_data, read_coresets, run_precision, train_model, write
@@ -39,6 +40,7 @@ def run(
     precision = run_precision(parameters)
     data = prepared_data(parameters, paths, precision.device)
     saved = read_coresets(source, data, parameters.train.batch_size)
+    origin = coresets_origin(source, data.meta)
     with (
         signals.noted() as stop,
         artifacts.replacing_folder(paths.reuse(model), TRAINED) as partial,
@@ -52,6 +54,7 @@ def run(
         metrics = {**trained.metrics, "accuracy": shown.accuracy, "loss": shown.loss}
         write(replace(trained, metrics=metrics), partial)
         artifacts.write_table(partial / artifacts.PREDICTIONS, predictions(shown))
+        seal(partial, {"replay": metrics["run"]}, data.meta.content_hash, origin)
     checkpoint.remove()
     return metrics
 

@@ -76,5 +76,5 @@ def run(
     )[:count]
     table = coreset_rows(coresets, data.train.labels)
     if out is not None:
-        artifacts.write_table(out, table, "coresets")
+        artifacts.write_table(out, table, "coresets", {"data": data.meta.content_hash})
     return table

@@ -1,7 +1,7 @@
 """train: a model on what a method chooses, everything saved."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,9 +32,10 @@ from crest.training.schedules import budget_steps, total_steps
 from crest.training.snapshots import Snapshots
 from crest.training.state import Checkpoint
 from stages import signals
+from stages.manifest import coresets_origin, seal
 from stages.paths import TRAINED, Paths
 from stages.progress import progress_bar
-from stages.provenance import describe
+from stages.provenance import describe, identity
 from stages.resume import checkpoint_for
 
 logger = logging.getLogger(__name__)
@@ -64,10 +65,11 @@ def run(
     check_method(method)
     precision = run_precision(parameters)
     data = prepared_data(parameters, paths, precision.device)
-    saved = None
+    saved, origin = None, None
     if method == "replay":
         source = paths.root / parameters.replay.coresets
         saved = read_coresets(source, data, parameters.train.batch_size)
+        origin = coresets_origin(source, data.meta)
     with (
         signals.noted(insisting=group.alone) as stop,
         _results(paths.train(method), group) as folder,
@@ -83,6 +85,8 @@ def run(
             trained = train_model(parameters, data, method, precision, saved, checkpoint, group)
         if folder is not None:
             write(trained, folder)
+            runs = {method: trained.metrics["run"]}
+            seal(folder, runs, data.meta.content_hash, origin)
     checkpoint.remove()
     return trained.metrics
 
@@ -234,7 +238,8 @@ def train_model(
             snapshots,
             group,
         )
-    metrics = _metrics(done, method, settings.model, data, full_steps)
+    run = identity(parameters, data.meta, method, weights.digest(model))
+    metrics = {"run": run, **_metrics(done, method, settings.model, data, full_steps)}
     metrics["seconds_saving"] = checkpoint.seconds if checkpoint else 0.0
     if not group.alone:
         metrics |= {"processes": group.size, "bytes_exchanged": group.bytes_exchanged}
@@ -242,6 +247,7 @@ def train_model(
     provenance["processes"] = group.size
     provenance["used"] = done.record.used or {}
     provenance["initial_weights"] = started_from  # a name on the hub may come to mean others
+    provenance = {"run": run, **provenance}
     return Trained(model, model_spec, done, metrics, provenance, snapshots)
 
 
@@ -253,7 +259,8 @@ def _stop_of(group: Group) -> Callable[[], int]:
 def write(trained: Trained, folder: Path) -> None:
     """Write the artifacts of a run into an empty folder."""
     weights.save(trained.model, trained.spec, folder / artifacts.MODEL)
-    _write_tables(trained.run, folder)
+    about = {"run": trained.metrics["run"], "data": trained.provenance["data"]["content_hash"]}
+    _write_tables(trained.run, folder, about)
     artifacts.write_json(folder / artifacts.METRICS, trained.metrics)
     artifacts.write_json(folder / artifacts.RUN, trained.provenance)
     if trained.snapshots is not None:
@@ -290,7 +297,7 @@ def context_of(
     )
 
 
-def _write_tables(done: Run, folder: Path) -> None:
+def _write_tables(done: Run, folder: Path, about: Mapping[str, str]) -> None:
     examples = [done.examples_table]
     if done.record.looks is not None:
         examples.append(done.record.looks)
@@ -298,7 +305,7 @@ def _write_tables(done: Run, folder: Path) -> None:
     artifacts.write_table(folder / artifacts.VALIDATION, done.validation)
     artifacts.write_table(folder / artifacts.EXAMPLES, pl.concat(examples))
     if done.record.coresets is not None:
-        artifacts.write_table(folder / artifacts.CORESETS, done.record.coresets)
+        artifacts.write_table(folder / artifacts.CORESETS, done.record.coresets, about=about)
     if done.record.regions is not None:
         artifacts.write_table(folder / artifacts.REGIONS, done.record.regions)
 

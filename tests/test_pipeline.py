@@ -36,6 +36,7 @@ RUN = {
     "examples.parquet",
     "metrics.json",
     "run.json",
+    "manifest.json",
 }
 OUTPUTS = {
     "data/fingerprint": {"source.json", "train.json", "reuse"},
@@ -51,7 +52,7 @@ OUTPUTS = {
     "artifacts/train/random": RUN | {"snapshots"},
     "artifacts/train/full": RUN | {"snapshots"},
     **{
-        f"artifacts/evaluate/{method}": {"metrics.json", "predictions.parquet"}
+        f"artifacts/evaluate/{method}": {"metrics.json", "predictions.parquet", "manifest.json"}
         for method in METHODS
     },
     f"artifacts/reuse/{MODEL}": RUN | {"predictions.parquet"},

@@ -18,6 +18,8 @@ SCHEMA_VERSION = 1
 # Tables whose columns have changed since, so that files of the others stay readable.
 NEWER_VERSIONS: Mapping[str, int] = {"examples": 2, "difficulty": 2}
 
+ABOUT = "crest_about_"  # begins the names of what a table's metadata says that it is of
+
 MODEL = "model.safetensors"
 CORESETS = "coresets.parquet"
 REGIONS = "regions.parquet"
@@ -120,10 +122,16 @@ def schema_version(table: str) -> int:
     return NEWER_VERSIONS.get(table, SCHEMA_VERSION)
 
 
-def write_table(path: Path, frame: pl.DataFrame, table: str | None = None) -> None:
+def write_table(
+    path: Path,
+    frame: pl.DataFrame,
+    table: str | None = None,
+    about: Mapping[str, str] | None = None,
+) -> None:
     """Write a table with its schema and version.
 
-    ``table`` names the schema where the file is called something else.
+    ``table`` names the schema where the file is called something else; ``about`` says what the
+    table is of, to be read with :func:`read_about`.
 
     Raises
     ------
@@ -132,17 +140,18 @@ def write_table(path: Path, frame: pl.DataFrame, table: str | None = None) -> No
     polars.exceptions.PolarsError
         If the frame lacks a column or has one of another type: a fault of ours, not of a user.
     """
-    content = table_bytes(frame, table or table_name(path))
+    content = table_bytes(frame, table or table_name(path), about)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
-def table_bytes(frame: pl.DataFrame, table: str) -> bytes:
+def table_bytes(frame: pl.DataFrame, table: str, about: Mapping[str, str] | None = None) -> bytes:
     """Return what :func:`write_table` writes, for a stream."""
     checked = frame.select(pl.col(column).cast(kind) for column, kind in TABLES[table].items())
     metadata = {
         "crest_table": table,
         "crest_schema": str(schema_version(table)),
+        **{f"{ABOUT}{key}": value for key, value in (about or {}).items()},
         seals.KEY: seals.BLANK,
     }
     stream = io.BytesIO()
@@ -171,6 +180,15 @@ def read_table(path: Path, table: str | None = None) -> pl.DataFrame:
     _check_metadata(path, name, metadata)
     _check_schema(path, name, frame)
     return frame
+
+
+def read_about(path: Path) -> dict[str, str]:
+    """Return what :func:`write_table` was told that a table is of; none of other files."""
+    try:
+        metadata = pl.read_parquet_metadata(io.BytesIO(_content(path)))
+    except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError):
+        return {}
+    return {key.removeprefix(ABOUT): metadata[key] for key in metadata if key.startswith(ABOUT)}
 
 
 def _not_whole(path: Path, reason: str) -> ArtifactError:

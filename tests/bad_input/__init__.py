@@ -15,6 +15,7 @@ from tests.bad_input.checkpoints import CHECKPOINTS
 from tests.bad_input.coresets import SAVED_CORESETS
 from tests.bad_input.folders import FOLDERS
 from tests.bad_input.machine import SURROUNDINGS
+from tests.bad_input.mixed import MIXED_RESULTS
 from tests.bad_input.parameters import PARAMETERS
 from tests.bad_input.parquet import PARQUET
 from tests.bad_input.prepared_data import PREPARED_DATA
@@ -32,6 +33,7 @@ CASES = {
     "Prepared data": PREPARED_DATA,
     "Checkpoints": CHECKPOINTS,
     "Coresets and runs": SAVED_CORESETS,
+    "Results that do not belong together": MIXED_RESULTS,
     "The state of an unfinished run": UNFINISHED_RUNS,
     "The machine": SURROUNDINGS,
 }

@@ -61,6 +61,15 @@ def cut(path: Path | str, share: float = 0.5) -> Break:
     return damage
 
 
+def cut_lines(path: Path) -> Break:
+    """Leave out the last line of a text."""
+
+    def damage() -> None:
+        path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+
+    return damage
+
+
 def zeros(path: Path | str, start: int, end: int) -> Break:
     """Overwrite a part of a file with zeros, as a bad disk would."""
 

@@ -7,6 +7,7 @@ import polars as pl
 
 from crest import artifacts
 from crest.data.files import SCHEMA_VERSION, ImageMeta, TextMeta, write_meta
+from stages import manifest
 from stages.paths import Paths
 
 EXAMPLES = 40
@@ -27,13 +28,23 @@ def write_project(root: Path) -> Paths:
         write_run(paths.train(method), method)
         shown = metrics(method, accuracy=accuracy, loss=0.5)
         artifacts.write_json(paths.evaluate(method) / artifacts.METRICS, shown)
+        manifest.seal(paths.evaluate(method), {method: f"run of {method}"}, "abc")
     return paths
 
 
 def write_reuse(paths: Paths, model: str) -> None:
     """A model trained on saved coresets, in half the time of random."""
     cost = {"seconds_train": 0.6, "seconds": {"train": 0.6}, "accuracy": 0.6, "loss": 1.0}
-    write_metrics(paths.reuse(model), "random", method="replay", model=model, **cost)
+    folder = paths.reuse(model)
+    write_metrics(folder, "random", method="replay", model=model, **cost)
+    origin = {"source": str(paths.train("crest")), "run": "run of crest"}
+    manifest.seal(folder, {"replay": f"run of {model}"}, "abc", origin)
+
+
+def sealed_again(folder: Path) -> None:
+    """Take a folder as it is now for what was written, as a test changed it."""
+    found = manifest.read(folder, "again")
+    manifest.seal(folder, found.runs, found.data, found.coresets)
 
 
 def labels() -> np.ndarray:
@@ -128,6 +139,7 @@ def write_run(folder: Path, method: str, validation: bool = True) -> None:
     if method == "crest":
         write_selections(folder)
     write_metrics(folder, method)
+    manifest.seal(folder, {method: f"run of {method}"}, "abc")
 
 
 def write_steps(folder: Path, method: str) -> None:

@@ -39,6 +39,7 @@ def test_writes_every_table_and_picture(paths, monkeypatch):
     names = {path.name for path in paths.analyze.iterdir()}
     assert names == {
         "difficulty.parquet",
+        "manifest.json",
         *(f"{name}.csv" for name in ANALYSIS_TABLES),
         "accuracy_by_step.png",
         "accuracy_by_seconds.png",

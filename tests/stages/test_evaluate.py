@@ -17,7 +17,9 @@ from tests.tiny import CPU, digits_parameters
 def evaluated(paths, method="random", **sections):
     metrics = evaluate.run(digits_parameters(**sections), paths, method)
     folder = paths.evaluate(method)
-    assert {path.name for path in folder.iterdir()} == {"metrics.json", "predictions.parquet"}
+    assert {path.name for path in folder.iterdir()} == {
+        "metrics.json", "predictions.parquet", "manifest.json"
+    }  # fmt: skip
     assert artifacts.read_json(folder / "metrics.json") == metrics
     return metrics, artifacts.read_table(folder / "predictions.parquet")
 

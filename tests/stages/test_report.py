@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,7 +13,7 @@ import pytest
 from crest import artifacts
 from crest.config import parse
 from crest.errors import ArtifactError
-from stages import analyze, report
+from stages import analyze, manifest, report
 from stages.paths import Paths
 from tests.stages import synthetic_artifacts as made_up
 
@@ -42,6 +43,11 @@ def paths(tmp_path):
 @pytest.fixture
 def undrawn(monkeypatch):
     monkeypatch.setattr("stages.page.gallery", lambda *_: [])
+
+
+@pytest.fixture
+def undrawn_analysis(undrawn, monkeypatch):
+    monkeypatch.setattr(analyze, "gallery", lambda *_: [])
 
 
 @pytest.fixture(scope="module")
@@ -108,6 +114,7 @@ def test_files_say_what_the_summary_says(reported):
         "summary.json",
         "summary.csv",
         "report.html",
+        "manifest.json",
     }
     document = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     assert set(document) == {"methods", "reuse"}
@@ -223,6 +230,7 @@ def test_runs_that_differ_are_told_apart(paths):
     values["parameters"]["train"]["seed"] = 7
     values["device"]["name"] = "another machine"
     artifacts.write_json(path, values)
+    made_up.sealed_again(path.parent)
     report.run(parameters(), paths)
     text = Page((paths.report / "report.html").read_text(encoding="utf-8")).text
     assert "not all with the same seed" in text
@@ -280,16 +288,129 @@ def test_damaged_metrics_are_one_message(paths, changes, message):
 
 @pytest.mark.usefixtures("undrawn")
 def test_a_run_or_an_analysis_of_other_data_is_refused(paths):
-    path = paths.train("random") / "run.json"
-    values = artifacts.read_json(path)
-    artifacts.write_json(path, values | {"data": {"content_hash": "other"}})
-    with pytest.raises(ArtifactError, match="trained on other data"):
-        report.run(parameters(), paths)
-    artifacts.write_json(path, values)
+    for folder in (paths.train("random"), paths.evaluate("crest"), paths.analyze):
+        found = manifest.read(folder, "again")
+        manifest.seal(folder, found.runs, "other")
+        with pytest.raises(ArtifactError, match=f"{folder}: of other data than data/prepared"):
+            report.run(parameters(), paths)
+        manifest.seal(folder, found.runs, found.data)
     path = paths.analyze / "difficulty.parquet"
     artifacts.write_table(path, artifacts.read_table(path).head(5))
+    made_up.sealed_again(paths.analyze)
     with pytest.raises(ArtifactError, match="of 5 examples, prepared are 40"):
         report.run(parameters(), paths)
+
+
+@pytest.mark.usefixtures("undrawn_analysis")
+def test_a_run_trained_anew_is_never_beside_the_evaluation_of_an_earlier_one(paths):
+    manifest.seal(paths.train("crest"), {"crest": "a new run"}, "abc")
+    with pytest.raises(
+        ArtifactError,
+        match=r"evaluate/crest: of another run than .*train/crest holds now; .*evaluate --method",
+    ):
+        report.run(parameters(), paths)
+    manifest.seal(paths.evaluate("crest"), {"crest": "a new run"}, "abc")
+    with pytest.raises(
+        ArtifactError,
+        match=r"artifacts/analyze: of another run than .*train/crest holds now; .*cli\.py analyze",
+    ):
+        report.run(parameters(), paths)
+    analyze.run(parameters(), paths)
+    assert len(report.run(parameters(), paths)) == 3
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("folder", "name"),
+    [
+        ("train/crest", "metrics.json"),
+        ("train/crest", "run.json"),
+        ("evaluate/crest", "metrics.json"),
+    ],
+)
+def test_a_file_of_another_method_is_refused(paths, folder, name):
+    theirs = paths.root / "artifacts" / folder.replace("crest", "random") / name
+    ours = paths.root / "artifacts" / folder / name
+    ours.write_bytes(theirs.read_bytes())
+    with pytest.raises(ArtifactError, match=f"{folder}/{name}: not as it was written"):
+        report.run(parameters(), paths)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_folders_that_changed_places_are_refused(paths):
+    for stage in (paths.train, paths.evaluate):
+        crest, random, aside = stage("crest"), stage("random"), paths.root / "aside"
+        for old, new in ((crest, aside), (random, crest), (aside, random)):
+            old.rename(new)
+        with pytest.raises(ArtifactError, match="crest: of random, not of crest; make it"):
+            report.run(parameters(), paths)
+        for old, new in ((random, aside), (crest, random), (aside, crest)):
+            old.rename(new)
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("folder", ["train/crest", "evaluate/crest", "analyze"])
+def test_results_that_do_not_say_which_run_they_are_of_are_refused(paths, folder):
+    (paths.root / "artifacts" / folder / "manifest.json").unlink()
+    with pytest.raises(ArtifactError, match=r"manifest\.json: no such file, .* cli\.py"):
+        report.run(parameters(), paths)
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("name", ["curves", "class_balance", "selected_by_score"])
+def test_tables_of_the_analysis_that_were_cut_short_are_refused(paths, name):
+    path = paths.analyze / f"{name}.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:-3]) + "\n")
+    with pytest.raises(ArtifactError, match=rf"{name}\.csv: not as it was written: cut short"):
+        report.run(parameters(), paths)
+
+
+def test_a_summary_that_was_cut_short_is_refused(reported, tmp_path):
+    paths = Paths(tmp_path)
+    shutil.copytree(reported[1], paths.report)
+    path = paths.report / "summary.csv"
+    path.write_text("\n".join(path.read_text().splitlines()[:2]) + "\n")
+    with pytest.raises(ArtifactError, match=r"summary\.csv: not as it was written: cut short"):
+        report.read_summary(paths)
+
+
+@pytest.mark.usefixtures("undrawn_analysis")
+def test_a_model_reused_on_an_earlier_runs_coresets_is_marked(paths, caplog):
+    made_up.write_reuse(paths, "resnet20")
+    settings = parameters(["resnet20"])
+    assert not report.run(settings, paths)["outdated"].any()
+    for stage in (paths.train, paths.evaluate):
+        manifest.seal(stage("crest"), {"crest": "a new run"}, "abc")
+    analyze.run(parameters(), paths)
+    with caplog.at_level(logging.WARNING):
+        summary = report.run(settings, paths)
+    assert "`python cli.py reuse --model resnet20` makes it again" in caplog.text
+    assert summary["outdated"].to_list() == [False, False, False, True]
+    assert "replay (reuse) (outdated)" in report.format_table(summary)
+    text = Page((paths.report / "report.html").read_text(encoding="utf-8")).text
+    assert "reuse: resnet20 (outdated)" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_a_reused_model_under_another_name_is_refused(paths):
+    made_up.write_reuse(paths, "resnet20")
+    paths.reuse("resnet20").rename(paths.reuse("resnet18"))
+    with pytest.raises(ArtifactError, match=r"resnet18: holds 'resnet20', not resnet18; .*reuse"):
+        report.run(parameters(["resnet18"]), paths)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_runs_of_other_settings_are_told_apart(paths, caplog):
+    path = paths.train("full") / "run.json"
+    values = artifacts.read_json(path)
+    values["parameters"]["train"]["lr"] = 0.0001
+    artifacts.write_json(path, values)
+    made_up.sealed_again(path.parent)
+    with caplog.at_level(logging.WARNING):
+        report.run(parameters(), paths)
+    sentence = "The runs differ in train.lr (crest 0.1, random 0.1, full 0.0001)"
+    assert sentence in caplog.text
+    assert sentence in Page((paths.report / "report.html").read_text(encoding="utf-8")).text
 
 
 HOSTILE = {
@@ -315,11 +436,6 @@ def sentences(name, other=None):
     for index, text in (other or {}).items():
         texts[index] = text
     return texts
-
-
-@pytest.fixture
-def undrawn_analysis(undrawn, monkeypatch):
-    monkeypatch.setattr(analyze, "gallery", lambda *_: [])
 
 
 def read_page(paths):

@@ -27,6 +27,7 @@ def test_another_model_is_trained_on_the_saved_minibatches(project, caplog):
         "predictions.parquet",
         "metrics.json",
         "run.json",
+        "manifest.json",
     }
     assert artifacts.read_json(folder / "metrics.json") == metrics
     assert read_spec(folder / "model.safetensors").name == "resnet20"
