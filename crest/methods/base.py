@@ -29,7 +29,8 @@ class Context:
     an earlier run, for methods that train on them. ``stop`` returns the number of the signal that
     asks the run to stop, 0 if there was none: whatever takes seconds asks now and then, and raises
     :class:`Interrupted`, as if it had never begun. ``group`` are the processes that train together:
-    they share looks, and each has to come to the same mini-batches.
+    they share looks, and each has to come to the same mini-batches. ``may_skip``: a step may be one
+    that a gradient scaler skipped, so that what is not finite in it is left out.
     """
 
     model: nn.Module
@@ -42,6 +43,7 @@ class Context:
     saved: SavedCoresets | None = None
     stop: Callable[[], int] = lambda: 0
     group: Group = ALONE
+    may_skip: bool = False
 
 
 @dataclass(frozen=True)

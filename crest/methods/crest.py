@@ -78,6 +78,7 @@ class Crest:
             self._subset_size,
             context.generator,
             context.precision.device,
+            context.may_skip,
         )
         self._filter = LossFilter()
         self._estimated_at: int | None = None  # step of the last estimate of h
@@ -121,11 +122,14 @@ class Crest:
         assert self._region is not None, "update follows minibatch"
         assert self._handed_out is not None, "update follows minibatch"
         self._subsets.remember_step(self._handed_out, logits)
+        started = time.perf_counter()
+        taken = self._parameters.gradient == "training"
+        gradient = self._gradient_of_step() if taken else None
         self._region.steps += 1
         self._region.spend("train", seconds)
-        if self._parameters.gradient == "training":
-            started = time.perf_counter()
-            self._smoothing = self._smoothing.include_gradient(self._gradient_of_step())
+        if gradient is not None and not (self._context.may_skip and self._is_skipped()):
+            self._smoothing = self._smoothing.include_gradient(gradient)
+        if taken:
             self._region.spend("model", time.perf_counter() - started)
 
     def state(self) -> dict[str, Any]:
@@ -414,6 +418,17 @@ class Crest:
         self._norm = self._context.group.agree(float(smoothing.curvature.norm()))
         if self._first_norm is None:
             self._first_norm = self._norm
+
+    def _is_skipped(self) -> bool:
+        """Whether a gradient scaler has skipped the step: if some gradient is not finite.
+
+        Of all weights, as those of the others are scaled then, and not all finite ones the loss's.
+        """
+        weights = self._context.model.parameters()
+        # No sum with a number in it that is not finite is.
+        grads = [weight.grad for weight in weights if weight.grad is not None]
+        sums = [grad.sum(dtype=torch.float32) for grad in grads]
+        return not math.isfinite(float(torch.stack(sums).sum()))
 
     def _gradient_of_step(self) -> Tensor:
         """The gradient that the optimiser has just used."""

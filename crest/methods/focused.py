@@ -38,7 +38,7 @@ class Focused:
         check_fits(context.batch_size, len(labels))
         self._size = context.batch_size
         self._generator = context.generator
-        self._memory = Memory(labels, context.precision.device)
+        self._memory = Memory(labels, context.precision.device, may_skip=context.may_skip)
         self._rounds = Rounds(
             ActiveSet(len(labels)),
             self._memory.losses,

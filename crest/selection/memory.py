@@ -9,6 +9,8 @@ from torch.nn import functional as F
 from crest.inference import Look
 from crest.transfer import on_device
 
+LARGEST = torch.finfo(torch.float16).max
+
 
 class Memory:
     """Keeps the last loss of each of n examples, and its logits, at no forward pass of its own.
@@ -21,11 +23,16 @@ class Memory:
         int64, n.
     kept
         Logits kept of each, to be recalled: C, or 0 for the losses alone.
+    may_skip
+        Whether what is not finite is left out, as of a step that a gradient scaler skipped.
     """
 
-    def __init__(self, labels: Tensor, device: torch.device, kept: int = 0) -> None:
+    def __init__(
+        self, labels: Tensor, device: torch.device, kept: int = 0, may_skip: bool = False
+    ) -> None:
         self._labels = labels
         self._kept = kept
+        self._may_skip = may_skip
         self._logits = torch.zeros(len(labels), self._kept, dtype=torch.float16, device=device)
         self._losses = torch.full((len(labels),), torch.nan, device=device)
 
@@ -34,8 +41,14 @@ class Memory:
         places = on_device(indices, self._losses.device)
         known = logits.detach().float().to(self._losses.device)
         labels = on_device(self._labels[indices], known.device)
-        self._logits[places] = known[:, : self._kept].half()
-        self._losses[places] = F.cross_entropy(known, labels, reduction="none")
+        losses = F.cross_entropy(known, labels, reduction="none")
+        kept = known[:, : self._kept].clamp(-LARGEST, LARGEST).half()
+        if self._may_skip:
+            finite = known.isfinite().all(1)
+            losses = torch.where(finite, losses, self._losses[places])
+            kept = torch.where(finite[:, None], kept, self._logits[places])
+        self._logits[places] = kept
+        self._losses[places] = losses
 
     def unknown(self, indices: Tensor) -> Tensor:
         """Return those of the indices that were never seen; int64."""

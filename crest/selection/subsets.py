@@ -30,6 +30,8 @@ class Subsets:
         r.
     generator
         On the CPU; shared with the method, which saves it.
+    may_skip
+        As of :class:`~crest.selection.memory.Memory`.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class Subsets:
         size: int,
         generator: torch.Generator,
         device: torch.device,
+        may_skip: bool = False,
     ) -> None:
         focus = Focus.of(parameters)
         self._remembered = parameters.looks == "remembered"
@@ -51,7 +54,8 @@ class Subsets:
         self._memory: Memory | None = None
         self._rounds: Rounds | None = None
         if self._remembered or parameters.focus > 0.0:
-            self._memory = Memory(labels, device, classes if self._remembered else 0)
+            kept = classes if self._remembered else 0
+            self._memory = Memory(labels, device, kept, may_skip)
         if parameters.draw in ("rounds", "stratified_rounds"):
             strata = labels if parameters.draw == "stratified_rounds" else None
             self._rounds = Rounds(
