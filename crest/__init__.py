@@ -38,7 +38,8 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from crest.models.checkpointing import checkpoint_activations
-    from crest.own_loop import Coresets, focused
+    from crest.own_loop import Coresets
+    from crest.own_options import focused
     from crest.selection.loading import CoresetBatchSampler, Weighted
     from crest.selection.saved import SavedCoresets, read_coresets
 
@@ -69,7 +70,7 @@ _MODULES = {
     "TrainingError": "crest.errors",
     "Weighted": "crest.selection.loading",
     "checkpoint_activations": "crest.models.checkpointing",
-    "focused": "crest.own_loop",
+    "focused": "crest.own_options",
     "read_coresets": "crest.selection.saved",
 }
 

@@ -1,35 +1,32 @@
 """CREST in a loop of one's own: a front of the methods, without stages, files or params.yaml."""
 
-import hashlib
-import re
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from copy import deepcopy
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, NoReturn, Unpack
 
 import polars as pl
-import torch
 from torch import Tensor, nn
 
 from crest import artifacts
-from crest.config import CrestOptions, Parameters, parse
-from crest.data.given import Gather, GivenSplit, integers
+from crest.data.given import Gather
 from crest.errors import (
     ArtifactError,
     DivergedError,
     OrderError,
-    ParameterError,
     TrainingError,
 )
-from crest.inference import look
-from crest.methods import METHODS, Context
-from crest.models.classifier import Classifier
+from crest.methods import METHODS
+from crest.own_answers import logits_of, refuse_probabilities
+from crest.own_options import Options, named_as_arguments, parameters_of
+from crest.own_setup import as_outside, check_saved, context_of, settings_of, tried
+from crest.own_state import checked_state, digest_of
+from crest.own_watch import Autocast, Ranks, warn_of_rounding
 from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.saved import SavedCoresets
-from crest.training.generators import generator_for
-from crest.training.precision import resolve_precision
 
 # Columns of the 'steps' table; the loop knows the others.
 RECORDED = ("step", "region", "minibatch", "examples", "seconds")
@@ -43,9 +40,13 @@ class Coresets:
     their mean is taken. After each optimiser step call :meth:`step`, before gradients are set to
     zero. A loop that was left goes on where it was. The example is in :mod:`crest`.
 
+    One mini-batch is one optimiser step. For gradient accumulation take it in parts, each divided
+    by the whole: ``(losses * weights).sum() / m``; examples/gradient_accumulation.py shows it.
+
     The model is looked at in eval mode, without gradients where none are needed, and left as it
     was: modes, BatchNorm's statistics and ``requires_grad``. Only its weights are read, so that
-    optimiser, schedule, augmentation and precision of training are the loop's own.
+    optimiser, schedule, augmentation and precision of training are the loop's own. A step that a
+    gradient scaler skips is reported like any other: what is not finite in it is left out.
 
     Parameters
     ----------
@@ -75,10 +76,15 @@ class Coresets:
         What each example costs, such as its tokens, integers, n: looks then take them sorted. None
         if all cost alike.
     saved
-        What :func:`crest.read_coresets` returned, for ``replay``.
+        What :func:`crest.read_coresets` returned, for ``replay`` alone.
+    together
+        Where processes of torch.distributed train together, they are to choose alike: arguments
+        and choices are compared. False where each is to choose for itself, from data of its own.
     **options
-        Parameters of crest, by their names in :class:`crest.config.CrestParameters`; the defaults
-        are the paper's. Other methods leave them alone, so that one word changes the method.
+        Parameters of the method, by their names in its section of params.yaml; the defaults of
+        crest are the paper's. To compare methods by one word, name them:
+        ``crest={"subset_size": 256}, focused={"focus": 1.0}``; those of the method that is chosen
+        are used. Any other option is refused.
 
     Raises
     ------
@@ -99,19 +105,32 @@ class Coresets:
         precision: str = "float32",
         lengths: Any = None,
         saved: SavedCoresets | None = None,
-        **options: Unpack[CrestOptions],
+        together: bool = True,
+        **options: Unpack[Options],
     ) -> None:
-        with _named_as_arguments():
-            parameters = _parameters(method, steps, batch_size, seed, precision, options)
-            context = _context(model, inputs, labels, lengths, saved, steps, parameters)
-            _try(context)
+        count, parameters = parameters_of(
+            method, METHODS, steps, batch_size, seed, precision, options
+        )
+        self._method_name = method
+        with named_as_arguments(method):
+            check_saved(method, saved)
+            context, split = context_of(model, inputs, labels, lengths, saved, count, parameters)
+            self._classes = tried(context, split)
             self._method = METHODS[method].build(context)
-        self._settings = _settings(method, context)
+        warn_of_rounding(model)
+        self._model = model
+        self._split = split
+        self._settings = settings_of(method, context)
         self._device = context.precision.device
-        self._steps = steps
+        self._steps = count
         self._rows: dict[str, list[Any]] = {name: [] for name in RECORDED}
         self._minibatch: MiniBatchCoreset | None = None  # whose step was not reported yet
         self._asked_at = self._handed_out_at = 0.0
+        self._told_logits = False
+        self._autocast = Autocast(model, self._device)
+        self._together = together
+        self._ranks = Ranks.of(self._settings) if together else None
+        self._busy = threading.Lock()
 
     def __len__(self) -> int:
         """Steps in all."""
@@ -124,8 +143,11 @@ class Coresets:
         ------
         OrderError
             If the last step was not reported by :meth:`step`.
+        ParameterError
+            If inputs that are looked at are not finite; the message names the examples.
         TrainingError
-            If the loss of the examples looked at is no finite number.
+            If the loss of the examples looked at is no finite number, or other processes that
+            train together have chosen other examples.
         """
         while self.steps_taken < self._steps:
             yield self._next()
@@ -135,32 +157,40 @@ class Coresets:
         """Steps reported so far."""
         return len(self._rows["step"])
 
-    def step(self, logits: Tensor | None = None) -> None:
+    def step(self, logits: Any = None) -> None:
         """Be told that the optimiser's step on the last mini-batch was taken.
 
         With ``gradient="training"`` the gradients are read as they are now; those that were scaled
-        or clipped in place are taken for the loss's.
+        or clipped in place are taken for the loss's, those that are not finite are left out.
 
         Parameters
         ----------
         logits
-            What the model said of the mini-batch before the step, m×C; needed where ``looks`` is
-            remembered or ``focus`` above 0, else left alone.
+            What the model said of the mini-batch before the step, m×C, in a tensor or in what the
+            model returned; needed where ``looks`` is remembered or ``focus`` above 0.
 
         Raises
         ------
         OrderError
             If no mini-batch was taken for it, or its logits or gradients are needed and not there.
+        ParameterError
+            If the logits are none of this mini-batch, or its inputs not finite.
+        TrainingError
+            If the model's weights are not finite.
         """
-        minibatch = self._minibatch
-        if minibatch is None:
-            raise OrderError("step: no mini-batch was taken since the last step; iterate for one")
-        now = time.perf_counter()
-        with _named_as_arguments():
-            said = None if logits is None else logits.detach()
-            self._method.update(self.steps_taken, now - self._handed_out_at, said)
-        self._record(minibatch, now - self._asked_at)
-        self._minibatch = None
+        with self._alone("step"):
+            minibatch = self._minibatch
+            if minibatch is None:
+                raise OrderError(
+                    "step: no mini-batch was taken since the last step; iterate for one"
+                )
+            now = time.perf_counter()
+            with self._called():
+                said = None if logits is None else self._checked(logits, minibatch)
+                self._method.update(self.steps_taken, now - self._handed_out_at, said)
+            self._record(minibatch, now - self._asked_at)
+            self._minibatch = None
+            self._autocast.after_step()
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of everything that a later :meth:`load_state_dict` needs to go on exactly.
@@ -176,7 +206,7 @@ class Coresets:
         """
         self._require_reported("state_dict")
         state = {"settings": self._settings, "rows": self._rows, "method": self._method.state()}
-        return deepcopy(state)
+        return deepcopy(state) | {"digest": digest_of(state)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a saved state: the next mini-batch is the one that would have come then.
@@ -184,19 +214,26 @@ class Coresets:
         Raises
         ------
         ParameterError
-            If it is the state of other arguments; the message names them.
+            If it is damaged, no such state, or that of other arguments; the message names them.
         """
-        found = state.get("settings", {})
-        different = [name for name, value in self._settings.items() if found.get(name) != value]
-        if different:
-            raise ParameterError(
-                f"state: of Coresets with other {', '.join(different)}; load it into Coresets that "
-                "are built as those were"
-            )
-        copy = deepcopy(dict(state))
+        copy = checked_state(state, self._settings)
         self._method.load_state(copy["method"])
         self._rows = copy["rows"]
         self._minibatch = None
+        self._ranks = None  # what was chosen from here on before does not count
+
+    def __reduce_ex__(self, protocol: Any) -> NoReturn:
+        """Refuse to be copied or pickled: model, generator and inputs are the loop's own.
+
+        Raises
+        ------
+        OrderError
+            In place of an error of pickle's.
+        """
+        raise OrderError(
+            "Coresets: cannot be copied or pickled; keep state_dict(), and load it into Coresets "
+            "that are built alike"
+        )
 
     def tables(self) -> dict[str, pl.DataFrame]:
         """Return what was chosen so far, as the tables of :mod:`crest.artifacts`.
@@ -232,25 +269,81 @@ class Coresets:
         Raises
         ------
         ArtifactError
-            If the folder holds other files, or cannot be written.
+            If the method keeps no coresets that could be read, the folder holds other files, or
+            it cannot be written.
         OrderError
             As :meth:`tables`.
         """
         place = Path(folder)
+        tables = self.tables()
+        if "coresets" not in tables:
+            raise ArtifactError(
+                f"{folder}: '{self._method_name}' keeps no coresets, so that nothing could be read "
+                "back; tables() has its steps"
+            )
         _refuse_others(place)
         with artifacts.replacing_folder(place) as partial:
-            for name, table in self.tables().items():
+            for name, table in tables.items():
                 artifacts.write_table(partial / f"{name}.parquet", table)
 
     def _next(self) -> tuple[Tensor, Tensor]:
-        self._require_reported("next mini-batch")
-        self._asked_at = time.perf_counter()
-        with _named_as_arguments():
-            minibatch = self._method.minibatch(self.steps_taken)
-        self._minibatch = minibatch
-        self._handed_out_at = time.perf_counter()
-        # Copies: the method may hand out the same mini-batch again.
-        return minibatch.indices.clone(), minibatch.weights.to(self._device, copy=True)
+        with self._alone("next mini-batch"):
+            self._require_reported("next mini-batch")
+            self._asked_at = time.perf_counter()
+            self._autocast.before_minibatch()
+            with self._called(), as_outside(), self._autocast.apart():
+                minibatch = self._method.minibatch(self.steps_taken)
+                self._compare(minibatch)
+                # Copies: the method may hand out the same mini-batch again.
+                indices = minibatch.indices.clone()
+                weights = minibatch.weights.to(self._device, copy=True)
+            self._minibatch = minibatch
+            self._handed_out_at = time.perf_counter()
+            return indices, weights
+
+    @contextmanager
+    def _called(self) -> Iterator[None]:
+        """Say in errors what the arguments are called, and which inputs made a loss no number."""
+        self._split.forget()
+        with named_as_arguments(self._method_name):
+            try:
+                yield
+            except DivergedError:
+                self._split.refuse_not_finite()
+                raise
+
+    @contextmanager
+    def _alone(self, what: str) -> Iterator[None]:
+        """Refuse to be called while a call is under way, by another thread or by ``inputs``."""
+        if not self._busy.acquire(blocking=False):
+            raise OrderError(f"{what}: called while another call is under way; call one at a time")
+        try:
+            yield
+        finally:
+            self._busy.release()
+
+    def _compare(self, minibatch: MiniBatchCoreset) -> None:
+        """Compare the choice with that of other processes that train together."""
+        if self._together and self._ranks is None:
+            self._ranks = Ranks.of(self._settings)
+        if self._ranks is not None:
+            self._ranks.compare(self.steps_taken, minibatch.indices)
+
+    def _checked(self, answer: Any, minibatch: MiniBatchCoreset) -> Tensor:
+        """Return the logits in what the loop has handed over, if they can be those."""
+        logits = logits_of(answer, len(minibatch.indices), self._classes)
+        if not self._told_logits:
+            refuse_probabilities(logits)
+            self._told_logits = True
+        # On a GPU a look at them would have to wait for it.
+        if (not logits.is_cuda or self.steps_taken % 64 == 0) and not logits.isfinite().all():
+            self._split.refuse_not_finite(minibatch.indices)
+            if not all(bool(weight.isfinite().all()) for weight in self._model.parameters()):
+                raise TrainingError(
+                    f"step {self.steps_taken}: the model's weights are no finite numbers any more; "
+                    "lower the learning rate, or train in float32"
+                )
+        return logits
 
     def _require_reported(self, what: str) -> None:
         if self._minibatch is not None:
@@ -280,102 +373,6 @@ class Coresets:
             self._rows[name].append(value)
 
 
-def focused(batch_size: int) -> CrestOptions:
-    """Return the options of crest that pay: a focus on what is not learned, a share for each class.
-
-    Those of the preset cifar10-resnet20-focused, for mini-batches of ``batch_size``: what the model
-    said of each mini-batch is remembered, so that :meth:`Coresets.step` needs the logits.
-    """
-    return {
-        "choice": "balanced",
-        "subset_size": 4 * batch_size,
-        "interval_factor": 40.0,
-        "selection": "as_used",
-        "looks": "remembered",
-        "draw": "stratified_rounds",
-        "focus": 0.5,
-        "focus_until": 0.85,
-        "subset_coresets": 4,
-        "curvature_minibatches": 5,
-        "curvature_interval": 2000,
-        "gradient": "training",
-        "region_loss": "filtered",
-    }
-
-
-def _parameters(
-    method: str, steps: int, batch_size: int, seed: int, precision: str, options: Mapping[str, Any]
-) -> Parameters:
-    """Check the arguments that need no data."""
-    if method not in METHODS:
-        raise ParameterError(f"method: '{method}' is not one of {', '.join(METHODS)}")
-    if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ParameterError(f"steps: must be a whole number from 1 up, not {steps!r}")
-    train = {"batch_size": batch_size, "seed": seed, "precision": precision}
-    return parse({"train": train, "crest": dict(options)}, "Coresets")
-
-
-def _context(
-    model: nn.Module,
-    inputs: Gather,
-    labels: Any,
-    lengths: Any,
-    saved: SavedCoresets | None,
-    steps: int,
-    parameters: Parameters,
-) -> Context:
-    """Return what a method is given."""
-    if not callable(inputs):
-        raise ParameterError(
-            "inputs: must be a function of indices, such as lambda indices: images[indices], not "
-            f"a {type(inputs).__name__}"
-        )
-    weight = next(model.parameters(), None)
-    if weight is None:
-        raise ParameterError(f"model: {type(model).__name__} has no parameters to train")
-    numbers = integers(labels, "labels")
-    costs = None if lengths is None else integers(lengths, "lengths")
-    if costs is not None and len(costs) != len(numbers):
-        raise ParameterError(f"lengths: {len(costs)} for {len(numbers)} labels; give one for each")
-    return Context(
-        model=Classifier(model),
-        train=GivenSplit(inputs, numbers, costs, weight.device),
-        steps=steps,
-        batch_size=parameters.train.batch_size,
-        precision=resolve_precision(parameters.train.precision, weight.device),
-        generator=generator_for(parameters.train.seed, "method"),
-        parameters=parameters,
-        saved=saved,
-    )
-
-
-def _try(context: Context) -> None:
-    """Look at a few examples, so that a misfit shows before any training."""
-    labels = context.train.labels
-    shown = look(context.model, context.train, torch.arange(len(labels))[:2], context.precision)
-    classes = shown.logits.shape[1]
-    if (highest := int(labels.max())) >= classes:
-        row = int(labels.argmax())
-        raise ParameterError(
-            f"labels: row {row}: {highest} is outside the {classes} classes of the model, which "
-            "count from 0"
-        )
-
-
-def _settings(method: str, context: Context) -> dict[str, Any]:
-    """Return what a saved state depends on."""
-    parameters = context.parameters
-    return {
-        "method": method,
-        "steps": context.steps,
-        "batch_size": context.batch_size,
-        "seed": parameters.train.seed,
-        "precision": context.precision.name,
-        "labels": hashlib.sha256(context.train.labels.numpy().tobytes()).hexdigest(),
-        **parameters.crest.model_dump(),
-    }
-
-
 def _refuse_others(folder: Path) -> None:
     """Refuse to replace a folder that holds anything but tables that are written here."""
     ours = (artifacts.STEPS, artifacts.CORESETS, artifacts.REGIONS, artifacts.EXAMPLES)
@@ -383,14 +380,3 @@ def _refuse_others(folder: Path) -> None:
         raise ArtifactError(
             f"{folder}: holds {other}, which would be removed with it; name another folder"
         )
-
-
-@contextmanager
-def _named_as_arguments() -> Iterator[None]:
-    """Call parameters in errors what the arguments are called: without a section's name."""
-    try:
-        yield
-    except DivergedError as error:
-        raise TrainingError(f"{error.what}; lower the learning rate, or train in float32") from None
-    except (OrderError, ParameterError, TrainingError) as error:
-        raise type(error)(re.sub(r"\b(crest|train)\.(?=[a-z_]+)", "", str(error))) from None

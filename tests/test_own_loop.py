@@ -5,6 +5,7 @@ import io
 from dataclasses import replace
 from typing import get_type_hints
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -12,10 +13,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crest import Coresets, artifacts, focused
-from crest.config import CrestOptions, CrestParameters
+from crest.config import CrestOptions, CrestParameters, Parameters
 from crest.data.prepared import Prepared
 from crest.errors import ArtifactError, OrderError, ParameterError, TrainingError
 from crest.methods import METHODS
+from crest.own_options import Options
 from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.saved import SavedCoresets, read_coresets
 from crest.training import optimizers
@@ -50,10 +52,17 @@ CHEAP = {
 FOCUSED = CHEAP | {"looks": "remembered", "draw": "rounds", "focus": 0.5}
 
 
+ARGUMENTS = ("steps", "batch_size", "seed", "precision", "lengths", "saved", "together", "focused")
+
+
 def coresets_of(model: nn.Module, method: str = "crest", **others: object) -> Coresets:
+    """Coresets of the images of tests.tiny; whatever is no argument of its own is crest's."""
     split = image_split()
-    options: dict = {"steps": STEPS, "batch_size": 8, "subset_size": 32} | others
-    return Coresets(model, split.inputs, split.labels, method=method, **options)
+    arguments: dict = {"steps": STEPS, "batch_size": 8}
+    arguments |= {name: value for name, value in others.items() if name in ARGUMENTS}
+    crest: dict = {name: value for name, value in others.items() if name not in ARGUMENTS}
+    crest = {"subset_size": 32} | crest
+    return Coresets(model, split.inputs, split.labels, method=method, crest=crest, **arguments)
 
 
 class Loop:
@@ -260,7 +269,7 @@ def test_the_pipeline_reads_what_was_saved(tmp_path) -> None:
 def test_a_folder_that_holds_anything_else_is_not_replaced(tmp_path) -> None:
     (tmp_path / "thesis.tex").write_text("years of work")
     with pytest.raises(ArtifactError, match=r"holds thesis\.tex"):
-        Loop("random").run(1).coresets.save(tmp_path)
+        Loop().run(1).coresets.save(tmp_path)
     assert (tmp_path / "thesis.tex").read_text() == "years of work"
     assert len(list(tmp_path.iterdir())) == 1
 
@@ -401,16 +410,26 @@ def test_a_model_without_a_linear_end_is_refused_by_its_own_name() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"subset_sise": 5}, "subset_sise: unknown key; did you mean 'subset_size'"),
+        ({"subset_sise": 5}, "subset_sise: 'crest' has no such option; did you mean 'subset_size'"),
         ({"threshold": "low"}, "Coresets: threshold: must be a number"),
         ({"subset_size": 4}, "subset_size: 4 is 4 of 240 examples, less than batch_size"),
         ({"proxy": "none"}, "^proxy: 'none' is not one of"),
         ({"quadratic": "x*"}, "^quadratic: 'x"),
         ({"batch_size": 0}, "batch_size"),
-        ({"steps": 0}, "steps: must be a whole number from 1 up, not 0"),
+        ({"steps": 0}, "steps: 0 is not from 1 to"),
         ({"steps": 2.0}, "steps: must be a whole number"),
         ({"precision": "half"}, "precision: must be"),
+        ({"steps": True}, "steps: must be a whole number"),
+        ({"batch_size": 8.0}, r"batch_size: must be a whole number from 1 up, not 8\.0"),
+        ({"seed": -1}, "seed: -1 is not from 0 to"),
+        ({"seed": 2**63}, "seed: 9223372036854775808 is not from 0 to"),
         ({"method": "crst"}, "method: 'crst' is not one of full, random, crest"),
+        ({"method": ["crest"]}, r"method: \['crest'\] is not one of"),
+        ({"saved": 1}, "saved: 'crest' does not use saved coresets, replay does"),
+        (
+            {"method": "replay", "saved": "folder"},
+            "saved: must be what read_coresets returned, not",
+        ),
         ({"lengths": [1, 2]}, "lengths: 2 for 240 labels"),
     ],
 )
@@ -470,8 +489,81 @@ def test_bf16_is_of_the_looks_alone() -> None:
         assert model(split.inputs(indices)).dtype == torch.float32
 
 
-def test_every_parameter_of_crest_is_an_argument() -> None:
+def test_every_parameter_of_a_method_is_an_argument() -> None:
     assert get_type_hints(CrestOptions).keys() == CrestParameters.model_fields.keys()
+    sections = {name: type(getattr(Parameters(), name)) for name in METHODS if name != "replay"}
+    names = {key for section in sections.values() for key in section.model_fields}
+    assert get_type_hints(Options).keys() == names | sections.keys()
+    assert not names & METHODS.keys()
+
+
+def own(method: str, **options: object) -> Coresets:
+    split = image_split()
+    return Coresets(
+        convnet(), split.inputs, split.labels, steps=4, batch_size=8, method=method, **options
+    )
+
+
+def indices_of(coresets: Coresets) -> list[list[int]]:
+    found = []
+    for indices, _ in coresets:
+        found.append(indices.tolist())
+        coresets.step(torch.zeros(len(indices), CLASSES))
+    return found
+
+
+def test_a_method_takes_its_own_options_and_they_change_what_it_does() -> None:
+    assert own("focused", focus=5.0)._settings["focus"] == 5.0
+    assert own("focused")._settings["focus"] == 0.5
+    assert own("crest", subset_size=np.int64(40), threshold=np.float32(0.5)).steps_taken == 0
+    assert len(indices_of(own("large", factor=3.0))[0]) == 24
+    # Whatever it is set to here, for another method it does not count.
+    sections = {"crest": {"subset_size": 64}, "focused": {"focus": 2.0}, "large": {"factor": 3.0}}
+    assert indices_of(own("random", **sections)) == indices_of(own("random"))
+    assert own("focused", **sections)._settings["focus"] == 2.0
+    assert indices_of(own("crest", **sections)) == indices_of(own("crest", subset_size=64))
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "message"),
+    [
+        (
+            "random",
+            {"focus": 5.0},
+            r"^focus: 'random' does not use it, crest and focused do\. .*none",
+        ),
+        ("focused", {"subset_size": 32}, r"crest and greedy do\. It has draw, focus, .*crest=\{"),
+        (
+            "craig",
+            {"coreset_sizes": 0.5},
+            "'craig' has no such option; did you mean 'coreset_size'",
+        ),
+        ("full", {"fokus": 5.0}, r"fokus: 'full' has no such option\. It has none"),
+        ("replay", {"coresets": "x"}, "'replay' has no such option.*saved coresets go in as saved"),
+        (
+            "random",
+            {"crest": {"fokus": 1.0}},
+            "fokus: 'crest' has no such option; did you mean 'foc",
+        ),
+        ("random", {"crest": {"threshold": "low"}}, "crest.threshold: must be a number"),
+        (
+            "random",
+            {"crest": 5},
+            r"crest: must hold that method's options .* crest=\{\.\.\.\}, not 5",
+        ),
+        ("crest", {"crest": {"focus": 0.0}, "focus": 0.0}, "focus: given by itself and in crest"),
+        ("random", {"train": {"lr": 0.1}}, "train: 'random' has no such option"),
+        ("focused", {"focus": "much"}, "Coresets: focus: must be a number"),
+        (
+            "craig",
+            {"coreset_size": 2},
+            "^coreset_size: 2 is 2 of 240 examples, less than batch_size",
+        ),
+    ],
+)
+def test_an_option_that_the_method_does_not_use_is_refused(method, options, message) -> None:
+    with pytest.raises(ParameterError, match=message):
+        own(method, **options)
 
 
 def test_a_method_of_the_registry_is_served_by_name(monkeypatch) -> None:

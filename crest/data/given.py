@@ -16,6 +16,8 @@ from crest.errors import ParameterError
 # Returns the model inputs of the examples at the indices it is given (int64, k, on the CPU).
 Gather = Callable[[Tensor], Tensor | Mapping[str, Tensor]]
 
+AT_ONCE = 250  # examples whose inputs are searched at once
+
 
 class GivenSplit:
     """A split whose model inputs a function returns; they are moved to the device.
@@ -37,6 +39,7 @@ class GivenSplit:
         self.lengths = lengths
         self._gather = gather
         self._device = device
+        self._asked: list[Tensor] = []  # indices since the last forget()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -49,6 +52,7 @@ class GivenSplit:
         ParameterError
             If it returns anything else than it should.
         """
+        self._asked.append(indices)
         # Tensors of inference mode, should the function keep some, could not be trained on.
         with torch.inference_mode(False), torch.no_grad():
             batch = self._gather(indices.clone())
@@ -58,9 +62,44 @@ class GivenSplit:
                 return {name: rows.to(self._device) for name, rows in batch.items()}
             return batch.to(self._device)
 
+    def forget(self) -> None:
+        """Begin anew to keep in mind which examples are asked for."""
+        self._asked = []
+
+    def refuse_not_finite(self, indices: Tensor | None = None) -> None:
+        """Look for numbers that are not finite in inputs; of those asked for, if not given.
+
+        Raises
+        ------
+        ParameterError
+            If there are some; the message names the examples.
+        """
+        wanted = torch.cat(self._asked).unique() if indices is None else indices
+        broken = [
+            int(some[row])
+            for some in wanted.split(AT_ONCE)
+            for row in _not_finite(self.inputs(some), len(some)).tolist()
+        ]
+        if broken:
+            shown = ", ".join(str(index) for index in sorted(broken)[:5])
+            more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
+            raise ParameterError(
+                f"inputs: what is returned for example {shown}{more} holds numbers that are not "
+                "finite; mend such examples or leave them out"
+            )
+
     def augmented(self, indices: Tensor, generator: torch.Generator) -> Inputs:
         """As :meth:`inputs`: who trains in a loop of their own augments there."""
         return self.inputs(indices)
+
+
+def _not_finite(inputs: Inputs, count: int) -> Tensor:
+    """Return the rows that hold a number that is not finite; int64."""
+    broken = torch.zeros(count, dtype=torch.bool)
+    for rows in inputs.values() if isinstance(inputs, Mapping) else [inputs]:
+        if rows.is_floating_point() or rows.is_complex():
+            broken |= ~rows.reshape(count, -1).isfinite().all(1).cpu()
+    return broken.nonzero().flatten()
 
 
 def _check_rows(rows: Any, count: int) -> None:

@@ -1,0 +1,164 @@
+"""What a method is given in somebody's loop: made from model, inputs and labels, and tried."""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import nn
+
+from crest.config import Parameters
+from crest.data.given import Gather, GivenSplit, integers
+from crest.errors import ParameterError
+from crest.inference import look
+from crest.methods import Context
+from crest.models.classifier import Classifier
+from crest.own_options import own_section
+from crest.own_state import digest_of
+from crest.selection.saved import SavedCoresets
+from crest.training.generators import generator_for
+from crest.training.precision import resolve_precision
+
+# What a model or a function raises that cannot take what it is given.
+MISFITS = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError),
+    *(RuntimeError, TypeError, ValueError),
+)
+
+
+def check_saved(method: str, saved: SavedCoresets | None) -> None:
+    """Refuse saved coresets that the method does not use, or that are none.
+
+    Raises
+    ------
+    ParameterError
+        If they are.
+    """
+    if saved is None:
+        return
+    if method != "replay":
+        raise ParameterError(f"saved: '{method}' does not use saved coresets, replay does")
+    if not isinstance(saved, SavedCoresets):
+        raise ParameterError(
+            f"saved: must be what read_coresets returned, not a {type(saved).__name__}"
+        )
+
+
+def context_of(
+    model: nn.Module,
+    inputs: Gather,
+    labels: Any,
+    lengths: Any,
+    saved: SavedCoresets | None,
+    steps: int,
+    parameters: Parameters,
+) -> tuple[Context, GivenSplit]:
+    """Return what a method is given, and the examples in it.
+
+    Raises
+    ------
+    ParameterError
+        If one of them cannot be used.
+    """
+    if not callable(inputs):
+        raise ParameterError(
+            "inputs: must be a function of indices, such as lambda indices: images[indices], not "
+            f"a {type(inputs).__name__}"
+        )
+    weight = next(model.parameters(), None)
+    if weight is None:
+        raise ParameterError(f"model: {type(model).__name__} has no parameters to train")
+    numbers = integers(labels, "labels")
+    _check_reach(saved, len(numbers))
+    costs = None if lengths is None else integers(lengths, "lengths")
+    if costs is not None and len(costs) != len(numbers):
+        raise ParameterError(f"lengths: {len(costs)} for {len(numbers)} labels; give one for each")
+    split = GivenSplit(inputs, numbers, costs, weight.device)
+    context = Context(
+        model=Classifier(model),
+        train=split,
+        steps=steps,
+        batch_size=parameters.train.batch_size,
+        precision=resolve_precision(parameters.train.precision, weight.device),
+        generator=generator_for(parameters.train.seed, "method"),
+        parameters=parameters,
+        saved=saved,
+        may_skip=True,
+    )
+    return context, split
+
+
+def _check_reach(saved: SavedCoresets | None, examples: int) -> None:
+    """Refuse coresets of more examples than there are."""
+    for region in () if saved is None else saved.regions:
+        for coreset in region:
+            if (highest := int(coreset.indices.max())) >= examples:
+                raise ParameterError(
+                    f"saved: example {highest} is not among the {examples} labels; these coresets "
+                    "were chosen from other data"
+                )
+
+
+def tried(context: Context, split: GivenSplit) -> int:
+    """Look at two examples, so that a misfit shows before any training; returns the classes.
+
+    Raises
+    ------
+    ParameterError
+        If the model cannot take them, or a label is outside its classes.
+    """
+    labels = context.train.labels
+    ends = torch.tensor([0, len(labels) - 1]).unique()
+    try:
+        with as_outside():
+            shown = look(context.model, context.train, ends, context.precision)
+    except torch.OutOfMemoryError:
+        raise
+    except MISFITS as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise ParameterError(
+            f"model, inputs: looking at examples {' and '.join(map(str, ends.tolist()))} fails "
+            f"({type(error).__name__}: {reason}); inputs must return what the model takes, for "
+            "every one of the labels"
+        ) from error
+    classes = shown.logits.shape[1]
+    if (highest := int(labels.max())) >= classes:
+        row = int(labels.argmax())
+        from_1 = highest == classes and int(labels.min()) == 1
+        raise ParameterError(
+            f"labels: row {row}: {highest} is outside the {classes} classes of the model, which "
+            f"count from 0{'; subtract 1 from all' if from_1 else ''}"
+        )
+    if not shown.logits.isfinite().all():
+        split.refuse_not_finite(ends)
+    return classes
+
+
+def settings_of(method: str, context: Context) -> dict[str, Any]:
+    """Return what a saved state depends on."""
+    parameters = context.parameters
+    shapes = [(list(weight.shape), str(weight.dtype)) for weight in context.model.parameters()]
+    return {
+        "method": method,
+        "steps": context.steps,
+        "batch_size": context.batch_size,
+        "seed": parameters.train.seed,
+        "precision": context.precision.name,
+        "labels": hashlib.sha256(context.train.labels.numpy().tobytes()).hexdigest(),
+        "saved": None if context.saved is None else _digest_of(context.saved),
+        "model": hashlib.sha256(repr(shapes).encode()).hexdigest(),
+        **own_section(parameters, method),
+    }
+
+
+def _digest_of(saved: SavedCoresets) -> str:
+    coresets = [[one.indices, one.weights] for region in saved.regions for one in region]
+    return digest_of([[len(region) for region in saved.regions], coresets, saved.sequence])
+
+
+@contextmanager
+def as_outside() -> Iterator[None]:
+    """Look at examples and model the loss whatever block the loop stands in."""
+    with torch.inference_mode(False), torch.enable_grad():
+        yield

@@ -1,0 +1,193 @@
+"""What goes wrong around a loop of one's own without a word, noticed there."""
+
+import hashlib
+import itertools
+import json
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from crest.errors import ParameterError, TrainingError
+
+# Mini-batches at which a loop shows whether it stands within one autocast block.
+SHOWN_AFTER = 3
+# Steps for which choices are kept to be compared with: processes are never so far apart.
+KEPT = 64
+# Counts what is compared, alike in every process that builds alike.
+_compared = itertools.count()
+
+
+def warn_of_rounding(model: nn.Module) -> None:
+    """Warn of weights to be trained in a format of 16 bits, from which small steps round away."""
+    sizes: dict[torch.dtype, int] = {}
+    for weight in model.parameters():
+        if weight.requires_grad:
+            sizes[weight.dtype] = sizes.get(weight.dtype, 0) + weight.numel()
+    for dtype in (torch.bfloat16, torch.float16):
+        if not sizes.get(dtype):
+            continue
+        share = sizes[dtype] / sum(sizes.values())
+        least = round(2 / torch.finfo(dtype).eps)
+        warnings.warn(
+            f"model: {share:.0%} of the weights to be trained are {_name(dtype)}, in which a "
+            f"change by less than 1/{least} of a weight rounds away: at a learning rate of 2e-5 "
+            "most do not change at all. Keep them in float32, model.float(), and compute in "
+            f"{_name(dtype)} by torch.autocast",
+            stacklevel=5,
+        )
+
+
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")
+
+
+class Autocast:
+    """Notices a loop that stands within one autocast block as a whole.
+
+    Autocast keeps its copies of the weights until the outermost block ends: within one, training
+    would go on computing with those that it began with. Where that is so the copies are dropped
+    before every mini-batch, and a warning says so once.
+    """
+
+    def __init__(self, model: nn.Module, device: torch.device) -> None:
+        self._device = device
+        # Only float32 is copied.
+        self._copied = any(
+            weight.requires_grad and weight.dtype == torch.float32 for weight in model.parameters()
+        )
+        self._probe: Tensor | None = None
+        self._shown = 0
+        self._whole = False  # whether the loop was found to stand within one block
+
+    def before_minibatch(self) -> None:
+        """Look at the copy of a weight of its own, which changes from mini-batch to mini-batch."""
+        if not (self._copied and self.casting()):
+            return
+        if self._shown < SHOWN_AFTER:
+            self._shown += 1
+            self._look()
+        if self._whole:
+            torch.clear_autocast_cache()
+
+    def after_step(self) -> None:
+        """Drop copies that the step has left behind."""
+        if self._whole and self.casting():
+            torch.clear_autocast_cache()
+
+    def casting(self) -> bool:
+        """Whether autocast is on here, and keeps copies."""
+        return torch.is_autocast_enabled(self._device.type) and torch.is_autocast_cache_enabled()
+
+    @contextmanager
+    def apart(self) -> Iterator[None]:
+        """Keep copies that are made within a block, without gradients, from the loop's."""
+        if not self.casting():
+            yield
+            return
+        torch.set_autocast_cache_enabled(False)
+        try:
+            yield
+        finally:
+            torch.set_autocast_cache_enabled(True)
+
+    def _look(self) -> None:
+        if self._probe is None:
+            self._probe = torch.zeros(1, 1, device=self._device, requires_grad=True)
+        with torch.no_grad():
+            self._probe += 1.0
+            seen = torch.mm(self._probe, torch.ones_like(self._probe))
+        if torch.equal(seen.float(), self._probe.detach()) or self._whole:
+            return
+        self._whole = True
+        warnings.warn(
+            "Coresets: the loop stands within one torch.autocast block, which keeps its copies of "
+            "the weights until it ends, so that the model would never change; they are dropped "
+            "before every mini-batch. Put the forward pass and the loss alone into the block, or "
+            "give torch.autocast cache_enabled=False",
+            stacklevel=5,
+        )
+
+
+class Ranks:
+    """Notices processes of torch.distributed that train together and do not choose alike.
+
+    The first of them to come to a step leaves its choice with the store at which they met, and the
+    others compare theirs with it: nobody waits for anybody.
+    """
+
+    def __init__(self, settings: Mapping[str, object]) -> None:
+        self._rank = dist.get_rank()
+        store = dist.distributed_c10d._get_default_store()
+        self._store = dist.PrefixStore(f"crest/own_loop/{next(_compared)}", store)
+        self._lost = False
+        self._compare_settings(settings)
+
+    @classmethod
+    def of(cls, settings: Mapping[str, object]) -> "Ranks | None":
+        """Return what compares the processes, None where there is one alone."""
+        if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+            return None
+        return cls(settings)
+
+    def compare(self, step: int, indices: Tensor) -> None:
+        """Compare the examples of a step.
+
+        Raises
+        ------
+        TrainingError
+            If another process has chosen others.
+        """
+        mine = hashlib.sha256(indices.numpy().tobytes()).hexdigest()
+        found = self._first(str(step), {"rank": self._rank, "chosen": mine})
+        if found["rank"] == self._rank:
+            self._forget(str(step - KEPT))
+        elif found["chosen"] != mine:
+            raise TrainingError(
+                f"rank {self._rank} has chosen other examples for step {step} than rank "
+                f"{found['rank']}: from here on the processes would train apart. They see another "
+                "model when they look at examples: with BatchNorm each has running statistics of "
+                "its own. Choose on rank 0 and broadcast, or broadcast the buffers after every "
+                "step: docs/scale.md, 'In your own loop'"
+            )
+
+    def _compare_settings(self, settings: Mapping[str, object]) -> None:
+        mine = {name: str(value) for name, value in settings.items()}
+        found = self._first("settings", {"rank": self._rank, "settings": mine})
+        theirs: dict[str, str] = found["settings"]
+        for name, value in mine.items():
+            if theirs.get(name) != value:
+                raise ParameterError(
+                    f"{name}: {_short(value)} on rank {self._rank}, {_short(theirs.get(name))} on "
+                    f"rank {found['rank']}. Processes that train together choose alike: build "
+                    "Coresets alike on all, or on one alone; where each is to choose for itself, "
+                    "from its own part of the data, together=False"
+                )
+
+    def _first(self, key: str, mine: dict[str, Any]) -> dict[str, Any]:
+        """Return what the first process to come here has left under a key."""
+        if self._lost:
+            return mine
+        try:
+            found: dict[str, Any] = json.loads(self._store.compare_set(key, "", json.dumps(mine)))
+            return found
+        except (RuntimeError, NotImplementedError, ValueError) as error:
+            self._lost = True
+            warnings.warn(
+                f"Coresets: the processes' choices are no longer compared ({error})", stacklevel=6
+            )
+            return mine
+
+    def _forget(self, key: str) -> None:
+        if not self._lost:
+            self._store.delete_key(key)
+
+
+def _short(value: object) -> str:
+    """Return a setting as it is shown: of a hash, the start."""
+    text = str(value)
+    return f"{text[:8]}…" if len(text) == 64 else text
