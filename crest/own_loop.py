@@ -15,7 +15,6 @@ from crest import artifacts
 from crest.data.given import Gather
 from crest.errors import (
     ArtifactError,
-    DivergedError,
     OrderError,
     TrainingError,
 )
@@ -308,7 +307,7 @@ class Coresets:
         with named_as_arguments(self._method_name):
             try:
                 yield
-            except DivergedError:
+            except TrainingError:
                 self._split.refuse_not_finite()
                 raise
 
