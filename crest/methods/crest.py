@@ -107,7 +107,7 @@ class Crest:
         if self._coverage.changed:
             self._follow(step)
         if self._region is not None and self._is_check_due(self._region):
-            self._check(self._region, step)
+            self._check(self._region)
             if not self._holds(self._region):
                 self._close_region(self._region, step)
         if self._region is None:
@@ -465,13 +465,13 @@ class Crest:
         """Whether T1 steps went by since the region opened or was last checked."""
         return region.steps >= (region.checks + 1) * region.interval
 
-    def _check(self, region: Region, step: int) -> None:
+    def _check(self, region: Region) -> None:
         """Compare F_l(δ) with the loss on a fresh V_r (Eq. 10)."""
         context = self._context
         with self._timed("check"), folded(context.model, self._folds):
             shown = self._look_at(self._draw())
             predicted = region.model(self._weights())
-            measured = require_finite(shown, step, region.number)
+            measured = require_finite(shown, region.start_step + region.steps, region.number)
             rho = relative_error(predicted, measured)
             region.rho = context.group.agree(rho)
             self._filter = self._filter.check(shown.losses)

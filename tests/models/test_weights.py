@@ -234,7 +234,9 @@ def test_no_bit_of_a_file_changes_unnoticed(model, path):
     first_weight = bytearray(whole)
     first_weight[-1000] ^= 1
     path.write_bytes(first_weight)
-    assert "its content is not that of its checksum, crest_sha256 in its head" in message(weights.load_model, path)
+    assert "its content is not that of its checksum, crest_sha256 in its head" in message(
+        weights.load_model, path
+    )
 
 
 def test_a_file_that_may_not_be_read_is_not_called_damaged(model, path, monkeypatch):
