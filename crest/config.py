@@ -5,107 +5,34 @@ key. Values that depend on the data (a subset larger than the training set, say)
 the data is known.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypedDict
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-)
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from crest.errors import ParameterError
-
-
-def _text(pattern: str, description: str) -> AfterValidator:
-    """Return a check that a text matches a pattern as a whole."""
-
-    def check(value: str) -> str:
-        if re.fullmatch(pattern, value) is None:
-            raise ValueError(f"must be {description}")
-        return value
-
-    return AfterValidator(check)
-
-
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse a name that is listed twice."""
-    for place, name in enumerate(names):
-        if name in names[:place]:
-            raise ValueError(f"lists '{name}' twice")
-    return names
-
-
-def _apart(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse a name within another: their results would lie within one another."""
-    for name in names:
-        if inner := [other for other in names if other.startswith(f"{name}/")]:
-            raise ValueError(f"lists '{inner[0]}' within '{name}'; rename one")
-    return names
-
-
-Share = Annotated[float, Field(gt=0.0, le=1.0)]
-Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False)]
-Draw = Literal["independent", "stratified", "rounds", "stratified_rounds"]
-Factor = Annotated[float, Field(gt=0.0, le=1e6)]
-Count = Annotated[int, Field(ge=1, lt=2**31)]
-Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Device = Annotated[str, _text(r"auto|cpu|cuda(:[0-9]+)?", "auto, cpu, cuda or cuda:N")]
-ArtifactName = Annotated[
-    str,
-    _text(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "a name of letters, digits and . _ -, as folders have"),
-]
-ModelName = Annotated[
-    str,
-    _text(
-        r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*",
-        "a model's name, OWNER/NAME or a folder within the project: letters, digits and . _ -",
-    ),
-]
-# YAML has lists where frozen values have tuples.
-FROM_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
-Names = Annotated[tuple[ArtifactName, ...], FROM_LIST, AfterValidator(_distinct)]
-Models = Annotated[
-    tuple[ModelName, ...], FROM_LIST, AfterValidator(_distinct), AfterValidator(_apart)
-]
-
-Columns = Annotated[
-    tuple[str, ...],
-    FROM_LIST,
-    AfterValidator(_distinct),
-    Field(min_length=1, max_length=2),
-]
-
-
-def _share_or_count(value: Any) -> Any:
-    """Accept a share in (0, 1) or a whole number of examples; reject anything between."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("must be a share of the data, such as 0.01, or a count, such as 500")
-    if isinstance(value, float) and not 0.0 < value < 1.0:
-        raise ValueError("a share lies between 0 and 1; write a count as a whole number")
-    if isinstance(value, int) and value < 1:
-        raise ValueError("a count is at least 1")
-    return value
-
-
-ShareOrCount = Annotated[float | int, BeforeValidator(_share_or_count)]
-
-
-class Section(BaseModel):
-    """Base of every section: immutable, no unknown keys, no silent conversions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+from crest.parameter_types import (
+    ArtifactName,
+    Columns,
+    Count,
+    CountOrZero,
+    Device,
+    Draw,
+    Factor,
+    Models,
+    Names,
+    NonNegative,
+    Order,
+    Positive,
+    Seconds,
+    Section,
+    Seed,
+    Share,
+    ShareOrCount,
+)
+from crest.yaml_text import NotYAMLError, UnreadableError, parse_yaml, read_text
 
 
 class PrepareParameters(Section):
@@ -149,13 +76,13 @@ class TrainParameters(Section):
     clip_norm: Positive | None = None
     activation_checkpointing: bool = False
     cuda_graph: bool = True
-    augment_crop: Annotated[int, Field(ge=0)] = 0
+    augment_crop: CountOrZero = 0
     augment_flip: bool = False
     seed: Seed = 0
     precision: Literal["auto", "float32", "bf16"] = "auto"
     device: Device = "auto"
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
-    process_timeout: Positive = 45.0
+    process_timeout: Seconds = 45.0
     launch: str = "python"
     save_interval: NonNegative = 60.0
     validations: Annotated[int, Field(ge=0, le=1_000_000)] = 20
@@ -190,11 +117,11 @@ class CrestParameters(Section):
     proxy: str = "logits"
     choice: str = "facility_location"
     quadratic: str = "full"
-    order: Literal[1, 2] = 2
+    order: Order = 2
     subset_size: ShareOrCount = 0.01
     threshold: Positive = 0.05
     interval_factor: Factor = 1.0
-    minibatch_factor: Factor = 5.0
+    minibatch_factor: Annotated[float, Field(gt=0.0, le=1000.0)] = 5.0
     gradient_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.9
     curvature_smoothing: Annotated[float, Field(ge=0.0, lt=1.0)] = 0.999
     hutchinson_draws: Count = 1
@@ -208,11 +135,11 @@ class CrestParameters(Section):
     focus_weights: bool = False
     subset_coresets: Count = 1
     curvature_minibatches: Count | None = None
-    curvature_interval: Annotated[int, Field(ge=0)] = 0
+    curvature_interval: CountOrZero = 0
     gradient: Literal["coresets", "training"] = "coresets"
     region_loss: Literal["measured", "filtered"] = "measured"
     learned_loss: NonNegative = 0.1
-    learned_window: Annotated[int, Field(ge=0)] = 20
+    learned_window: CountOrZero = 20
     learned_floor: ShareOrCount = 0.1
 
     @field_validator("looks")
@@ -303,7 +230,7 @@ class GreedyParameters(Section):
     choice: str = "facility_location"
     subset_size: ShareOrCount = 0.01
     learned_loss: NonNegative = 0.1
-    learned_window: Annotated[int, Field(ge=0)] = 20
+    learned_window: CountOrZero = 20
     learned_floor: ShareOrCount = 0.1
 
 
@@ -454,14 +381,14 @@ def parse(values: Mapping[str, Any], where: str) -> Parameters:
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        values = _parse_yaml(path.read_text(encoding="utf-8"))
+        values = parse_yaml(read_text(path))
     except FileNotFoundError:
         raise ParameterError(
             f"{path}: no such parameter file; run in the project folder or name one with --params"
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
+    except UnreadableError as error:
         raise ParameterError(f"{path}: cannot be read: {error}") from None
-    except _NotYAMLError as error:
+    except NotYAMLError as error:
         raise ParameterError(f"{path}: not valid YAML: {error}") from None
     if values is None:
         return {}
@@ -474,37 +401,20 @@ def _apply(values: dict[str, Any], override: str) -> None:
     """Set one ``section.key=value`` in place."""
     key, equals, text = override.partition("=")
     section, dot, name = key.strip().partition(".")
+    shown = override if len(override) <= 80 else f"{override:.79}…"
     if not (equals and dot and section and name):
-        raise ParameterError(f"-S {override}: write it as section.key=value, e.g. train.budget=0.2")
+        raise ParameterError(f"-S {shown}: write it as section.key=value, e.g. train.budget=0.2")
     try:
-        value = _parse_yaml(text)
-    except _NotYAMLError as error:
+        value = parse_yaml(text)
+    except NotYAMLError as error:
         raise ParameterError(
-            f"-S {override}: the value {text!r} is not valid YAML: {error}"
+            f"-S {shown}: the value {text!r:.60} is not valid YAML: {error}"
         ) from None
     if values.get(section) is None:
         values[section] = {}
     if not isinstance(values[section], dict):
-        raise ParameterError(f"-S {override}: '{section}' is not a section of keys")
+        raise ParameterError(f"-S {shown}: '{section}' is not a section of keys")
     values[section][name] = value
-
-
-class _NotYAMLError(Exception):
-    """Text that is not YAML; says in a line why not."""
-
-
-def _parse_yaml(text: str) -> Any:
-    """Parse YAML 1.2, as DVC does: 1e-3 is a number, and no key may be given twice."""
-    try:
-        return YAML(typ="safe", pure=True).load(text)
-    except MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise _NotYAMLError(f"{line}{error.problem}") from None
-    # A date that does not exist, or a tag that its value does not fit.
-    except (YAMLError, ValueError) as error:
-        raise _NotYAMLError(" ".join(str(error).split())) from None
-    except RecursionError:
-        raise _NotYAMLError("nested too deeply") from None
 
 
 # What pydantic says in terms of Python.

@@ -1,6 +1,9 @@
 """Parameters: what is accepted, and how every fault is named."""
 
 import contextlib
+import os
+import time
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -222,7 +225,110 @@ def test_a_file_that_cannot_be_read_says_why(tmp_path) -> None:
     assert load_message(tmp_path).startswith(f"{tmp_path}: cannot be read: ")
     binary = tmp_path / "binary.yaml"
     binary.write_bytes(b"\xff\xfe\xfd")
-    assert load_message(binary).startswith(f"{binary}: cannot be read: 'utf-8'")
+    assert load_message(binary).startswith(f"{binary}: cannot be read: text in UTF-16")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbftrain: {lr: 1e-05}\n",  # as editors on Windows save it
+        b"train:\r\n  lr: 1e-05\r\n",
+        b"train: {lr: 0.00001}",
+        b"train: {lr: 1E-5} # \xc3\xa9",
+        b"train: {lr: &lr 1e-05, weight_decay: *lr}\n",
+    ],
+)
+def test_a_file_may_be_saved_in_any_usual_way(tmp_path, content) -> None:
+    """DVC writes 1e-05 for -S train.lr=0.00001, which YAML 1.1 takes for text."""
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    assert load(path).train.lr == load(path, ["train.lr=0.00001"]).train.lr == 1e-05
+
+
+def levels(count: int, value: str) -> str:
+    """Each level holds the one before it ten times."""
+    lines = ["a: &a {k: 1, l: [1, 2, 3]}"]
+    for last, name in pairwise("abcdefghijklmnop"[: count + 1]):
+        lines.append(f"{name}: &{name} " + value.format(", ".join(10 * [f"*{last}"])))
+    return "\n".join(lines)
+
+
+@pytest.mark.parametrize("value", ["[{}]", "{{<<: [{}]}}"])
+def test_aliases_that_multiply_are_refused_at_once(tmp_path, value) -> None:
+    started = time.perf_counter()
+    found = load_message(write(tmp_path, levels(15, value)))
+    assert found.endswith("more than 10000 values, once its aliases are replaced")
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "train: " + "[" * 100_000,
+        *(nest * 30_000 for nest in ("- ", "? ", "&a [", "{a: ", "!!!")),
+        "train: {lr: " + "1" * 100_000 + "}",
+        "train: [" + "1, " * 100_000 + "1]",
+    ],
+)
+def test_a_file_without_an_end_is_refused_at_once(tmp_path, text) -> None:
+    started = time.perf_counter()
+    load_message(write(tmp_path, text))
+    assert time.perf_counter() - started < 10
+
+
+def test_a_pipe_or_a_device_is_not_waited_for(tmp_path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", Path("/dev/zero"), Path("/dev/stdin")):
+        if path.is_file():  # what pytest was started with
+            continue
+        assert load_message(path).startswith(f"{path}: cannot be read: a pipe or a device")
+
+
+def numeric_fields() -> list[tuple[str, str]]:
+    """Every parameter that takes a number, or true and false."""
+    return [
+        (section, key)
+        for section, keys in FIELDS.items()
+        for key in keys
+        if any(accepted(section, key, value) for value in (0, 1, 2, 5, 0.5, True))
+    ]
+
+
+def accepted(section: str, key: str, value: Any) -> Parameters | None:
+    try:
+        return parse({section: {key: value}}, "test")
+    except ParameterError:
+        return None
+
+
+def test_the_numeric_parameters_are_found() -> None:
+    assert len(numeric_fields()) > 70
+    assert ("crest", "order") in numeric_fields()
+
+
+@pytest.mark.parametrize(("section", "key"), numeric_fields())
+def test_what_dvc_takes_for_the_same_means_the_same(section, key) -> None:
+    """false is 0 to DVC, and true 1: a change from one to the other would run nothing."""
+    for alike in ((False, 0, 0.0, -0.0), (True, 1, 1.0), (2, 2.0)):
+        found = [accepted(section, key, value) for value in alike]
+        taken = [getattr(getattr(one, section), key) for one in found if one is not None]
+        assert len({(type(value), value) for value in taken}) <= 1, (alike, taken)
+
+
+@pytest.mark.parametrize(("section", "key"), numeric_fields())
+def test_every_number_has_bounds(section, key) -> None:
+    if (section, key) in SIZES_OF_DATA:
+        return
+    for value in (10**30, -(10**30), 2**63, 1e308, -1e308, float("inf"), float("nan")):
+        assert accepted(section, key, value) is None, value
+
+
+# Held against the data, which are not known yet.
+SIZES_OF_DATA = {
+    (section, key)
+    for section, key in numeric_fields()
+    if accepted(section, key, 0.5) and accepted(section, key, 500)
+} | {("prepare", "classes")}
 
 
 def test_yaml_is_read_as_dvc_reads_it(tmp_path) -> None:

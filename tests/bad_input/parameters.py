@@ -1,5 +1,7 @@
 """What may be wrong with the parameters."""
 
+from itertools import pairwise
+
 from tests.bad_input.breaks import as_folder, gone, params
 from tests.bad_input.case import Case
 from tests.bad_input.project import MODEL, SELECT
@@ -14,11 +16,30 @@ PARAMETERS = [
          "mine.yaml: no such parameter file; run in the project folder or name one with "
          "--params", code=2),
     Case("a folder in its place", "train",
-         "params.yaml: cannot be read: [Errno 21] Is a directory: 'params.yaml'",
+         "params.yaml: cannot be read: Is a directory",
          as_folder("params.yaml"), code=2),
     Case("not text", "train",
-         "params.yaml: cannot be read: 'utf-8' codec can't decode …",
-         params(b"\xff\xfe\x00train"), code=2),
+         "params.yaml: cannot be read: not text in UTF-8 (…); save it in UTF-8",
+         params(b"\x80\x81train"), code=2),
+    Case("text in UTF-16", "train",
+         "params.yaml: cannot be read: text in UTF-16; save it in UTF-8",
+         params("train: {lr: 0.1}\n".encode("utf-16")), code=2),
+    Case("a device", "train --params /dev/zero",
+         "/dev/zero: cannot be read: a pipe or a device; save the parameters in a file and name "
+         "that", code=2),
+    Case("a file of something else", "train",
+         "params.yaml: cannot be read: larger than 128 KiB, as no parameters are; name the file "
+         "of them", params("#" * 2**18), code=2),
+    Case("aliases that multiply", "train",
+         "params.yaml: not valid YAML: more than 10000 values, once its aliases are replaced",
+         params("a: &a [1, 1, 1, 1, 1, 1, 1, 1]\n" + "".join(
+             f"{name}: &{name} [{', '.join(8 * [f'*{last}'])}]\n"
+             for last, name in pairwise("abcdefghij"))), code=2),
+    Case("an alias within itself", "train",
+         "params.yaml: not valid YAML: line 1: *a stands for nothing before it",
+         params("train: &a {methods: [*a]}\n"), code=2),
+    Case("brackets without an end", "train",
+         "params.yaml: not valid YAML: nested too deeply", params("train: " + "[" * 9999), code=2),
     Case("not YAML", "train",
          "params.yaml: not valid YAML: line 2: …", params("train: {lr: 0.1\n"), code=2),
     Case("a tab for spaces", "train",
@@ -66,6 +87,20 @@ PARAMETERS = [
          "params.yaml with -S: train.lr: must be a finite number, got nan", code=2),
     Case("infinity", "train -S train.weight_decay=.inf",
          "params.yaml with -S: train.weight_decay: must be a finite number, got inf", code=2),
+    Case("a learning rate beyond all numbers", "train -S train.lr=1e308",
+         "params.yaml with -S: train.lr: must lie between 1e-30 and 1e+30, got 1e+308", code=2),
+    Case("a weight decay beyond all numbers", "train -S train.weight_decay=1e308",
+         "params.yaml with -S: train.weight_decay: must lie between 1e-30 and 1e+30, got 1e+308",
+         code=2),
+    Case("a learning rate that is next to nothing", "train -S train.lr=5e-324",
+         "params.yaml with -S: train.lr: must lie between 1e-30 and 1e+30, got 5e-324", code=2),
+    Case("true for a whole number", "train -S crest.order=true",
+         "params.yaml with -S: crest.order: must be a whole number, got True", code=2),
+    Case("2.0 for a whole number", "train -S crest.order=2.0",
+         "params.yaml with -S: crest.order: must be a whole number, got 2.0", code=2),
+    Case("a title that a terminal would obey", 'report -S \'report.title="\\e[31mred"\'',
+         "params.yaml with -S: report.title: must be text without control characters, got "
+         "'\\x1b[31mred'", code=2),
     Case("a negative learning rate", "train -S train.lr=-0.1",
          "params.yaml with -S: train.lr: must be greater than 0, got -0.1", code=2),
     Case("a budget above 1", "train -S train.budget=1.5",

@@ -1,0 +1,132 @@
+"""What values parameters may have: the types of their fields, each with its bounds.
+
+Whatever a parameter file may hold has an end: counts that fit into the tables, numbers that stay
+numbers in float32.
+"""
+
+import re
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    field_validator,
+)
+
+
+def _text(pattern: str, description: str) -> AfterValidator:
+    """Return a check that a text matches a pattern as a whole."""
+
+    def check(value: str) -> str:
+        if re.fullmatch(pattern, value) is None:
+            raise ValueError(f"must be {description}")
+        return value
+
+    return AfterValidator(check)
+
+
+def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a name that is listed twice."""
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise ValueError(f"lists '{name}' twice")
+        seen.add(name)
+    return names
+
+
+def _apart(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Refuse a name within another: their results would lie within one another."""
+    for name in names:
+        if inner := [other for other in names if other.startswith(f"{name}/")]:
+            raise ValueError(f"lists '{inner[0]}' within '{name}'; rename one")
+    return names
+
+
+def _in_float32(value: float) -> float:
+    """Refuse numbers that float32, in which models compute, has no place for."""
+    if value and not SMALLEST <= value <= GREATEST:
+        raise ValueError(f"must lie between {SMALLEST:g} and {GREATEST:g}")
+    return value
+
+
+def _whole(value: Any) -> Any:
+    """Refuse what only equals a whole number, such as true and 2.0."""
+    if type(value) is not int:
+        raise ValueError("must be a whole number")
+    return value
+
+
+# Far within float32, whose squares and products stay numbers as well.
+SMALLEST, GREATEST = 1e-30, 1e30
+LARGEST = 2**31  # of counts, which tables hold in 32 bits
+Share = Annotated[float, Field(gt=0.0, le=1.0)]
+Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False), AfterValidator(_in_float32)]
+NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False), AfterValidator(_in_float32)]
+Seconds = Annotated[float, Field(gt=0.0, le=1e6)]
+Order = Annotated[Literal[1, 2], BeforeValidator(_whole)]
+Draw = Literal["independent", "stratified", "rounds", "stratified_rounds"]
+Factor = Annotated[float, Field(gt=0.0, le=1e6)]
+Count = Annotated[int, Field(ge=1, lt=LARGEST)]
+CountOrZero = Annotated[int, Field(ge=0, lt=LARGEST)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)]
+Device = Annotated[str, _text(r"auto|cpu|cuda(:[0-9]{1,3})?", "auto, cpu, cuda or cuda:N")]
+ArtifactName = Annotated[
+    str,
+    _text(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "a name of letters, digits and . _ -, as folders have"),
+]
+ModelName = Annotated[
+    str,
+    _text(
+        r"[A-Za-z0-9][A-Za-z0-9_.-]*(/[A-Za-z0-9][A-Za-z0-9_.-]*)*",
+        "a model's name, OWNER/NAME or a folder within the project: letters, digits and . _ -",
+    ),
+]
+# YAML has lists where frozen values have tuples.
+FROM_LIST = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+Names = Annotated[tuple[ArtifactName, ...], FROM_LIST, AfterValidator(_distinct)]
+Models = Annotated[
+    tuple[ModelName, ...], FROM_LIST, AfterValidator(_distinct), AfterValidator(_apart)
+]
+
+Columns = Annotated[
+    tuple[str, ...],
+    FROM_LIST,
+    AfterValidator(_distinct),
+    Field(min_length=1, max_length=2),
+]
+
+
+def _share_or_count(value: Any) -> Any:
+    """Accept a share in (0, 1) or a whole number of examples; reject anything between."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("must be a share of the data, such as 0.01, or a count, such as 500")
+    if isinstance(value, float) and not 0.0 < value < 1.0:
+        raise ValueError("a share lies between 0 and 1; write a count as a whole number")
+    if isinstance(value, int) and value < 1:
+        raise ValueError("a count is at least 1")
+    return value
+
+
+ShareOrCount = Annotated[float | int, BeforeValidator(_share_or_count)]
+
+# All but line breaks and tabs of what moves the cursor, and halves of surrogate pairs.
+CONTROL = re.compile(r"[^\n\t -~\u00a0-\ud7ff\ue000-\U0010ffff]")
+
+
+class Section(BaseModel):
+    """Base of every section: immutable, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    @field_validator("*")
+    @classmethod
+    def _has_no_control_characters(cls, value: Any) -> Any:
+        """Refuse what a terminal would obey, and halves of characters."""
+        for text in value if isinstance(value, tuple) else (value,):
+            if isinstance(text, str) and CONTROL.search(text):
+                raise ValueError("must be text without control characters")
+        return value
