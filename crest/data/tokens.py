@@ -26,7 +26,7 @@ from crest.data.splits import (
     write_labels,
 )
 from crest.data.text import TextReader
-from crest.data.vocabulary import load_tokenizer, vocabulary_hash, vocabulary_size
+from crest.data.vocabulary import is_panic, load_tokenizer, vocabulary_hash, vocabulary_size
 from crest.errors import DataError, ParameterError
 
 BATCH = 1000  # texts tokenised at once
@@ -80,13 +80,23 @@ class Encoder:
         return Encoded(tokens, [_second(row) for row in types], full_lengths)
 
     def _call(self, columns: list[list[str]], **options: Any) -> tuple[list[Any], list[Any]]:
-        encoded = self._tokenizer(
-            *columns,
-            return_attention_mask=False,
-            return_token_type_ids=self.token_types,
-            verbose=False,
-            **options,
-        )
+        try:
+            encoded = self._tokenizer(
+                *columns,
+                return_attention_mask=False,
+                return_token_type_ids=self.token_types,
+                verbose=False,
+                **options,
+            )
+        # What a tokenizer raises for a word it does not know, or for its own odd settings.
+        except BaseException as error:
+            if not isinstance(error, Exception) and not is_panic(error):
+                raise
+            reason = str(error).strip().partition("\n")[0] or type(error).__name__
+            raise ParameterError(
+                f"prepare.tokenizer: it fails on texts such as {columns[0][0]!r:.40} ({reason}); "
+                "use another model"
+            ) from None
         tokens = encoded["input_ids"]
         types = (
             encoded["token_type_ids"] if self.token_types else [[0] * len(row) for row in tokens]

@@ -4,6 +4,7 @@ import hashlib
 from typing import Any
 
 from crest.errors import ParameterError
+from crest.hub import Place, locate
 
 
 def load_tokenizer(name: str, key: str = "prepare.tokenizer") -> Any:
@@ -24,18 +25,22 @@ def load_tokenizer(name: str, key: str = "prepare.tokenizer") -> Any:
     from transformers import AutoTokenizer
     from transformers.utils import logging
 
+    place = locate(name, key)
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # what goes wrong is raised
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name, use_fast=True, trust_remote_code=False)
-    # What is raised for a folder without a tokenizer is of every kind.
-    except Exception as error:
-        reason = str(error).strip().partition("\n")[0].rstrip(".")
-        raise ParameterError(
-            f"{key}: no tokenizer of {name} can be loaded ({reason}); name a model of the Hugging "
-            "Face hub, or a folder with its tokenizer.json (where HF_HUB_OFFLINE is set, one that "
-            "is in the cache)"
-        ) from None
+        tokenizer = AutoTokenizer.from_pretrained(
+            place.name,
+            use_fast=True,
+            trust_remote_code=False,
+            local_files_only=place.local_files_only,
+        )
+        vocabulary_size(tokenizer)
+    # What is raised for a folder without a tokenizer is of every kind, panics of Rust included.
+    except BaseException as error:
+        if not isinstance(error, Exception) and not is_panic(error):
+            raise
+        raise _unloadable(name, place, key, error) from None
     finally:
         logging.set_verbosity(verbosity)
     if not tokenizer.is_fast:
@@ -46,6 +51,26 @@ def load_tokenizer(name: str, key: str = "prepare.tokenizer") -> Any:
             "roberta-base"
         )
     return tokenizer
+
+
+def is_panic(error: BaseException) -> bool:
+    """Whether it is how a library in Rust ends; such are no :class:`Exception`."""
+    return type(error).__name__ == "PanicException"
+
+
+def _unloadable(name: str, place: Place, key: str, error: BaseException) -> ParameterError:
+    reason = str(error).strip().partition("\n")[0].rstrip(".:") or type(error).__name__
+    if place.is_folder:
+        return ParameterError(
+            f"{key}: the folder {name} holds no tokenizer that can be loaded ({reason}); it needs "
+            "tokenizer.json and tokenizer_config.json, as save_pretrained writes them"
+        )
+    if place.local_files_only:
+        reason = "the hub does not answer, and it is not whole in the cache"
+    return ParameterError(
+        f"{key}: no tokenizer of {name} can be loaded ({reason}); name a model of the Hugging Face "
+        "hub, or a folder with its tokenizer.json"
+    )
 
 
 def vocabulary_size(tokenizer: Any) -> int:

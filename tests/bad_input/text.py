@@ -24,9 +24,14 @@ TEXT = [
          "prepare.tokenizer: text needs one: the name or folder of a model of transformers, "
          "usually that of train.model", code=2),
     Case("a tokenizer that is not there", TEXTS + " -S prepare.tokenizer=nowhere/at-all",
-         "prepare.tokenizer: no tokenizer of nowhere/at-all can be loaded (…); name a model of the "
-         "Hugging Face hub, or a folder with its tokenizer.json (where HF_HUB_OFFLINE is set, one "
-         "that is in the cache)", code=2),
+         "prepare.tokenizer: no tokenizer of nowhere/at-all can be loaded (the hub does not "
+         "answer, and it is not whole in the cache); name a model of the Hugging Face hub, or a "
+         "folder with its tokenizer.json", code=2),
+    Case("a path to a tokenizer that is not there", TEXTS + " -S prepare.tokenizer=./nowhere",
+         "prepare.tokenizer: ./nowhere: no such folder; correct it", code=2),
+    Case("a folder without a tokenizer", TEXTS + " -S prepare.tokenizer=texts",
+         "prepare.tokenizer: the folder texts holds no tokenizer that can be loaded (…); it needs "
+         "tokenizer.json and tokenizer_config.json, as save_pretrained writes them", code=2),
     Case("a tokenizer for images", "prepare -S prepare.tokenizer=tokenizer",
          "prepare.tokenizer: parquet is image data; leave it null", code=2),
     Case("an image size for text", TEXTS + " -S prepare.image_size=8",
