@@ -14,6 +14,7 @@ from crest.config import TrainParameters
 from crest.data.files import Meta, TextMeta
 from crest.data.vocabulary import load_tokenizer, vocabulary_hash
 from crest.errors import ParameterError
+from crest.hub import locate
 from crest.models.head import features_and_logits
 from crest.training.generators import torch_seed
 
@@ -195,9 +196,12 @@ class TextModelSpec:
 def _read_config(name: str) -> Any:
     from transformers import AutoConfig
 
+    place = locate(name, "train.model")
     try:
         with _quiet():
-            return AutoConfig.from_pretrained(name, trust_remote_code=False)
+            return AutoConfig.from_pretrained(
+                place.name, trust_remote_code=False, local_files_only=place.local_files_only
+            )
     except (OSError, ValueError, KeyError) as error:
         raise _unloadable(name, error) from None
 
@@ -245,9 +249,11 @@ def _with_pretrained(drawn: Any, name: str) -> Any:
     """Return a classifier with the body of a checkpoint and the head of ``drawn``."""
     from transformers import AutoModelForSequenceClassification
 
+    place = locate(name, "train.model")
     try:
         network, report = AutoModelForSequenceClassification.from_pretrained(
-            name,
+            place.name,
+            local_files_only=place.local_files_only,
             config=drawn.config,
             use_safetensors=True,
             trust_remote_code=False,

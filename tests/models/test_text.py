@@ -164,13 +164,17 @@ def failure(folder, **changes) -> str:
     return str(caught.value)
 
 
-def test_an_unknown_model_is_told_with_what_to_do(folder, tmp_path):
-    with pytest.raises(ParameterError) as caught:
-        spec_for(TrainParameters(model=str(tmp_path / "nowhere")), meta(folder))
-    text = str(caught.value)
-    assert "train.model" in text
-    assert "model.safetensors" in text
-    assert "\n" not in text
+def test_an_unknown_model_is_told_with_what_to_do(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("crest.hub._answers", lambda name: False)
+    told = {
+        str(tmp_path / "nowhere"): "no such folder; correct it",
+        str(tmp_path): "a folder with config.json and model.safetensors",
+        "nobody/nothing-at-all": "a folder with config.json and model.safetensors",
+    }
+    for name, what in told.items():
+        with pytest.raises(ParameterError, match=rf"^train\.model: {name}.*{what}") as caught:
+            spec_for(TrainParameters(model=name), meta(folder))
+        assert "\n" not in str(caught.value)
 
 
 def test_weights_that_are_not_safetensors_are_refused(folder, tmp_path):
