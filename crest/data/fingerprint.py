@@ -15,8 +15,8 @@ from typing import Any
 from crest.config import PrepareParameters
 from crest.data import find_dataset, open_source
 from crest.data.hashes import Hashes, tree_digest
-from crest.data.parquet import REMOTE, addresses
 from crest.data.sources import local_folder
+from crest.data.split_files import REMOTE, check_address
 from crest.errors import DataError
 
 # Levels of folders that the files of a split are looked for in; images lie at any depth.
@@ -162,7 +162,7 @@ def _of_remote(source: str) -> Fingerprint:
     """
     from huggingface_hub import HfFileSystem
 
-    addresses(source, "train")
+    check_address(source)
     address = source.removeprefix(REMOTE).rstrip("/").replace("@~parquet", "@refs/convert/parquet")
     try:
         found: Any = HfFileSystem(skip_instance_cache=True).find(address, detail=True)

@@ -55,7 +55,7 @@ def open_folder(params: PrepareParameters) -> Source[Reader]:
     root = local_folder(params.source)
     return open_splits(
         params,
-        _folders(root).__contains__,
+        _folders(root),
         lambda split, key: _open_split(root, split, key),
     )
 

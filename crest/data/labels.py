@@ -1,15 +1,19 @@
 """Labels of any source as class numbers 0 to k-1, and the examples held out for validation."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from crest.data.class_names import Spellings, alike, found_names, shown
+from crest.data.label_types import plain_labels
 from crest.data.sources import Labelled, Labels, Source, some
 from crest.errors import DataError, ParameterError
+
+UNLABELLED = -1  # what `datasets` has in the place of a label that is not there
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +36,9 @@ class Encoded:
 def encode_labels(source: Source[Any], chosen: int | None = None) -> Encoded:
     """Number the classes of a source.
 
-    Integer labels are class numbers already; strings are numbered in the order of the class names,
-    or, where no names are known, in alphabetical order.
+    Integer labels are class numbers already, or, where neither the source nor its data set names
+    the classes, numbers without gaps that begin anywhere. Strings are numbered in the order of the
+    class names, or, where no names are known, in alphabetical order.
 
     Parameters
     ----------
@@ -43,46 +48,65 @@ def encode_labels(source: Source[Any], chosen: int | None = None) -> Encoded:
     Raises
     ------
     DataError
-        If a split is empty, a label is null, not a number, or outside the classes, or a class has
-        no training example.
+        If a split is empty or without labels, or a label is missing, not a number, or outside the
+        classes.
     ParameterError
-        If ``chosen`` contradicts the classes' names.
+        If ``chosen`` contradicts the classes' names or the data.
     """
     splits = source.splits
-    read = {name: read_labels(reader, name) for name, reader in splits.items()}
+    read = {name: read_labels(reader, name, source) for name, reader in splits.items()}
     train = read["train"]
+    names = _choose(_known_names(source), chosen)
     for name, labels in read.items():
-        if (train.dtype == pl.String) != (labels.dtype == pl.String):
+        if labels.dtype != train.dtype and not names:
             raise DataError(
                 f"{splits[name].label_at(0)}: labels are {labels.dtype}, those of train "
                 f"{train.dtype}; use one type"
             )
-    classes = _choose(_known_names(source), chosen) or _found(source.train, train, chosen)
-    if len(classes) < 2:
-        raise DataError(
-            f"{source.train.label_at(0)}: all labels are the same; add examples of a second class, "
-            "or set prepare.label_column"
-        )
+    classes = _declared(source, names, train) if names else _found(source.train, train, chosen)
+    if chosen is not None:
+        classes = replace(classes, beyond=", or set prepare.classes to null")
     numbers = {name: _encode(splits[name], labels, classes) for name, labels in read.items()}
-    encoded = Encoded(numbers, classes)
-    _require_all(source.train, encoded)
-    return encoded
+    counts = np.bincount(numbers["train"], minlength=len(classes.names))
+    if (counts > 0).sum() < 2:
+        column = ", or set prepare.label_column" if hasattr(source.train, "label_column") else ""
+        raise DataError(
+            f"{source.train.label_at(0)}: all labels are the same; add examples of a second class"
+            f"{column}"
+        )
+    notes = (*classes.notes, *alike(classes.names), *_without_examples(classes.names, counts))
+    return Encoded(numbers, classes.names, notes)
 
 
-def read_labels(reader: Labelled, split: str) -> pl.Series:
-    """Read labels that are all there, as integers or strings."""
+def read_labels(reader: Labelled, split: str, source: Source[Any] | None = None) -> pl.Series:
+    """Read labels that are all there, as Int64 or String."""
     if len(reader) == 0:
         raise DataError(f"the {split} split is empty; it needs at least one example")
-    labels = reader.labels()
-    _reject(reader, labels.is_null(), "the label is null; label the row or remove it")
-    if labels.dtype.is_float():
-        _reject(reader, labels.is_nan(), "the label is NaN; label the row or remove it")
-    if not (labels.dtype.is_integer() or labels.dtype == pl.String):
-        raise DataError(
-            f"{reader.label_at(0)}: the label is {_short(labels[0])} ({labels.dtype}); labels are "
-            "integers or strings: convert the column, or set prepare.label_column"
-        )
+    found = reader.labels()
+    labels = plain_labels(found, reader.label_at)
+    unlabelled = labels.is_null()
+    if labels.dtype == pl.Int64:
+        unlabelled |= (labels == UNLABELLED).fill_null(True)
+    if unlabelled.all() and split != "train":
+        raise DataError(f"{reader.label_at(0)}: {_unlabelled(split, source)}")
+    if missing := labels.is_null().arg_true().head(1).to_list():
+        what = {float: "NaN", str: "blank"}.get(type(found[missing[0]]), "null")
+        where = reader.label_at(missing[0])
+        raise DataError(f"{where}: the label is {what}; label the row or remove it")
     return labels
+
+
+def _unlabelled(split: str, source: Source[Any] | None) -> str:
+    """Say what to do about a split without any label, as hidden test sets are."""
+    spare = source.spare() if source is not None else None
+    other = f"set prepare.{split}_split={spare}, which is there" if spare else ""
+    share = "set prepare.test_share, such as 0.1, to hold out a share of train"
+    if split == "validation":
+        share = "set prepare.validation_split to null to hold out a share of train"
+    return (
+        f"the {split} split has no labels, as those of a hidden test set; "
+        f"{', or '.join(filter(None, (other, share)))}"
+    )
 
 
 def hold_out(
@@ -135,6 +159,16 @@ def hold_out(
     return held
 
 
+@dataclass(frozen=True)
+class Classes:
+    """The classes of a source: the name of the first belongs to the label ``start``."""
+
+    names: list[str]
+    start: int = 0
+    notes: tuple[str, ...] = ()
+    beyond: str = ""  # what to do, but for correcting it, about a number that is of none of them
+
+
 def _known_names(source: Source[Any]) -> list[str] | None:
     """Class names of the source, else of the data set; they must agree on how many there are."""
     names, known = source.class_names, source.expected
@@ -155,57 +189,100 @@ def _choose(names: list[str] | None, chosen: int | None) -> list[str] | None:
     if names is None or chosen is None:
         return names
     if chosen > len(names):
-        raise ParameterError(f"prepare.classes: {chosen}, but there are {len(names)} classes")
+        raise ParameterError(
+            f"prepare.classes: {chosen}, but there are {len(names)} classes; lower it, or set it "
+            "to null"
+        )
     return names[:chosen]
 
 
-def _found(reader: Labelled, labels: pl.Series, chosen: int | None) -> list[str]:
+def _declared(source: Source[Any], names: list[str], train: pl.Series) -> Classes:
+    """Classes that are known beforehand; numbers of them may begin at 1 where they are no names."""
+    if isinstance(source.expected, int) and not source.class_names and _from_one(train, len(names)):
+        return Classes([str(int(name) + 1) for name in names], 1, (_renumbered(1, len(names)),))
+    return Classes(names)
+
+
+def _found(reader: Labelled, labels: pl.Series, chosen: int | None) -> Classes:
     """Classes of a source that does not name them."""
     if labels.dtype == pl.String:
-        found: list[str] = labels.unique().sort().to_list()
-        if chosen is not None and chosen != len(found):
+        names, notes = found_names(labels.unique())
+        if chosen is not None and chosen != len(names):
             raise ParameterError(
-                f"prepare.classes: {chosen}, but train has {len(found)}: {some(found)}"
+                f"prepare.classes: {chosen}, but train has {len(names)}: "
+                f"{some([shown(name) for name in names])}; set it to null"
             )
-        return found
-    if chosen is not None:
-        return _numbers(chosen)
-    _reject(reader, labels < 0, "the label is negative; number the classes from 0")
+        return Classes(names, 0, tuple(notes))
+    _reject(
+        reader,
+        labels < 0,
+        "the label is negative, which usually stands for none; label the row or remove it, or "
+        "number the classes from 0",
+    )
     numbers = labels.unique().sort()
-    gaps = numbers.to_numpy() != np.arange(len(numbers))
-    after_gap = numbers.filter(gaps).head(1)
-    _reject(
-        reader,
-        labels.is_in(after_gap.implode()),
-        f"train has {len(numbers)} different labels, but not 0 to {len(numbers) - 1}; renumber "
-        "them without gaps",
-    )
-    return _numbers(len(numbers))
-
-
-def _encode(reader: Labelled, labels: pl.Series, classes: list[str]) -> Labels:
-    if labels.dtype == pl.String:
-        known = f"the classes: {some(classes)}"
-        _reject(reader, ~labels.is_in(classes), f"the label is none of {known}; correct it")
-        return labels.replace_strict(classes, range(len(classes)), return_dtype=pl.Int64).to_numpy()
-    outside = (labels < 0) | (labels >= len(classes))
-    _reject(
-        reader,
-        outside,
-        f"the label lies outside the classes 0 to {len(classes) - 1}; correct it, or set "
-        "prepare.classes",
-    )
-    return labels.cast(pl.Int64).to_numpy()
-
-
-def _require_all(reader: Labelled, encoded: Encoded) -> None:
-    counts = np.bincount(encoded.train, minlength=len(encoded.classes))
-    missing = [encoded.classes[number] for number in np.flatnonzero(counts == 0)]
-    if missing:
-        raise DataError(
-            f"{reader.label_at(0)}: {len(missing)} of {len(encoded.classes)} classes have no "
-            f"training example: {some(missing)}; add some, or set prepare.classes"
+    start, count = int(numbers[0]), len(numbers)
+    gaps = numbers.to_numpy() - start != np.arange(count)
+    if chosen is not None and not (chosen == count and start == 1 and not gaps.any()):
+        if chosen > len(labels):
+            raise ParameterError(
+                f"prepare.classes: {chosen}, but train has {len(labels)} examples, of {count} "
+                "classes; lower it, or set it to null"
+            )
+        return Classes(_numbers(chosen))
+    if gaps.any():
+        highest = int(numbers[-1])
+        classes = f", or set prepare.classes to {highest + 1}" if highest < len(labels) else ""
+        after_gap = labels == int(numbers.filter(gaps)[0])
+        _reject(
+            reader,
+            after_gap,
+            f"train has {count} different labels, but not {start} to {start + count - 1}; renumber "
+            f"them without gaps{classes}",
         )
+    notes = [_renumbered(start, count)] if start else []
+    beyond = ", or set prepare.classes to {highest} where it is one"
+    return Classes([str(start + place) for place in range(count)], start, tuple(notes), beyond)
+
+
+def _from_one(labels: pl.Series, count: int) -> bool:
+    """Whether labels are numbers that begin at 1."""
+    return labels.dtype == pl.Int64 and labels.min() == 1 and labels.max() == count
+
+
+def _renumbered(start: int, count: int) -> str:
+    return f"labels {start} to {start + count - 1} are numbered 0 to {count - 1}"
+
+
+def _encode(reader: Labelled, labels: pl.Series, classes: Classes) -> Labels:
+    if labels.dtype == pl.String:
+        spellings = Spellings(classes.names)
+        different = labels.unique().to_list()
+        numbers = [spellings.number(label) for label in different]
+        encoded = labels.replace_strict(different, numbers, return_dtype=pl.Int64).to_numpy()
+        if (encoded < 0).any():
+            row = int(np.flatnonzero(encoded < 0)[0])
+            raise DataError(f"{reader.label_at(row)}: {spellings.unknown(labels[row])}")
+        return encoded
+    first, last = classes.start, classes.start + len(classes.names) - 1
+    outside = ((labels < first) | (labels > last)).arg_true()
+    if len(outside):
+        row = int(outside[0])
+        label = int(labels[row])
+        none = ", which stands for none; label the row or remove it"
+        beyond = classes.beyond.format(highest=int(labels.max()) + 1)  # type: ignore[arg-type]
+        known = f", outside the classes {first} to {last}; correct it{beyond}"
+        raise DataError(
+            f"{reader.label_at(row)}: the label is {label}{none if label == UNLABELLED else known}"
+        )
+    return labels.to_numpy() - first
+
+
+def _without_examples(names: Sequence[str], counts: NDArray[np.int64]) -> list[str]:
+    """Notes on classes that the model is given an output for, and nothing to learn it by."""
+    missing = [shown(names[int(number)]) for number in np.flatnonzero(counts == 0)]
+    if not missing:
+        return []
+    return [f"{len(missing)} of {len(names)} classes have no training example: {some(missing)}"]
 
 
 def _reject(reader: Labelled, wrong: pl.Series, message: str) -> None:
@@ -213,12 +290,6 @@ def _reject(reader: Labelled, wrong: pl.Series, message: str) -> None:
     rows = wrong.arg_true()
     if len(rows):
         raise DataError(f"{reader.label_at(int(rows[0]))}: {message}")
-
-
-def _short(value: Any) -> str:
-    """Show a value in a message: in one line and not at length."""
-    text = value.to_list() if isinstance(value, pl.Series) else value
-    return f"{text!r:.40}"
 
 
 def _numbers(count: int) -> list[str]:

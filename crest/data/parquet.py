@@ -1,12 +1,9 @@
 """Images and labels in Parquet files, laid out as on the Hugging Face hub, read by polars.
 
-A split is one or more files ``SPLIT-*.parquet``, or in a local folder a file ``SPLIT.parquet``, in
-the source itself, in its folder data/, or in one folder of any other name. Images are structs with
-a field ``bytes``, or plain binary. Files are read a slice of rows at a time.
+Where the files of a split lie: see :mod:`crest.data.split_files`. Images are structs with a field
+``bytes``, or plain binary. Files are read a slice of rows at a time.
 """
 
-import json
-import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -14,21 +11,18 @@ from pathlib import Path
 from typing import NoReturn
 
 import polars as pl
+import polars.selectors as cs
 
 from crest.config import PrepareParameters
-from crest.data.sources import DatasetSpec, Example, Reader, Source, local_folder, some
+from crest.data.class_names import Names, Naming, class_names, translated
+from crest.data.label_types import joined, plain_labels
+from crest.data.sources import DatasetSpec, Example, Reader, Source, some
+from crest.data.split_files import REMOTE, UNREADABLE, SplitFiles
 from crest.data.split_names import open_splits
-from crest.errors import DataError, ParameterError
+from crest.errors import DataError
 
-REMOTE = "hf://"
-PARQUET_SUFFIX = "parquet"
-ADDRESS = re.compile(r"hf://datasets/[^/\s]+/[^/\s]+(/[^/\s]+)*/?")
-SPLIT_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
-FOLDERS = ("", "data/", "*/")
-SHARD = re.compile(r"-(\d+)-of-(\d+)")
 SLICES = (1000, 100, 10)  # rows; the hub writes row groups of 100 or 1000, so slices match them
 SLICE_BYTES = 32 * 2**20
-UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 
 @dataclass(frozen=True)
@@ -43,22 +37,37 @@ class ParquetLayout:
 
 @dataclass(frozen=True)
 class ParquetReader:
-    """A split in Parquet files; ``sizes`` are their rows."""
+    """A split in Parquet files.
+
+    Parameters
+    ----------
+    sizes
+        The files' rows.
+    names
+        What each file itself calls the classes, if it does.
+    classes
+        What the source calls them: labels are translated from a file's own numbers.
+    """
 
     files: tuple[str, ...]
     sizes: tuple[int, ...]
     image_column: str
     label_column: str
+    names: tuple[Names | None, ...]
+    classes: Names | None = None
 
     def __len__(self) -> int:
         return sum(self.sizes)
 
     def labels(self) -> pl.Series:
-        """Read the label column."""
-        frames = [
-            collect(scan(file).select(plain(file, self.label_column)), file) for file in self.files
-        ]
-        return pl.concat(frames, how="vertical_relaxed")[self.label_column]
+        """Read the label column, as Int64 or String."""
+        parts: list[pl.Series] = []
+        for file, names in zip(self.files, self.names, strict=True):
+            column = collect(scan(file).select(plain(file, self.label_column)), file).to_series()
+            place = partial(self._label_after, sum(map(len, parts)))
+            labels = plain_labels(column, place)
+            parts.append(translated(labels, names, self.classes, place))
+        return joined(parts, self.label_at)
 
     def examples(self) -> Iterator[Sequence[Example]]:
         """Read the image column, a slice of one file at a time."""
@@ -73,6 +82,9 @@ class ParquetReader:
     def label_at(self, row: int) -> str:
         """File, column and row within the file."""
         return self._at(self.label_column, row)
+
+    def _label_after(self, before: int, row: int) -> str:
+        return self.label_at(before + row)
 
     def example_at(self, row: int) -> str:
         """File, column and row within the file."""
@@ -98,159 +110,37 @@ def open_parquet(
     DataError
         If files or columns are missing, damaged or of another type.
     """
-    image = params.image_column or layout.image_column
-    label = params.label_column or layout.label_column
+    image = layout.image_column if params.image_column is None else params.image_column
+    label = layout.label_column if params.label_column is None else params.label_column
 
     found = SplitFiles(str(params.source))
+    naming = Naming()
 
     def split(name: str, key: str) -> ParquetReader:
         files = found.find(name, key)
-        for file in files:
-            _check_columns(file, image, label)
-        sizes = tuple(_rows(file) for file in files)
-        if not sum(sizes):
+        sizes = {file: rows for file in files if (rows := row_count(file))}
+        if not sizes:
             raise DataError(
                 f"{some(files)}: no rows; the split needs at least one; set prepare.{key}"
             )
-        return ParquetReader(files, sizes, image, label)
-
-    source = open_splits(params, found.__contains__, split, layout.train_split, layout.test_split)
-    return replace(source, class_names=class_names(metadata_of(source.train.files[0]), label))
-
-
-def patterns(split: str, suffix: str = PARQUET_SUFFIX) -> tuple[str, ...]:
-    """Where the files of a split may lie within a folder; the first that matches counts."""
-    names = (f"{split}-*.{suffix}", f"{split}.{suffix}")
-    return tuple(folder + name for folder in FOLDERS for name in names)
-
-
-def addresses(source: str, split: str) -> tuple[str, ...]:
-    """Where they may lie below an ``hf://datasets/OWNER/NAME`` address, as polars takes it."""
-    if not ADDRESS.fullmatch(source):
-        raise ParameterError(
-            f"prepare.source: {source}: write it as hf://datasets/OWNER/NAME, "
-            "with /FOLDER for one of several configurations"
-        )
-    return tuple(f"{source.rstrip('/')}/{folder}{split}-*.parquet" for folder in FOLDERS)
-
-
-class SplitFiles:
-    """The files of a source's splits, each listed once.
-
-    Parameters
-    ----------
-    source
-        A local folder, or an ``hf://datasets/OWNER/NAME`` address.
-    suffixes
-        Of the formats that a split may be in; on the hub it is in Parquet.
-    """
-
-    def __init__(self, source: str, suffixes: Sequence[str] = (PARQUET_SUFFIX,)) -> None:
-        self._source = source
-        self._suffixes = suffixes
-        self._found: dict[str, list[str]] = {}
-
-    def __contains__(self, split: str) -> bool:
-        """Whether there are files of a split."""
-        return bool(self._list(split))
-
-    def find(self, split: str, key: str) -> tuple[str, ...]:
-        """List the files of a split in the order of their names.
-
-        Parameters
-        ----------
-        key
-            The parameter that names the split, for messages.
-
-        Raises
-        ------
-        ParameterError
-            If the name cannot be that of a split.
-        DataError
-            If there are none, or they are not one whole set.
-        """
-        if not SPLIT_NAME.fullmatch(split):
-            raise ParameterError(f"prepare.{key}: {split!r} cannot be the name of a split's files")
-        found = self._list(split)
-        if not found:
-            plain = [suffix for suffix in self._suffixes if "." not in suffix]  # no .gz
-            names = [f"{split}-*.{plain[0]}", *(f"{split}.{suffix}" for suffix in plain)]
-            or_null = ", or set it to null to hold out a share of train"
-            raise DataError(
-                f"{self._source}: no {' or '.join(names)}; {self._there()}; set prepare.{key}"
-                f"{or_null if key == 'test_split' else ''}"
-            )
-        check_complete(found, self._source)
-        return tuple(found)
-
-    def _list(self, split: str) -> list[str]:
-        if split not in self._found:
-            if self._source.startswith(REMOTE):
-                listed = map(_list_remote, addresses(self._source, split))
-                self._found[split] = next(filter(None, listed), [])
-            else:
-                self._found[split] = _find_local(local_folder(self._source), split, self._suffixes)
-        return self._found[split]
-
-    def _there(self) -> str:
-        """Say what is there in the place of a split that is not."""
-        if self._source.startswith(REMOTE):
-            return "an address that holds Parquet files is needed"
-        root = local_folder(self._source)
-        others = [
-            name
-            for suffix in self._suffixes
-            for at in ("", "*/")
-            for name in _list_local(root, f"{at}*.{suffix}", True)
-        ]
-        kind = "Parquet files" if len(self._suffixes) == 1 else "files of these formats"
-        return f"{kind} there: {some(others)}"
-
-
-def _find_local(root: Path, split: str, suffixes: Sequence[str]) -> list[str]:
-    """List the files of a split in the one format that it is in."""
-    formats = [
-        next(filter(None, (_list_local(root, at) for at in patterns(split, suffix))), [])
-        for suffix in suffixes
-    ]
-    found = [files for files in formats if files]
-    if len(found) > 1:
-        raise DataError(
-            f"{root}: {split} in several formats ({some([files[0] for files in found])}); keep one"
-        )
-    return found[0] if found else []
-
-
-def check_complete(files: Sequence[str], source: str) -> None:
-    """Raise :class:`DataError` unless the files are one whole set of shards in one folder."""
-    folders = sorted({file.rpartition("/")[0] for file in files})
-    if len(folders) > 1:
-        names = some([folder.rpartition("/")[2] for folder in folders])
-        raise DataError(f"{source}: several configurations ({names}); add one to prepare.source")
-    shards = [match for file in files if (match := SHARD.search(file.rpartition("/")[2]))]
-    totals = {int(match[2]) for match in shards}
-    numbers = sorted(int(match[1]) for match in shards)
-    if shards and (len(totals) > 1 or numbers != list(range(max(totals)))):
-        names = some([file.rpartition("/")[2] for file in files])
-        raise DataError(
-            f"{source}: not one whole set of {max(totals)} files, but {names}; "
-            "download what is missing and remove what is left over"
+        for file in sizes:
+            _check_columns(file, image, label)
+        named = {file: class_names(metadata_of(file), label, file) for file in sizes}
+        names = naming.read(name, named)
+        return ParquetReader(
+            tuple(sizes), tuple(sizes.values()), image, label, names, naming.classes
         )
 
-
-def class_names(metadata: Mapping[str, str], column: str) -> tuple[str, ...] | None:
-    """Names of the classes from a file's 'huggingface' metadata; None where it has none."""
-    try:
-        feature = json.loads(metadata["huggingface"])["info"]["features"][column]
-        names = feature["names"] if feature["_type"] == "ClassLabel" else None
-    except (KeyError, TypeError, ValueError):
-        return None
-    return tuple(str(name) for name in names) if isinstance(names, list) and names else None
+    source = open_splits(
+        params, found, split, layout.train_split, layout.test_split, found.is_remote
+    )
+    notes = (*source.notes, *found.notes, *naming.notes)
+    return replace(source, class_names=naming.classes, notes=notes)
 
 
 def slice_rows(file: str, rows: int) -> int:
     """Rows to read at once: fewer where they are long, so that memory stays flat."""
-    if file.startswith(REMOTE):
+    if file.startswith(REMOTE) or not rows:
         return SLICES[0]
     row_bytes = Path(file).stat().st_size / rows
     return next((count for count in SLICES if count * row_bytes <= SLICE_BYTES), SLICES[-1])
@@ -292,7 +182,8 @@ def metadata_of(file: str) -> Mapping[str, str]:
         unreadable(file, error)
 
 
-def _rows(file: str) -> int:
+def row_count(file: str) -> int:
+    """Count the rows of a file."""
     return int(collect(scan(file).select(pl.len()), file).item())
 
 
@@ -312,35 +203,22 @@ def _check_columns(file: str, image: str, label: str) -> None:
         )
 
 
+def column_of(name: str) -> pl.Expr:
+    """Select the column of exactly this name; ``pl.col`` takes ``*`` and ``^...$`` for patterns."""
+    return cs.by_name(name)
+
+
 def _image(file: str, column: str) -> pl.Expr:
-    expression = pl.col(column)
+    expression = column_of(column)
     is_struct = isinstance(_schema(file)[column], pl.Struct)
     return expression.struct.field("bytes") if is_struct else expression
 
 
 def plain(file: str, column: str, opened: Callable[[str], pl.LazyFrame] = scan) -> pl.Expr:
     """Read a column of categories as strings: their numbers differ from file to file."""
-    expression = pl.col(column)
+    expression = column_of(column)
     is_category = isinstance(_schema(file, opened)[column], pl.Categorical | pl.Enum)
     return expression.cast(pl.String) if is_category else expression
-
-
-def _list_local(root: Path, pattern: str, relative: bool = False) -> list[str]:
-    files = sorted(path for path in root.glob(pattern) if path.is_file())
-    return [(path.relative_to(root) if relative else path).as_posix() for path in files]
-
-
-def _list_remote(pattern: str) -> list[str]:
-    """List the files that match, asked of polars; none where nothing does."""
-    path = pl.col("crest_path").unique()
-    try:
-        listing = pl.scan_parquet(pattern, include_file_paths="crest_path").select(path).collect()
-    except UNREADABLE as error:
-        if "expanded paths were empty" in str(error):
-            return []
-        reason = str(error).strip().partition("\n")[0]
-        raise DataError(f"{pattern}: cannot be read: {reason}") from None
-    return sorted(listing["crest_path"].to_list())
 
 
 PARQUET = DatasetSpec(

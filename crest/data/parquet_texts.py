@@ -4,7 +4,8 @@ from collections.abc import Iterator, Sequence
 
 import polars as pl
 
-from crest.data.parquet import UNREADABLE, collect, plain, scan, slice_rows, unreadable
+from crest.data.parquet import collect, plain, row_count, scan, slice_rows, unreadable
+from crest.data.split_files import UNREADABLE
 from crest.data.text_format import keys_of, no_column, place, without_blanks
 from crest.errors import DataError
 
@@ -21,6 +22,8 @@ class ParquetTexts:
             If the file is damaged, or a column is missing or holds something else than texts.
         """
         keys = keys_of(texts, label)
+        if not row_count(file):
+            return pl.Series("label", [], pl.Null)
         try:
             schema = scan(file).collect_schema()
         except UNREADABLE as error:
@@ -34,7 +37,8 @@ class ParquetTexts:
                     f"{file}: column '{column}' holds {schema[column]}, not texts; "
                     "set prepare.text_columns"
                 )
-        return without_blanks(collect(scan(file).select(plain(file, label)), file)[label])
+        labels = collect(scan(file).select(plain(file, label)), file).to_series()
+        return without_blanks(labels.alias("label"))
 
     def texts(self, file: str, texts: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
         """Yield the text columns, a slice of rows at a time."""

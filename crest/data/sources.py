@@ -66,6 +66,8 @@ class Source(Generic[Split]):
     notes
         What people are to know of what was found, a line each: what was left out, taken for
         something else, or looks wrong.
+    spare
+        Names a validation split that is there and was not opened, if there is one.
     """
 
     train: Split
@@ -75,6 +77,7 @@ class Source(Generic[Split]):
     kind: str = "image"
     validation: Split | None = None
     notes: tuple[str, ...] = ()
+    spare: Callable[[], str | None] = lambda: None
 
     @property
     def splits(self) -> dict[str, Split]:

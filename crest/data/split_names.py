@@ -1,6 +1,7 @@
 """Which of a source's splits are for training, for testing and for validation."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Container, Iterable
+from dataclasses import replace
 from typing import TypeVar
 
 from crest.config import PrepareParameters
@@ -17,10 +18,11 @@ Split = TypeVar("Split", bound=Labelled)
 
 def open_splits(
     params: PrepareParameters,
-    is_there: Callable[[str], bool],
+    there: Container[str],
     open_split: Callable[[str, str], Split],
     train: str = TRAIN[0],
     test: str = TEST[0],
+    is_remote: bool = False,
 ) -> Source[Split]:
     """Open the splits that the parameters name, else those that are there under usual names.
 
@@ -30,13 +32,15 @@ def open_splits(
 
     Parameters
     ----------
-    is_there
-        Whether there is a split of a name.
+    there
+        The splits that are there.
     open_split
         Opens the split of a name, which the parameter of another name sets, such as
-        ``test_split``; raises :class:`DataError` where it is not there.
+        ``test_split``; raises :class:`DataError` where it is not there. Train is opened first.
     train, test
         What the data set calls them.
+    is_remote
+        Whether it takes long to see what is there: nothing is looked for that is not needed.
 
     Raises
     ------
@@ -48,11 +52,11 @@ def open_splits(
     _check(params)
     notes: list[str] = []
     validation_name = params.validation_split
-    train_name = params.train_split or _first((train, *TRAIN), is_there) or train
+    train_name = params.train_split or _first((train, *TRAIN), there) or train
     test_name = params.test_split
     if params.test_share is None and test_name is None:
         other = [name for name in (test, *TEST, *VALIDATION) if name != validation_name]
-        test_name = _first((name for name in other if name != train_name), is_there)
+        test_name = _first((name for name in other if name != train_name), there)
     _refuse_twice({
         "train_split": train_name, "test_split": test_name, "validation_split": validation_name
     })  # fmt: skip
@@ -64,12 +68,32 @@ def open_splits(
     def optional(name: str | None, key: str) -> Split | None:
         return None if name is None else open_split(name, key)
 
-    return Source(
+    def unopened(names: Iterable[str]) -> str | None:
+        opened = {train_name, test_name, validation_name}
+        return _first([name for name in names if name not in opened], there)
+
+    source = Source(
         train=open_split(train_name, "train_split"),
         test=optional(test_name, "test_split"),
         validation=optional(validation_name, "validation_split"),
-        notes=tuple(notes),
+        spare=lambda: unopened(VALIDATION),
     )
+    if not is_remote:
+        notes += _left_out(unopened(VALIDATION), unopened((test, *TEST)), params)
+    return replace(source, notes=tuple(notes))
+
+
+def _left_out(validation: str | None, test: str | None, params: PrepareParameters) -> list[str]:
+    """Notes on splits that are there and are not read."""
+    notes: list[str] = []
+    if validation is not None and params.validation_split is None:
+        notes.append(
+            f"split {validation} is not read: prepare.validation_split={validation} takes it in "
+            "place of a share of train"
+        )
+    if test is not None and params.test_share is not None:
+        notes.append(f"split {test} is not read: a share of train is held out (prepare.test_share)")
+    return notes
 
 
 def _check(params: PrepareParameters) -> None:
@@ -80,8 +104,8 @@ def _check(params: PrepareParameters) -> None:
         )
 
 
-def _first(names: Iterable[str], is_there: Callable[[str], bool]) -> str | None:
-    return next(filter(is_there, names), None)
+def _first(names: Iterable[str], there: Container[str]) -> str | None:
+    return next((name for name in names if name in there), None)
 
 
 def _refuse_twice(names: dict[str, str | None]) -> None:

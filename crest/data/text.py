@@ -15,11 +15,14 @@ import polars as pl
 from numpy.typing import NDArray
 
 from crest.config import PrepareParameters
+from crest.data.class_names import Naming, class_names, translated
 from crest.data.delimited import Delimited
 from crest.data.json_rows import JsonRows
-from crest.data.parquet import SplitFiles, class_names, metadata_of
+from crest.data.label_types import joined, plain_labels
+from crest.data.parquet import metadata_of
 from crest.data.parquet_texts import ParquetTexts
 from crest.data.sources import DatasetSpec, Source, some
+from crest.data.split_files import SplitFiles
 from crest.data.split_names import open_splits
 from crest.data.text_format import TextFormat, changed
 from crest.errors import DataError
@@ -94,7 +97,8 @@ class TextReader:
 
     def _checked(self, frame: pl.DataFrame, place: int) -> pl.DataFrame:
         for column in self.text_columns:
-            blank = frame[column].str.strip_chars().fill_null("") == ""
+            # As of labels: a column whose name looks like a pattern has no methods.
+            blank = frame[column].alias("text").str.strip_chars().fill_null("") == ""
             missing = blank.arg_true()
             if len(missing):
                 where = self._at(column, place + int(missing[0]))
@@ -105,8 +109,7 @@ class TextReader:
         source = int(self.rows[row])
         file = int(np.searchsorted(np.cumsum(self.sizes), source, side="right"))
         source -= sum(self.sizes[:file])
-        name = self.files[file]
-        return f"{name}, column '{column}', {_format(name).at(name, source)}"
+        return _place(self.files[file], column, source)
 
 
 def open_text(params: PrepareParameters, layout: TextLayout = TextLayout()) -> Source[TextReader]:
@@ -120,14 +123,23 @@ def open_text(params: PrepareParameters, layout: TextLayout = TextLayout()) -> S
         If files or columns are missing, damaged or of another type.
     """
     texts = params.text_columns or layout.text_columns
-    label = params.label_column or layout.label_column
+    label = layout.label_column if params.label_column is None else params.label_column
 
     there = SplitFiles(str(params.source), SUFFIXES)
+    naming = Naming()
 
     def split(name: str, key: str) -> TextReader:
         files = there.find(name, key)
-        found = [_format(file).labels(file, texts, label) for file in files]
-        labels = _joined(files, found)
+        read = {file: _format(file).labels(file, texts, label) for file in files}
+        described = [file for file in files if _suffix(file) not in LINES and len(read[file])]
+        names = {file: class_names(metadata_of(file), label, file) for file in described}
+        naming.read(name, names)
+        found = []
+        for file, labels in read.items():
+            place = partial(_place, file, label)
+            plain = plain_labels(labels, place)
+            found.append(translated(plain, names.get(file), naming.classes, place))
+        labels = joined(found, lambda row: _place_in(files, found, label, row))
         kept = np.arange(len(labels))
         if layout.unlabelled is not None and labels.dtype.is_integer():
             kept = kept[(labels != layout.unlabelled).fill_null(True).to_numpy()]
@@ -138,10 +150,21 @@ def open_text(params: PrepareParameters, layout: TextLayout = TextLayout()) -> S
         sizes = tuple(len(labels) for labels in found)
         return TextReader(files, sizes, texts, label, kept, labels[kept])
 
-    source = open_splits(params, there.__contains__, split)
-    first = source.train.files[0]
-    named = class_names(metadata_of(first), label) if _suffix(first) not in LINES else None
-    return replace(source, class_names=named)
+    source = open_splits(params, there, split, is_remote=there.is_remote)
+    notes = (*source.notes, *there.notes, *naming.notes)
+    return replace(source, class_names=naming.classes, notes=notes)
+
+
+def _place(file: str, column: str, row: int) -> str:
+    """Name the place of a row of a file."""
+    return f"{file}, column '{column}', {_format(file).at(file, row)}"
+
+
+def _place_in(files: Sequence[str], found: Sequence[pl.Series], column: str, row: int) -> str:
+    """Name the place of a row of several files' labels."""
+    ends = np.cumsum([len(labels) for labels in found])
+    file = int(np.searchsorted(ends, row, side="right"))
+    return _place(files[file], column, row - int(ends[file]) + len(found[file]))
 
 
 def _suffix(file: str) -> str:
@@ -150,33 +173,6 @@ def _suffix(file: str) -> str:
 
 def _format(file: str) -> TextFormat:
     return FORMATS[_suffix(file)]
-
-
-def _joined(files: Sequence[str], found: Sequence[pl.Series]) -> pl.Series:
-    """Join the labels of files, which are of one kind in all that have any."""
-    some_labels = [
-        (file, labels) for file, labels in zip(files, found, strict=True) if labels.count()
-    ]
-    for file, labels in some_labels:
-        first_file, first = some_labels[0]
-        if _kind(labels) != _kind(first):
-            raise DataError(
-                f"{file}: labels are {labels.dtype}, those of {first_file} {first.dtype}; "
-                "use one type"
-            )
-    kinds = [labels.dtype for _, labels in some_labels]
-    parts = [labels if labels.count() else _nulls(labels, kinds) for labels in found]
-    return pl.concat([labels.to_frame() for labels in parts], how="vertical_relaxed").to_series()
-
-
-def _kind(labels: pl.Series) -> object:
-    """Numbers of any width go together, and nothing else does."""
-    return "numbers" if labels.dtype.is_numeric() else labels.dtype
-
-
-def _nulls(labels: pl.Series, kinds: Sequence[pl.DataType]) -> pl.Series:
-    """Labels without any value, as of the type that others have."""
-    return pl.Series(labels.name, [None] * len(labels), kinds[0] if kinds else pl.Null)
 
 
 SNLI = DatasetSpec(

@@ -20,10 +20,10 @@ FOLDERS = [
          "images/train/bee: no images …; add some or remove the folder",
          both(gone("images/train/bee"), content("images/train/bee/notes.txt", b"?"))),
     Case("one class only", FOLDER,
-         "images/train/ant/0.png: all labels are the same; add examples of a second class, "
-         "or set prepare.label_column", both(gone("images/train/bee"), gone("images/test/bee"))),
+         "images/train/ant/0.png: all labels are the same; add examples of a second class",
+         both(gone("images/train/bee"), gone("images/test/bee"))),
     Case("a class only in test", FOLDER,
-         "images/test/cow/0.png: the label is none of the classes: ant, bee; correct it",
+         "images/test/cow/0.png: the label is 'cow', none of the classes: ant, bee; correct it",
          content("images/test/cow/0.png", png(0))),
     Case("a split that leads elsewhere", f"{FOLDER} -S prepare.train_split=../source",
          "images: no folder '../source'; folders there: test, train; set prepare.train_split"),

@@ -109,23 +109,23 @@ PARQUET = [
          "(binary, or a struct with a binary field 'bytes'); set prepare.image_column",
          columns(image=[{"path": "a.png"}] * ROWS)),
     Case("labels that are fractions", "prepare",
-         "source/train.parquet, column 'label', row 0 …: the label is 0.0 (Float64); labels "
-         "are integers or strings: convert the column, or set prepare.label_column",
-         columns(label=[0.0, 1.0, 2.0] * 16)),
+         "source/train.parquet, column 'label', row 1 …: the label is 0.5 (Float64); labels "
+         "are whole numbers or strings: convert the column, or set prepare.label_column",
+         columns(label=[0.0, 0.5, 2.0] * 16)),
     Case("a label that is NaN", "prepare",
-         "source/train.parquet, column 'label', row 5 …: the label is NaN; label the row or "
+         "source/train.parquet, column 'label', row 5 …: the label is null; label the row or "
          "remove it", columns(label=row(5, float("nan")))),
     Case("labels that are lists", "prepare",
-         "source/train.parquet, column 'label', row 0 …: the label is [0] (List(Int64)); "
-         "labels are integers or strings: convert the column, or set prepare.label_column",
+         "source/train.parquet, column 'label', row 0 …: the label is [0] (List(Int64)); labels "
+         "are whole numbers or strings: convert the column, or set prepare.label_column",
          columns(label=[[0], [1], [2]] * 16)),
-    Case("labels that are true or false", "prepare",
-         "source/train.parquet, column 'label', row 0 …: the label is True (Boolean); labels"
-         " are integers or strings: convert the column, or set prepare.label_column",
-         columns(label=[True, False] * 24)),
+    Case("a label of more than 64 bits", "prepare",
+         "source/train.parquet, column 'label', row 0 …: the label is 18446744073709551615 "
+         "(UInt64); a label has 64 bits at most: convert the column, or set prepare.label_column",
+         columns(label=[2**64 - 1] + [0] * (ROWS - 1))),
     Case("labels that are images", "prepare -S prepare.label_column=image",
          "source/train.parquet, column 'image', row 0 …: the label is … (Binary); labels are"
-         " integers or strings: convert the column, or set prepare.label_column"),
+         " whole numbers or strings: convert the column, or set prepare.label_column"),
     Case("a null label", "prepare",
          "source/train.parquet, column 'label', row 7 …: the label is null; label the row or"
          " remove it", columns(label=row(7, None))),
@@ -133,17 +133,24 @@ PARQUET = [
          "source/train.parquet, column 'label', row 0 …: the label is null; label the row or"
          " remove it", columns(label=[None] * ROWS)),
     Case("a negative label", "prepare",
-         "source/train.parquet, column 'label', row 7 …: the label is negative; number the "
-         "classes from 0", columns(label=row(7, -1))),
+         "source/train.parquet, column 'label', row 7 …: the label is negative, which usually "
+         "stands for none; label the row or remove it, or number the classes from 0",
+         columns(label=row(7, -1))),
+    Case("a test split without labels", "prepare",
+         "source/test.parquet, column 'label', row 0 …: the test split has no labels, as those of "
+         "a hidden test set; set prepare.test_split=validation, which is there, or set "
+         "prepare.test_share, such as 0.1, to hold out a share of train",
+         both(columns(Path("source/validation.parquet")), columns(TEST, label=[-1] * 12))),
     Case("a label beyond prepare.classes", "prepare -S prepare.classes=2",
-         "source/train.parquet, column 'label', row 2 …: the label lies outside the classes "
-         "0 to 1; correct it, or set prepare.classes"),
+         "source/train.parquet, column 'label', row 2 …: the label is 2, outside the classes 0 "
+         "to 1; correct it, or set prepare.classes to null"),
     Case("a gap in the labels", "prepare",
          "source/train.parquet, column 'label', row 2 …: train has 3 different labels, but "
-         "not 0 to 2; renumber them without gaps", columns(label=[0, 1, 3] * 16)),
-    Case("more classes than there are", "prepare -S prepare.classes=5",
-         "source/train.parquet, column 'label', row 0 …: 2 of 5 classes have no training "
-         "example: 3, 4; add some, or set prepare.classes"),
+         "not 0 to 2; renumber them without gaps, or set prepare.classes to 4",
+         columns(label=[0, 1, 3] * 16)),
+    Case("more classes than there are examples", "prepare -S prepare.classes=100000000",
+         "prepare.classes: 100000000, but train has 48 examples, of 3 classes; lower it, or set it "
+         "to null", code=2),
     Case("numbers in train, names in test", "prepare",
          "source/test.parquet, column 'label', row 0 …: labels are String, those of train "
          "Int64; use one type", columns(TEST, label=["ant"] * 12)),
@@ -152,11 +159,12 @@ PARQUET = [
          "examples of a second class, or set prepare.label_column",
          both(columns(label=[0] * ROWS), columns(TEST, label=[0] * 12))),
     Case("a class only in test", "prepare",
-         "source/test.parquet, column 'label', row 3 …: the label lies outside the classes 0"
-         " to 2; correct it, or set prepare.classes", columns(TEST, label=row(3, 3))),
+         "source/test.parquet, column 'label', row 3 …: the label is 3, outside the classes 0 "
+         "to 2; correct it, or set prepare.classes to 4 where it is one",
+         columns(TEST, label=row(3, 3))),
     Case("a class name only in test", "prepare",
-         "source/test.parquet, column 'label', row 2 …: the label is none of the classes: "
-         "ant, bee; correct it",
+         "source/test.parquet, column 'label', row 2 …: the label is 'cat', none of the "
+         "classes: ant, bee; correct it",
          both(columns(label=["ant", "bee"] * 24), columns(TEST, label=["ant", "bee", "cat"] * 4))),
     Case("a class with one example, held out", "prepare -S prepare.validation=0.5",
          "prepare.validation: 0.5 holds out every example of class 2, which has 1; lower it",

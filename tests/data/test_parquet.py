@@ -5,6 +5,7 @@ import pytest
 
 from crest.config import PrepareParameters
 from crest.data import open_source, parquet
+from crest.data.split_files import places
 from crest.errors import DataError, ParameterError
 
 NAMES = {
@@ -98,32 +99,78 @@ def test_classes_are_named_by_the_file(write_source):
     assert source.class_names == ("ape", "bee", "cat")
 
 
-@pytest.mark.parametrize(
-    "text",
-    ["", "no json", "[]", "{}", '{"info": null}', '{"info": {"features": {"label": {}}}}',
-     json.dumps(NAMES).replace("ClassLabel", "Value")],
-)  # fmt: skip
-def test_other_metadata_names_nothing(text):
-    assert parquet.class_names({"huggingface": text}, "label") is None
-    assert parquet.class_names({}, "label") is None
+def described(names):
+    feature = {"label": {"names": names, "_type": "ClassLabel"}}
+    return {"huggingface": json.dumps({"info": {"features": feature}})}
 
 
-def test_addresses_are_patterns_that_polars_reads():
-    source = "hf://datasets/uoft-cs/cifar10"
-    assert parquet.addresses(source, "train") == (
-        f"{source}/train-*.parquet",
-        f"{source}/data/train-*.parquet",
-        f"{source}/*/train-*.parquet",
-    )
-    assert parquet.addresses(source + "@main/plain_text/", "test")[0] == (
-        f"{source}@main/plain_text/test-*.parquet"
-    )
+def write_named(folder, name, labels, names):
+    images = {"image": [b"x"] * len(labels), "label": labels}
+    frame = pl.DataFrame(images, strict=False)
+    frame.write_parquet(folder / f"{name}.parquet", metadata=described(names) if names else None)
 
 
-@pytest.mark.parametrize("source", ["hf://", "hf://datasets/name", "hf://models/a/b", "hf://a/b c"])
-def test_an_address_of_another_form_is_refused(source):
-    with pytest.raises(ParameterError, match=r"^prepare.source: .*hf://datasets/OWNER/NAME"):
-        open_folder(source)
+def test_every_files_own_class_names_count(tmp_path):
+    write_named(tmp_path, "train-00000-of-00003", [0, 1, 2], ["ant", "bee", "cow"])
+    write_named(tmp_path, "train-00001-of-00003", [0, 1, 2], ["cow", "bee", "ant"])
+    write_named(tmp_path, "train-00002-of-00003", [0, 1], ["cow", "ant"])
+    write_named(tmp_path, "test", [0, 1, -1], ["ant", "cow"])
+    source = open_folder(tmp_path)
+    assert source.class_names == ("ant", "bee", "cow")
+    assert source.train.labels().to_list() == [0, 1, 2, 2, 1, 0, 2, 0]
+    assert source.test.labels().to_list() == [0, 2, -1]
+    assert [note.partition(":")[0] for note in source.notes] == ["train", "test"]
+
+
+def test_a_class_of_test_that_train_does_not_have_is_named_with_its_row(tmp_path):
+    write_named(tmp_path, "train", [0, 1], ["ant", "bee"])
+    write_named(tmp_path, "test", [0, 2], ["ant", "bee", "cow"])
+    with pytest.raises(
+        DataError, match=r"test.parquet, column 'label', row 1 .*the label is 'cow'"
+    ):
+        open_folder(tmp_path).test.labels()
+
+
+def test_shards_of_numbers_and_of_strings_do_not_go_together(tmp_path):
+    write_named(tmp_path, "train-00000-of-00002", [0, 1], None)
+    write_named(tmp_path, "train-00001-of-00002", ["0", "1"], None)
+    with pytest.raises(DataError, match=r"00001-of-00002.parquet, column 'label', row 0 .*strings"):
+        open_folder(tmp_path).train.labels()
+
+
+def test_shards_without_rows_are_passed_over(write_source, pixels, encode):
+    folder = write_source()
+    whole = folder / "train-00000-of-00001.parquet"
+    frame = pl.read_parquet(whole)
+    whole.unlink()
+    frame.write_parquet(folder / "train-00001-of-00003.parquet")
+    frame.head(0).write_parquet(folder / "train-00000-of-00003.parquet")
+    pl.DataFrame({"image": [], "label": []}).write_parquet(folder / "train-00002-of-00003.parquet")
+    train = open_folder(folder).train
+    assert contents(train) == [encode(image) for image in pixels]
+    assert train.labels().to_list() == [0, 1, 2] * 8
+    assert "00001-of-00003" in train.label_at(0)
+
+
+@pytest.mark.parametrize("name", ["*", "^.*$", "^label$", "", "a b\n\"c'", "\u00e9", "image*"])
+def test_columns_are_taken_by_their_exact_names(tmp_path, name):
+    columns = {"image": [b"a"] * 4, "label": [9] * 4, name: [0, 1, 0, 1], f"{name}$": [b"b"] * 4}
+    for split in ("train", "test"):
+        pl.DataFrame(columns).write_parquet(tmp_path / f"{split}.parquet")
+    train = open_folder(tmp_path, label_column=name, image_column=f"{name}$").train
+    assert train.labels().to_list() == [0, 1, 0, 1]
+    assert contents(train) == [b"b"] * 4
+
+
+@pytest.mark.parametrize("layout", ["default/{}/0000", "{}/0000", "data/partial-{}/0000"])
+def test_the_hubs_converted_branch_is_read(write_source, tmp_path, layout):
+    folder = write_source()
+    for split in ("train", "test"):
+        path = tmp_path / f"{layout.format(split)}.PARQUET"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        (folder / f"{split}-00000-of-00001.parquet").rename(path)
+    source = open_folder(tmp_path)
+    assert (len(source.train), len(source.test)) == (24, 6)
 
 
 def test_a_remote_listing_is_asked_of_polars(write_source, tmp_path, monkeypatch):
@@ -131,9 +178,9 @@ def test_a_remote_listing_is_asked_of_polars(write_source, tmp_path, monkeypatch
     remote = "hf://datasets/owner/name"
 
     def here(source, split):
-        return tuple(f"{tmp_path}/{folder}{split}-*.parquet" for folder in parquet.FOLDERS)
+        return [f"{tmp_path}/{place}.parquet" for place in places(split) if "*" in place[-1]]
 
-    monkeypatch.setattr("crest.data.parquet.addresses", here)
+    monkeypatch.setattr("crest.data.split_files.addresses", here)
     source = open_folder(remote)
     assert source.train.files == (f"{tmp_path}/plain_text/train-00000-of-00001.parquet",)
     with pytest.raises(DataError, match=r"name: no dev-\*.parquet or dev.parquet; .*test_split"):

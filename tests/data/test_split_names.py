@@ -12,15 +12,13 @@ class Named:
     name: str
 
 
-def opened(there, train="train", test="test", **params):
+def opened(there, train="train", test="test", is_remote=False, **params):
     def open_split(name, key):
         if name not in there:
             raise DataError(f"no {name}; set prepare.{key}")
         return Named(name)
 
-    return open_splits(
-        PrepareParameters(**params), there.__contains__, open_split, train=train, test=test
-    )
+    return open_splits(PrepareParameters(**params), there, open_split, train, test, is_remote)
 
 
 def names(source):
@@ -28,9 +26,37 @@ def names(source):
 
 
 def test_the_usual_names_need_no_word():
-    source = opened(["train", "test", "validation"])
+    source = opened(["train", "test"])
     assert names(source) == {"train": "train", "test": "test"}
     assert source.notes == ()
+    assert source.spare() is None
+
+
+def test_splits_that_are_not_read_are_said():
+    source = opened(["train", "test", "dev"])
+    assert names(source) == {"train": "train", "test": "test"}
+    assert source.spare() == "dev"
+    assert source.notes == (
+        "split dev is not read: prepare.validation_split=dev takes it in place of a share of train",
+    )
+    held = opened(["train", "test"], test_share=0.2)
+    assert held.notes == (
+        "split test is not read: a share of train is held out (prepare.test_share)",
+    )
+
+
+def test_far_away_nothing_is_looked_for_that_is_not_needed():
+    looked = []
+
+    class Far(list):
+        def __contains__(self, name):
+            looked.append(name)
+            return super().__contains__(name)
+
+    source = opened(Far(["train", "test", "dev"]), is_remote=True)
+    assert set(looked) == {"train", "test"}
+    assert source.notes == ()
+    assert source.spare() == "dev"
 
 
 def test_the_data_sets_own_names_come_first():
