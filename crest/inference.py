@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from crest.data.prepared import Split
 from crest.distributed import ALONE, Group
 from crest.errors import TrainingError, diverged
-from crest.models.head import features_and_logits, last_layer
+from crest.models.head import classes_of, features_and_logits, last_layer
 from crest.training.out_of_memory import Halving
 from crest.training.precision import Precision
 
@@ -182,9 +182,8 @@ def _gathered(
     features: bool,
 ) -> tuple[Tensor, Tensor]:
     """Return features and logits of all batches, of which this process has seen some."""
-    head = last_layer(model)
-    device = head.weight.device
-    widths = (head.in_features if features else 0, head.out_features)
+    device = next(model.parameters()).device
+    widths = (last_layer(model).in_features if features else 0, classes_of(model))
     both = torch.zeros(count, sum(widths), device=device)
     for number, columns in shown.items():
         rows = both[number * size : (number + 1) * size]
@@ -201,8 +200,10 @@ def _by_length(split: Split, indices: Tensor) -> Tensor | None:
 
 
 def _together(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
-    features, logits = (torch.cat(part) for part in zip(*parts, strict=True))
-    return features, logits
+    features, logits = zip(*parts, strict=True)
+    if len({part.shape[1] for part in features}) > 1:  # the model has no last layer after all
+        features = tuple(part[:, :0] for part in features)
+    return torch.cat(features), torch.cat(logits)
 
 
 def _halving(split: Split, precision: Precision, batch_size: int | Halving | None) -> Halving:

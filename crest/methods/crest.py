@@ -22,7 +22,7 @@ from crest.errors import Interrupted, OrderError, diverged
 from crest.inference import Look, look, require_finite
 from crest.methods.base import Context, Record
 from crest.models.folding import find_folds, folded
-from crest.models.head import last_layer
+from crest.models.head import classes_of, last_layer_if_any
 from crest.regions.active import ActiveSet, LearnedExamples
 from crest.regions.coverage import Coverage
 from crest.regions.curvature import Curvature, NoCurvatureError, estimate_curvature, flatten
@@ -72,7 +72,7 @@ class Crest:
         self._subsets = Subsets(
             self._active,
             context.train.labels,
-            last_layer(context.model).out_features,
+            classes_of(context.model),
             parameters,
             lambda: self._draw(),
             self._subset_size,
@@ -330,7 +330,7 @@ class Crest:
         """Select from one subset: the last check's, if nothing was selected from it yet."""
         context = self._context
         shown, looks = self._candidates(step)
-        gradients = self._proxy(shown, last_layer(context.model))
+        gradients = self._proxy(shown, last_layer_if_any(context.model))
         each = self._parameters.subset_coresets
         coresets = choose_minibatch_coresets(
             shown, gradients, 1, context.batch_size, self._choice, context.generator, each

@@ -19,7 +19,7 @@ from crest.inference import Look, look, require_finite
 from crest.methods.base import Context, Record
 from crest.methods.passes import Passes
 from crest.models.folding import find_folds, folded
-from crest.models.head import last_layer
+from crest.models.head import last_layer_if_any
 from crest.regions.region import region_row
 from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.gradients import GradientProxy
@@ -257,7 +257,7 @@ def in_groups(
         for part, share in zip(parts, shares, strict=True):
             if share == 0:
                 continue
-            gradients = proxy(observe(part), last_layer(context.model))
+            gradients = proxy(observe(part), last_layer_if_any(context.model))
             picks, weight = pick(gradients, share)
             indices.append(part[picks.cpu()])
             weights.append(weight.cpu())

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from crest.errors import ParameterError
-from crest.models.head import last_layer
+from crest.models.head import last_module
 
 KEY = "train.activation_checkpointing"
 ADVICE = "set it to false, and raise train.micro_batches where memory is short"
@@ -71,10 +71,10 @@ def blocks(model: nn.Module) -> list[nn.Module]:
     A block is a module with layers of its own that stands in a torch.nn.Sequential or ModuleList,
     or beside another of its class. A sequence of such modules is none, but they are.
     """
-    return list(_blocks(model, last_layer(model), candidate=False))
+    return list(_blocks(model, last_module(model), candidate=False))
 
 
-def _blocks(module: nn.Module, last: nn.Module, candidate: bool) -> Iterator[nn.Module]:
+def _blocks(module: nn.Module, last: nn.Module | None, candidate: bool) -> Iterator[nn.Module]:
     if candidate and _is_block(module) and all(part is not last for part in module.modules()):
         yield module
         return

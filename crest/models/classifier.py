@@ -1,33 +1,57 @@
 """A classifier of any make as the library calls one: inputs in, logits out."""
 
+import sys
 from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from crest.data.prepared import Inputs
+from crest.errors import ParameterError
 
 
 class Classifier(nn.Module):
     """A classifier that takes a tensor, or a mapping of names as keyword arguments.
 
-    Its parameters and its name are those of the network. Nothing of it is copied.
+    Its parameters and its name are those of the network. Nothing of it is copied. What
+    torch.compile made of the network, or of parts of it, is not used: they share their weights,
+    and compiled code has no second derivatives.
 
     Parameters
     ----------
     network
-        Answers with logits, B×C, or with an object that has ``logits``.
+        Answers with logits, B×C; with an object or a mapping that has ``logits``; or with a tuple,
+        list or mapping in which one tensor can be logits.
+
+    Raises
+    ------
+    ParameterError
+        If the network's weights are not there yet.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = network
+        self.network = _uncompiled(network)
+        _require_weights(self.network)
+        self._place: Any = None  # of the logits, in an answer of several tensors
 
     def forward(self, inputs: Inputs) -> Tensor:
-        """Return the logits, B×C."""
-        output = self.network(**inputs) if isinstance(inputs, Mapping) else self.network(inputs)
-        logits: Tensor = getattr(output, "logits", output)
-        return logits
+        """Return the logits, B×C.
+
+        Raises
+        ------
+        ParameterError
+            If it cannot be told which part of the answer they are.
+        """
+        with _eager():
+            answer = self._answer(inputs)
+            if isinstance(answer, Tensor):
+                return answer
+            logits = _named_logits(answer)
+            return self._chosen(answer, inputs) if logits is None else logits
 
     def named_parameters(
         self, *arguments: Any, **options: Any
@@ -37,3 +61,101 @@ class Classifier(nn.Module):
 
     def _get_name(self) -> str:
         return self.network._get_name()
+
+    def _answer(self, inputs: Inputs) -> Any:
+        return self.network(**inputs) if isinstance(inputs, Mapping) else self.network(inputs)
+
+    def _chosen(self, answer: Any, inputs: Inputs) -> Tensor:
+        """Return the one tensor in an answer that can be logits."""
+        found = _candidates(answer)
+        if len(found) == 1:
+            return next(iter(found.values()))
+        if found and self._place not in found:
+            self._place = self._place_of_logits(inputs)
+        if self._place not in found:
+            raise ParameterError(
+                f"train.model: {self._get_name()} answers with {_described(answer)}; let it return "
+                "the logits alone, or a dict that has them as 'logits'"
+            )
+        return found[self._place]
+
+    def _place_of_logits(self, inputs: Inputs) -> Any:
+        """Return where in the answer the only output of a linear layer stands; None: nowhere."""
+        outputs: list[Tensor] = []
+        hooks = [
+            module.register_forward_hook(lambda *call: outputs.append(call[2]))
+            for module in self.network.modules()
+            if isinstance(module, nn.Linear)
+        ]
+        try:
+            found = _candidates(self._answer(inputs))
+        finally:
+            for hook in hooks:
+                hook.remove()
+        addresses = {output.data_ptr() for output in outputs}
+        places = [place for place, value in found.items() if value.data_ptr() in addresses]
+        return places[0] if len(places) == 1 else None
+
+
+def _named_logits(answer: Any) -> Tensor | None:
+    logits = answer.get("logits") if isinstance(answer, Mapping) else None
+    logits = getattr(answer, "logits", logits)
+    return logits if isinstance(logits, Tensor) else None
+
+
+def _candidates(answer: Any) -> dict[Any, Tensor]:
+    """Return the different tensors of an answer that have a row of numbers for each example."""
+    items: Any = {}
+    if isinstance(answer, Mapping):
+        items = answer.items()
+    elif isinstance(answer, tuple | list):
+        items = enumerate(answer)
+    found: dict[Any, Tensor] = {}
+    for place, value in items:
+        can_be = isinstance(value, Tensor) and value.ndim == 2 and value.is_floating_point()
+        if can_be and all(value is not other for other in found.values()):
+            found[place] = value
+    return found
+
+
+def _described(answer: Any) -> str:
+    kind = type(answer).__name__
+    if not isinstance(answer, tuple | list | Mapping):
+        return f"a {kind}, which is no tensor"
+    items = answer.items() if isinstance(answer, Mapping) else enumerate(answer)
+    parts = [
+        f"{place}: {tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__}"
+        for place, value in items
+    ]
+    return f"a {kind} ({', '.join(parts[:6])}), and which of it are the logits cannot be told"
+
+
+def _uncompiled(network: nn.Module) -> nn.Module:
+    """Return the module that torch.compile was given; any other as it is."""
+    compiler = sys.modules.get("torch._dynamo")  # slow to import, and there if anything is compiled
+    if compiler is not None and isinstance(network, compiler.OptimizedModule):
+        original = network._orig_mod
+        assert isinstance(original, nn.Module)
+        return original
+    return network
+
+
+def _eager() -> AbstractContextManager[object]:
+    """Return a context in which nothing that was compiled runs, but what it was made of."""
+    if "torch._dynamo" not in sys.modules:
+        return nullcontext()
+    return torch.compiler.set_stance("force_eager")
+
+
+def _require_weights(network: nn.Module) -> None:
+    for name, weight in network.named_parameters():
+        if is_lazy(weight):
+            raise ParameterError(
+                f"train.model: {name} of {network._get_name()} has no size yet, as of a lazy "
+                "layer; run one batch through the model first, before its optimiser is built"
+            )
+        if weight.is_meta:
+            raise ParameterError(
+                f"train.model: {name} of {network._get_name()} has no values, being on the meta "
+                "device; load the model's weights first"
+            )

@@ -122,7 +122,9 @@ class TextModelSpec:
     def empty(self) -> nn.Module:
         """Return the model with weights of no meaning, for a file's to be copied into."""
         with torch.random.fork_rng(devices=[]), _quiet():
-            return TextClassifier(_from_config(self._configuration())).train()
+            model = TextClassifier(_from_config(self._configuration()))
+        self._try(model)  # which finds its last layer
+        return model.train()
 
     def misfit(self, meta: Meta) -> str | None:
         """Say why the model is none for these prepared data; None if it is one."""

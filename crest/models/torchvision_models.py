@@ -7,7 +7,6 @@ import torchvision
 from torch import Tensor, nn
 
 from crest.errors import ParameterError
-from crest.models.head import last_layer
 
 
 def names() -> list[str]:
@@ -32,7 +31,7 @@ def build(name: str, classes: int, image_shape: Sequence[int], stem: str) -> nn.
     Raises
     ------
     ParameterError
-        If the model cannot be fitted to the images, or does not end in a linear layer.
+        If the model cannot be fitted to the images.
     """
     height, width, channels = image_shape
     arguments = _arguments(name, height, width)
@@ -43,7 +42,6 @@ def build(name: str, classes: int, image_shape: Sequence[int], stem: str) -> nn.
         raise ParameterError(
             f"train.model: {name} cannot be built for images of {height} x {width} pixels: {reason}"
         ) from None
-    last_layer(model)  # Refuses a model without one.
     if isinstance(model, torchvision.models.ResNet):
         _fit_stem(model, channels, stem)
     elif channels != 3:

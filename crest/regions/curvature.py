@@ -82,7 +82,7 @@ def covered_parameters(model: nn.Module, quadratic: str) -> list[nn.Parameter]:
     if quadratic == "full":
         return _some(trained_parameters(model), "every parameter of the model is frozen")
     if quadratic == "last_layer":
-        covered = trained_parameters(last_layer(model))
+        covered = [value for value in last_layer(model).parameters() if value.requires_grad]
         return _some(covered, "crest.quadratic: last_layer, but the model's last layer is frozen")
     named = {name: value for name, value in model.named_parameters() if value.requires_grad}
     covered = [value for name, value in named.items() if fnmatchcase(name, quadratic)]

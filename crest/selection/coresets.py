@@ -11,7 +11,7 @@ from crest.artifacts import TABLES
 from crest.data.prepared import Split
 from crest.distributed import ALONE, Group
 from crest.inference import BATCH_SIZES, Look, look
-from crest.models.head import last_layer
+from crest.models.head import classes_of, last_layer_if_any
 from crest.selection.choices import Choice
 from crest.selection.facility_location import pairwise_distances
 from crest.selection.gradients import GradientProxy
@@ -93,7 +93,7 @@ def select_minibatch_coresets(
     for number in group.share(len(parts)):
         some = parts[number]
         shown = look(model, split, torch.cat(list(some)), precision)
-        gradients = proxy(shown, last_layer(model))
+        gradients = proxy(shown, last_layer_if_any(model))
         drawing = torch.Generator().manual_seed(seeds[number])
         chosen[number] = choose_minibatch_coresets(
             shown, gradients, len(some), size, choice, drawing, each
@@ -102,7 +102,7 @@ def select_minibatch_coresets(
             observe(shown)
         looks[number] = shown.without_features()
     if not group.alone:
-        looks = _all_looks(looks, parts, split, last_layer(model), group)
+        looks = _all_looks(looks, parts, split, classes_of(model), precision.device, group)
         chosen = _all_coresets(chosen, parts, size, each, group)
         for number in sorted(looks):
             if observe is not None:
@@ -123,13 +123,13 @@ def _all_looks(
     looks: dict[int, Look],
     parts: Sequence[Sequence[Tensor]],
     split: Split,
-    head: nn.Linear,
+    classes: int,
+    device: torch.device,
     group: Group,
 ) -> dict[int, Look]:
     """Return every process's looks, without features."""
     indices = [torch.cat(list(some)) for some in parts]
-    device = head.weight.device
-    logits = [torch.zeros(len(rows), head.out_features, device=device) for rows in indices]
+    logits = [torch.zeros(len(rows), classes, device=device) for rows in indices]
     for number, shown in looks.items():
         logits[number] = shown.logits
     rows = group.sum(torch.cat(logits)).split([len(part) for part in logits])

@@ -8,8 +8,10 @@ gradient step of the last layer, the outer one greedy by a Taylor series of firs
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
+
+from crest.models.head import LastLayer
 
 
 @dataclass(frozen=True)
@@ -19,7 +21,7 @@ class Head:
     matrix: Tensor
 
     @classmethod
-    def of(cls, layer: nn.Linear) -> "Head":
+    def of(cls, layer: LastLayer) -> "Head":
         """Return that of a model."""
         weight = layer.weight.detach().double()
         bias = weight.new_zeros(len(weight)) if layer.bias is None else layer.bias.detach().double()

@@ -4,7 +4,7 @@ from torch import nn
 
 from crest import models
 from crest.errors import ParameterError
-from crest.models.head import features_and_logits, last_layer
+from crest.models.head import classes_of, features_and_logits, last_layer, last_layer_if_any
 
 SMALL = [
     "convnet",
@@ -116,17 +116,126 @@ def test_it_works_under_functional_transforms():
     torch.testing.assert_close(gradient[0], model.weight.sum(dim=0).detach())
 
 
-def test_a_model_without_a_linear_layer_is_refused():
+def test_a_model_without_a_linear_layer_is_refused_where_one_is_needed():
     with pytest.raises(ParameterError, match=r"train\.model: Sequential has no linear layer"):
         last_layer(nn.Sequential(nn.Conv2d(1, 2, 3)))
 
 
-@pytest.mark.parametrize("model", [SoftmaxEnded(), Unused()])
-def test_a_model_that_does_not_end_in_its_last_layer_is_refused(model):
-    with pytest.raises(ParameterError, match="does not end in its last linear layer"):
-        features_and_logits(model, torch.ones(2, 4))
+def test_probabilities_are_refused():
+    with pytest.raises(ParameterError, match="answers with probabilities"):
+        features_and_logits(SoftmaxEnded(), torch.ones(2, 4))
 
 
 def test_logits_for_each_pixel_are_refused():
     with pytest.raises(ParameterError, match="one row an example"):
         features_and_logits(nn.Linear(4, 3), torch.ones(2, 5, 4))
+
+
+def test_a_layer_that_is_registered_first_is_found():
+    model = Unused()
+    inputs = torch.randn(2, 4)
+    features, logits = features_and_logits(model, inputs)
+    assert last_layer(model) is model.used
+    assert torch.equal(features, inputs)
+    assert torch.equal(logits, model(inputs))
+    assert classes_of(model) == 3
+    assert not any(module._forward_hooks for module in model.modules())
+
+
+def test_a_layer_that_takes_over_is_found_anew():
+    model = Unused()
+    features_and_logits(model, torch.randn(2, 4))
+    model.forward = lambda inputs: model.unused(inputs)
+    features_and_logits(model, torch.randn(2, 4))
+    assert last_layer(model) is model.unused
+
+
+class Tokens(nn.Module):
+    """Gives every place of a sequence its logits, and answers with some of them."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.head = nn.Linear(4, 3)
+        self.answer = answer
+
+    def forward(self, inputs):
+        return self.answer(self.head(inputs))
+
+
+class Map(nn.Module):
+    def __init__(self, convolution, *after):
+        super().__init__()
+        self.convolution = convolution
+        self.after = nn.Sequential(*after, nn.Flatten())
+
+    def forward(self, inputs):
+        return self.after(self.convolution(inputs))
+
+
+POOL = nn.AdaptiveAvgPool2d(1)
+WHERE = torch.tensor([2, 0, 4])
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "expected"),
+    [
+        (Tokens(lambda z: z[:, 0]), (3, 5, 4), lambda x: x[:, 0]),
+        (Tokens(lambda z: z[torch.arange(3), WHERE]), (3, 5, 4), lambda x: x[range(3), WHERE]),
+        (Tokens(lambda z: z.mean(1)), (3, 5, 4), lambda x: x.mean(1)),
+        (Tokens(lambda z: z.mean((1, 2))), (3, 5, 2, 4), lambda x: x.mean((1, 2))),
+        (Map(nn.Conv2d(4, 3, 1), POOL), (3, 4, 5, 6), lambda x: x.mean((2, 3))),
+        (Map(nn.Conv2d(4, 3, 1, bias=False), POOL), (3, 4, 5, 6), lambda x: x.mean((2, 3))),
+        (nn.Sequential(POOL, Map(nn.Conv2d(4, 3, 1))), (3, 4, 5, 6), lambda x: x.mean((2, 3))),
+        (Map(nn.Conv2d(4, 3, (5, 6))), (3, 4, 5, 6), lambda x: x.flatten(1)),
+        (Map(nn.Conv1d(4, 3, 1), nn.AdaptiveAvgPool1d(1)), (3, 4, 5), lambda x: x.mean(2)),
+    ],
+)
+def test_logits_of_a_linear_map_of_places_are_that_of_features(model, shape, expected):
+    """Exactly: the gradient with respect to the layer's weights is (p − y)ᵀ a."""
+    inputs = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    features, logits = features_and_logits(model, inputs)
+    layer = last_layer(model)
+    assert torch.equal(logits, model(inputs))
+    torch.testing.assert_close(features, expected(inputs))
+    bias = 0 if layer.bias is None else layer.bias
+    torch.testing.assert_close(features @ layer.weight.T + bias, logits)
+    assert (layer.in_features, layer.out_features) == (features.shape[1], 3)
+    labels = torch.tensor([0, 1, 2])
+    (weight, *_) = layer.parameters()
+    loss = nn.functional.cross_entropy(model(inputs), labels, reduction="sum")
+    (found,) = torch.autograd.grad(loss, weight)
+    residuals = logits.softmax(1) - nn.functional.one_hot(labels, 3)
+    torch.testing.assert_close(found.flatten(1), residuals.T @ features)
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "reason"),
+    [
+        (Tokens(lambda z: z / 2), (3, 4), "multiplies the output of .*, head, by 0.5"),
+        (Tokens(torch.tanh), (3, 4), "something follows head"),
+        (Tokens(torch.relu_), (3, 4), "something follows head"),
+        (Tokens(lambda z: z.mul_(0.5)), (3, 4), "multiplies the output of .*, head, by 0.5"),
+        (Tokens(lambda z: z.amax(1)), (3, 5, 4), "no linear layer's output"),
+        (Map(nn.Conv2d(4, 3, 1), nn.ReLU(), POOL), (3, 4, 5, 5), "no linear layer's output"),
+        (Map(nn.Conv2d(4, 3, 3, padding=1), POOL), (3, 4, 5, 5), "no linear layer's output"),
+        (Map(nn.Conv2d(4, 3, 1, stride=2), POOL), (3, 4, 5, 5), "no linear layer's output"),
+        (nn.Sequential(Map(nn.Conv2d(3, 3, 1, groups=3), POOL)), (3, 3, 5, 5), "no linear layer"),
+    ],
+)
+def test_other_logits_are_known_and_why_there_is_no_last_layer_is_told(model, shape, reason):
+    inputs = torch.randn(shape, generator=torch.Generator().manual_seed(1))
+    features, logits = features_and_logits(model, inputs)
+    assert torch.equal(logits, model(inputs))
+    assert features.shape == (3, 0)
+    assert classes_of(model) == 3
+    with pytest.raises(ParameterError, match=reason):
+        last_layer(model)
+    with pytest.raises(ParameterError, match=reason):
+        _ = last_layer_if_any(model).weight
+
+
+def test_zeros_as_logits_are_no_scaled_ones():
+    model = Tokens(lambda z: z * 0)
+    features, logits = features_and_logits(model, torch.randn(3, 4))
+    assert features.shape == (3, 0)
+    assert not logits.any()

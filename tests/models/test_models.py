@@ -5,6 +5,7 @@ from torch import nn
 from crest import models
 from crest.errors import ParameterError
 from crest.models import MODELS
+from crest.models.head import features_and_logits, last_layer
 from crest.models.resnet20 import group_norm
 
 
@@ -211,8 +212,13 @@ def test_models_that_classify_no_images_are_unknown(name):
     assert "unknown model" in message(name)
 
 
-def test_models_that_do_not_end_in_a_linear_layer_are_refused():
-    assert "no linear layer" in message("squeezenet1_1", image_shape=(64, 64, 3))
+def test_a_model_that_does_not_end_in_a_linear_layer_gives_its_logits_all_the_same():
+    model = build("squeezenet1_1", classes=4, image_shape=(64, 64, 3)).eval()
+    features, logits = features_and_logits(model, torch.ones(2, 3, 64, 64))
+    assert torch.equal(logits, model(torch.ones(2, 3, 64, 64)))
+    assert features.shape == (2, 0)
+    with pytest.raises(ParameterError, match=r"SqueezeNet gives logits that are no linear layer"):
+        last_layer(model)
 
 
 @pytest.mark.parametrize(
