@@ -9,6 +9,12 @@ import polars as pl
 from crest import artifacts
 from crest.config import Parameters, subset_size
 from crest.data.files import read_meta
+from crest.limits import (
+    MINIBATCHES,
+    examples_of_each,
+    require_passes,
+    require_room_for_distances,
+)
 from crest.regions.active import ActiveSet
 from crest.regions.interval import minibatch_count
 from crest.selection.choices import find_choice
@@ -60,6 +66,11 @@ def run(
     model = load_trained(checkpoint, data, precision.device)
     size = subset_size(settings, len(data.train), parameters.train.batch_size)
     count = minibatches or minibatch_count(settings.minibatch_factor, 1)
+    each = examples_of_each(settings, parameters.train.batch_size, size)
+    key = "--minibatches" if minibatches else "crest.minibatch_factor"
+    require_passes(key, count, each, len(data.train), MINIBATCHES)
+    if settings.choice != "balanced":
+        require_room_for_distances("crest.subset_size", size, precision.device)
     generator = generator_for(parameters.train.seed, "select")
     active = ActiveSet(len(data.train))
     coresets = select_minibatch_coresets(

@@ -18,6 +18,7 @@ from crest.data.files import ImageMeta
 from crest.data.prepared import Prepared, load
 from crest.distributed import ALONE, Group
 from crest.errors import ArtifactError, ParameterError
+from crest.limits import require_memory, require_space, require_threads
 from crest.methods import METHODS, Context
 from crest.methods.replay import all_of_size
 from crest.models import Spec, spec_for, weights
@@ -37,6 +38,9 @@ from stages.paths import TRAINED, Paths
 from stages.progress import progress_bar
 from stages.provenance import describe, identity
 from stages.resume import checkpoint_for
+
+# Of a step's row in the tables, while it is collected.
+STEP_BYTES = 300
 
 logger = logging.getLogger(__name__)
 
@@ -132,6 +136,7 @@ def run_precision(parameters: Parameters) -> Precision:
     """
     torch.backends.cudnn.deterministic = True
     if parameters.train.threads is not None:
+        require_threads("train.threads", parameters.train.threads)
         torch.set_num_threads(parameters.train.threads)
     device = resolve_device(parameters.train.device)
     return resolve_precision(parameters.train.precision, device)
@@ -209,6 +214,8 @@ def train_model(
     spec = METHODS[method]
     full_steps = total_steps(settings.epochs, len(data.train), settings.batch_size)
     steps = full_steps if spec.takes_all_steps else budget_steps(settings.budget, full_steps)
+    what = f"the tables of {steps} steps"
+    require_memory("train.epochs", steps * STEP_BYTES, what)
     model_spec = spec_for(settings, data.meta)
     model = fresh_model(model_spec, settings.seed, precision.device)
     if settings.activation_checkpointing:
@@ -221,6 +228,8 @@ def train_model(
     snapshots = None
     if checkpoint is not None and settings.snapshots and group.first:
         moments = spaced_steps(steps, settings.snapshots)
+        if not checkpoint.path.exists():
+            _require_space(model, len(moments), checkpoint.snapshots)
         snapshots = Snapshots(checkpoint.snapshots, model_spec, moments)
     chooser = spec.build(replace(context, saved=saved, stop=stop))
     with progress_bar(f"train {method}", steps, shown=group.first) as advance:
@@ -249,6 +258,12 @@ def train_model(
     provenance["initial_weights"] = started_from  # a name on the hub may come to mean others
     provenance = {"run": run, **provenance}
     return Trained(model, model_spec, done, metrics, provenance, snapshots)
+
+
+def _require_space(model: nn.Module, count: int, folder: Path) -> None:
+    """Refuse more snapshots than the disk holds, beside the state and once more with the run."""
+    each = sum(value.nbytes for value in model.state_dict().values())
+    require_space("train.snapshots", 2 * count * each, f"{count} snapshots of the weights", folder)
 
 
 def _stop_of(group: Group) -> Callable[[], int]:

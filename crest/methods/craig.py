@@ -4,7 +4,10 @@ Mirzasoleiman, Bilmes and Leskovec, Coresets for Data-efficient Training of Mach
 Models, ICML 2020.
 """
 
+import torch
+
 from crest.config import fitting
+from crest.limits import require_room_for_distances
 from crest.methods.base import Context
 from crest.methods.renewed import Renewed, in_groups
 from crest.selection.craig import craig as choose_medoids
@@ -25,6 +28,10 @@ def craig(context: Context) -> Renewed:
     """
     settings, examples = context.parameters.craig, len(context.train)
     size = fitting("craig.coreset_size", settings.coreset_size, examples, context.batch_size)
+    labels = context.train.labels
+    largest = int(torch.bincount(labels).max()) if settings.per_class else examples
+    group = min(largest, settings.group_size)
+    require_room_for_distances("craig.group_size", group, context.precision.device)
     proxy = find_proxy(settings.proxy, "craig.proxy", settings.per_class)
     choose = in_groups(
         context, choose_medoids, proxy, size, settings.per_class, settings.group_size

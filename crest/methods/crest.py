@@ -20,6 +20,7 @@ from crest.config import CrestParameters, count_of, subset_size
 from crest.difficulty import ExampleTracker
 from crest.errors import Interrupted, OrderError, diverged
 from crest.inference import Look, look, require_finite
+from crest.limits import require_memory, require_room_for_crest, require_room_for_distances
 from crest.methods.base import Context, Record
 from crest.models.folding import find_folds, folded
 from crest.models.head import classes_of, last_layer_if_any
@@ -57,6 +58,10 @@ class Crest:
         self._context = context
         self._parameters = parameters
         self._subset_size = subset_size(parameters, examples, context.batch_size)
+        require_room_for_crest(parameters, examples, context.batch_size, self._subset_size)
+        if parameters.choice != "balanced":
+            device = context.precision.device
+            require_room_for_distances("crest.subset_size", self._subset_size, device)
         self._focus_until = round(parameters.focus_until * context.steps)
         self._floor = max(self._subset_size, count_of(parameters.learned_floor, examples))
         self._proxy = find_proxy(parameters.proxy)
@@ -300,6 +305,9 @@ class Crest:
     ) -> tuple[list[MiniBatchCoreset], list[Look]]:
         """Select P mini-batch coresets (Eq. 11), from one V_p each or as many as asked for."""
         context, each = self._context, self._parameters.subset_coresets
+        of_each = 24 * context.batch_size + 32 * self._subset_size // each
+        what = f"the {count} mini-batches of a region"
+        require_memory("crest.minibatch_factor", count * of_each, what)
         subsets = [self._take(step) for _ in range(math.ceil(count / each))]
         looks: list[Look] = []
 

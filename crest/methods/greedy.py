@@ -11,6 +11,7 @@ from crest.artifacts import TABLES
 from crest.config import count_of, fitting
 from crest.difficulty import ExampleTracker
 from crest.inference import Look, require_finite
+from crest.limits import require_room_for_distances
 from crest.methods.base import Context, Record
 from crest.models.folding import find_folds, folded
 from crest.regions.active import ActiveSet, LearnedExamples
@@ -41,6 +42,9 @@ class Greedy:
         self._size = fitting(
             "greedy.subset_size", parameters.subset_size, examples, context.batch_size
         )
+        if parameters.choice != "balanced":
+            device = context.precision.device
+            require_room_for_distances("greedy.subset_size", self._size, device)
         self._floor = max(self._size, count_of(parameters.learned_floor, examples))
         self._proxy = find_proxy(parameters.proxy, "greedy.proxy")
         self._choice = find_choice(parameters.choice, "greedy.choice")

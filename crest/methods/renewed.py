@@ -30,6 +30,9 @@ from crest.selection.shares import proportional
 # Examples looked at between two moments at which a run that is told to stop does.
 LOOK_AT_ONCE = 2000
 
+# Steps between two choices, which tables hold in 32 bits.
+LONGEST = 2**31 - 1
+
 
 @dataclass(frozen=True)
 class Coreset:
@@ -83,7 +86,8 @@ class Renewed:
         examples = len(context.train)
         self._context = context
         self._choose = choose
-        self._interval = max(1, round(passes * size / context.batch_size))
+        interval = max(1, round(passes * size / context.batch_size))
+        self._interval = min(interval, LONGEST)
         self._candidates = candidates
         self._folds = find_folds(
             context.model, context.train.inputs(torch.arange(min(2, examples)))

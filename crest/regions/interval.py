@@ -2,6 +2,8 @@
 
 import math
 
+MOST = 2**31 - 1
+
 
 def check_interval(factor: float, first_norm: float, norm: float, longest: int) -> int:
     """Steps between checks, T1 = h · ‖H_0‖ / ‖H_l‖, in whole steps from 1 to ``longest``.
@@ -35,5 +37,5 @@ def whole_subsets(interval: int, each: int, longest: int) -> int:
 
 
 def minibatch_count(factor: float, interval: int) -> int:
-    """Mini-batch coresets to select for a region, P = b · T1, at least 1."""
-    return max(1, round(factor * interval))
+    """Mini-batch coresets to select for a region, P = b · T1, from 1 to what tables hold."""
+    return max(1, min(MOST, round(factor * interval)))

@@ -5,6 +5,7 @@ Selection for Efficient and Robust Learning, AAAI 2021: bilevel optimisation, th
 gradient step of the last layer, the outer one greedy by a Taylor series of first order.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -102,7 +103,7 @@ def glister(
     matrix, held_out = head.matrix, validation_inputs.double()
     free = torch.ones(len(inputs), dtype=torch.bool, device=inputs.device)
     chosen = torch.empty(0, dtype=torch.int64, device=inputs.device)
-    for turn in range(rounds):
+    for turn in _turns_with_picks(shares, rounds):
         due = shares * (turn + 1) // rounds - shares * turn // rounds
         gradient = Head(matrix).loss_gradient(held_out, validation_labels)
         gained = gains(gradients, inputs, gradient).masked_fill(~free, -torch.inf)
@@ -112,6 +113,18 @@ def glister(
         step = gradients[picks].double().T @ inputs[picks].double()
         matrix = matrix - step_size / total * step
     return chosen
+
+
+def _turns_with_picks(shares: Tensor, rounds: int) -> Iterable[int]:
+    """Return the rounds in which something is due; in the others nothing would change."""
+    if rounds <= int(shares.sum()):
+        return range(rounds)
+    turns = {
+        -(-pick * rounds // share) - 1
+        for share in shares.unique().tolist()
+        for pick in range(1, share + 1)
+    }
+    return sorted(turns)
 
 
 def _best_of_groups(gained: Tensor, groups: Tensor, due: list[int]) -> Tensor:

@@ -7,6 +7,9 @@ from types import MappingProxyType
 from crest.config import TrainParameters
 from crest.errors import ParameterError
 
+# What tables hold in 32 bits.
+MOST_STEPS = 2**31 - 1
+
 Schedule = Callable[[int, int, int], float]
 """The share of the peak rate at ``step`` (>= ``warmup``) of ``steps`` after ``warmup`` steps."""
 
@@ -80,7 +83,8 @@ def total_steps(epochs: float, examples: int, batch_size: int) -> int:
     Raises
     ------
     ParameterError
-        If one mini-batch is larger than the data, or the epochs are shorter than half a step.
+        If one mini-batch is larger than the data, the epochs are shorter than half a step or
+        longer than tables hold.
     """
     if batch_size > examples:
         raise ParameterError(
@@ -92,6 +96,11 @@ def total_steps(epochs: float, examples: int, batch_size: int) -> int:
         raise ParameterError(
             f"train.epochs: {epochs:g} epochs of {examples} examples make no mini-batch of "
             f"{batch_size}; raise train.epochs or lower train.batch_size"
+        )
+    if steps > MOST_STEPS:
+        raise ParameterError(
+            f"train.epochs: {epochs:g} epochs of {examples} examples are {steps} mini-batches of "
+            f"{batch_size}; a run has at most {MOST_STEPS}: lower train.epochs"
         )
     return steps
 

@@ -300,3 +300,13 @@ def read_only() -> Iterator[None]:
 def no_cuda() -> AbstractContextManager[object]:
     """A machine without a GPU."""
     return patch("torch.cuda.is_available", return_value=False)
+
+
+def two_cores() -> AbstractContextManager[object]:
+    """A machine of two cores."""
+    return patch("os.sched_getaffinity", return_value={0, 1})
+
+
+def little_memory() -> AbstractContextManager[object]:
+    """A machine of half a gigabyte."""
+    return patch("crest.limits.memory", return_value=5 * 10**8)

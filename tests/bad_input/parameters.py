@@ -2,7 +2,7 @@
 
 from itertools import pairwise
 
-from tests.bad_input.breaks import as_folder, gone, params
+from tests.bad_input.breaks import as_folder, gone, little_memory, params, two_cores
 from tests.bad_input.case import Case
 from tests.bad_input.project import MODEL, SELECT
 
@@ -120,6 +120,18 @@ PARAMETERS = [
     Case("more threads than a machine can have", "train -S train.threads=100000",
          "params.yaml with -S: train.threads: must be less than or equal to 1024, got 100000",
          code=2),
+    Case("more threads than two cores can serve", "train -S train.threads=1024",
+         "train.threads: 1024 threads for 2 cores; use at most 32, or null for one a core",
+         code=2, surroundings=two_cores),
+    Case("more epochs than memory has rows for", "train -S train.epochs=1000000",
+         "train.epochs: the tables of 2625000 steps would take 787.5 MB of memory, the machine has "
+         "500.0 MB; lower it", code=2, surroundings=little_memory),
+    Case("draws without an end", "train -S crest.hutchinson_draws=2147483647",
+         "crest.hutchinson_draws: 2147483647 draws, each of 16 examples, are 818089008 passes over "
+         "the 42 training examples at one moment; use at most 262, 100 passes", code=2),
+    Case("mini-batches without an end", f"{SELECT} --minibatches 2147483647",
+         "--minibatches: 2147483647 mini-batches, each of 16 examples, are 818089008 passes over "
+         "the 42 training examples at one moment; use at most 262, 100 passes", code=2),
     Case("a mini-batch beyond all numbers",
          "evaluate -S evaluate.batch_size=1000000000000000000000",
          "params.yaml with -S: evaluate.batch_size: must be less than 2147483648, got "

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crest.selection.glister import Head, gains, glister, with_constant
+from crest.selection.glister import Head, _turns_with_picks, gains, glister, with_constant
 
 EXAMPLES, FEATURES, CLASSES = 20, 4, 3
 
@@ -114,3 +114,21 @@ def test_a_new_gradient_changes_what_is_chosen() -> None:
     everybody = torch.zeros(EXAMPLES, dtype=torch.int64)
     chosen = [set(case.choose(8, rounds, 20.0, everybody, torch.tensor([8]))) for rounds in (1, 8)]
     assert chosen[0] != chosen[1]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rounds_in_which_nothing_is_due_are_left_out(seed) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    shares = torch.randint(0, 7, (3,), generator=generator)
+    rounds = int(torch.randint(1, 60, (1,), generator=generator))
+    due = [shares * (turn + 1) // rounds - shares * turn // rounds for turn in range(rounds)]
+    taken = list(_turns_with_picks(shares, rounds))
+    assert set(taken) >= {turn for turn in range(rounds) if due[turn].any()}
+    assert len(taken) <= max(1, int(shares.sum()))
+    assert taken == sorted(taken)
+    assert not int(shares.sum()) or sum(due[turn] for turn in taken).equal(shares)
+
+
+def test_rounds_without_an_end_are_as_many_as_there_are_picks() -> None:
+    shares = torch.tensor([3, 0, 5])
+    assert len(list(_turns_with_picks(shares, 2**31 - 1))) == 7
