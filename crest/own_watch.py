@@ -118,12 +118,23 @@ class Ranks:
 
     The first of them to come to a step leaves its choice with the store at which they met, and the
     others compare theirs with it: nobody waits for anybody.
+
+    Parameters
+    ----------
+    store
+        Where they meet; of these processes and this comparison alone.
+    settings
+        What they are to have alike.
+
+    Raises
+    ------
+    ParameterError
+        If a setting is another here than in the process that came first.
     """
 
-    def __init__(self, settings: Mapping[str, object]) -> None:
-        self._rank = dist.get_rank()
-        store = dist.distributed_c10d._get_default_store()
-        self._store = dist.PrefixStore(f"crest/own_loop/{next(_compared)}", store)
+    def __init__(self, rank: int, store: dist.Store, settings: Mapping[str, object]) -> None:
+        self._rank = rank
+        self._store = store
         self._lost = False
         self._compare_settings(settings)
 
@@ -132,7 +143,9 @@ class Ranks:
         """Return what compares the processes, None where there is one alone."""
         if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
             return None
-        return cls(settings)
+        store = dist.distributed_c10d._get_default_store()
+        own = dist.PrefixStore(f"crest/own_loop/{next(_compared)}", store)
+        return cls(dist.get_rank(), own, settings)
 
     def compare(self, step: int, indices: Tensor) -> None:
         """Compare the examples of a step.
