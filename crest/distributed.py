@@ -5,17 +5,20 @@ shared. What each has done of it comes together by one sum, in which every numbe
 own or is added up in float64, so that the result does not depend on who did what.
 """
 
+import json
 import os
 import platform
+import re
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from torch.nn import functional as F
 
 from crest.errors import ParameterError, TrainingError
 
@@ -89,6 +92,44 @@ class Group:
             dist.all_reduce(spread, dist.ReduceOp.MAX)
         return int(spread[0]) == -int(spread[1])
 
+    def gather(self, text: str) -> list[str]:
+        """Return the texts of all processes, in the order of their ranks; on every process."""
+        if self.alone:
+            return [text]
+        mine = torch.tensor(list(text.encode()), dtype=torch.uint8)
+        lengths = [torch.zeros(1, dtype=torch.int64) for _ in range(self.size)]
+        dist.all_gather(lengths, torch.tensor([len(mine)]))
+        longest = max(int(length) for length in lengths)
+        texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(self.size)]
+        dist.all_gather(texts, F.pad(mine, (0, longest - len(mine))))
+        pairs = zip(texts, lengths, strict=True)
+        return [bytes(found[: int(length)].tolist()).decode() for found, length in pairs]
+
+    def require_alike(self, key: Mapping[str, str]) -> None:
+        """Refuse to go on where processes that train together were started otherwise.
+
+        Parameters
+        ----------
+        key
+            What the result depends on, a short text for each thing.
+
+        Raises
+        ------
+        ParameterError
+            On every process, if some have another key; the message names what differs, and where.
+        """
+        found = [json.loads(text) for text in self.gather(json.dumps(dict(key)))]
+        different = [
+            name for name in found[0] if any(one.get(name) != found[0][name] for one in found)
+        ]
+        if different:
+            lines = [f"{name}: {_by_rank([one.get(name) for one in found])}" for name in different]
+            raise ParameterError(
+                "\n".join(lines)
+                + "\nThe processes of a run need the same parameters, data and code: "
+                "start all of them alike"
+            )
+
     def lowest(self, value: int) -> int:
         """Return the lowest of what the processes have; on every process."""
         lowest = torch.tensor(value)
@@ -120,6 +161,15 @@ class Group:
                 f"rank {self.rank}: {self._roll_call.missing(error)}; the last saved state is "
                 "kept: the same command goes on from there"
             ) from None
+
+
+def _by_rank(values: Sequence[str | None]) -> str:
+    """Say which value which ranks have."""
+    ranks: dict[str, list[str]] = {}
+    for rank, value in enumerate(values):
+        shown = "nothing" if value is None else f"{value[:12]}…" if len(value) == 64 else value
+        ranks.setdefault(shown, []).append(str(rank))
+    return ", ".join(f"{value} on rank {', '.join(some)}" for value, some in ranks.items())
 
 
 ALONE = Group()
@@ -183,13 +233,25 @@ def _of_connection(error: RuntimeError) -> bool:
 
 
 def started_by_launcher() -> int:
-    """Return how many processes a launcher such as torchrun has started for this run."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
+    """Return how many processes a launcher such as torchrun has started for this run.
+
+    Raises
+    ------
+    ParameterError
+        If the environment gives it as anything but a number.
+    """
+    return _of_environment("WORLD_SIZE", range(1, 2**31)) if "WORLD_SIZE" in os.environ else 1
 
 
 def local_rank() -> int:
-    """Return the number of this process on its machine, which is that of its GPU."""
-    return int(os.environ.get("LOCAL_RANK", "0"))
+    """Return the number of this process on its machine, which is that of its GPU.
+
+    Raises
+    ------
+    ParameterError
+        If the environment gives it as anything but a number.
+    """
+    return _of_environment("LOCAL_RANK", range(2**31)) if "LOCAL_RANK" in os.environ else 0
 
 
 @contextmanager
@@ -205,6 +267,8 @@ def joined(timeout: float) -> Iterator[Group]:
 
     Raises
     ------
+    ParameterError
+        If the environment does not say who is to meet where.
     TrainingError
         If the others cannot be reached.
     """
@@ -216,7 +280,10 @@ def joined(timeout: float) -> Iterator[Group]:
     if torch.cuda.is_available():
         torch.cuda.set_device(local_rank() % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
-    rank = _of_environment("RANK")
+    rank = _of_environment("RANK", range(size))
+    _of_environment("MASTER_PORT", range(2**16))
+    if not os.environ.get("MASTER_ADDR"):
+        raise _of_launcher("MASTER_ADDR", "names no host")
     try:
         dist.init_process_group(backend, timeout=timedelta(seconds=timeout))
         call = RollCall(_own_connection(timeout), rank, size)
@@ -227,18 +294,23 @@ def joined(timeout: float) -> Iterator[Group]:
 
 
 def _own_connection(timeout: float) -> dist.TCPStore:
-    host, port = os.environ["MASTER_ADDR"], _of_environment("MASTER_PORT")
+    host, port = os.environ["MASTER_ADDR"], _of_environment("MASTER_PORT", range(2**16))
     return dist.TCPStore(host, port, is_master=False, timeout=timedelta(seconds=timeout))
 
 
-def _of_environment(name: str) -> int:
-    try:
-        return int(os.environ[name])
-    except (KeyError, ValueError):
-        raise ParameterError(
-            f"{name}: WORLD_SIZE is set, but {name} is no whole number; start with torchrun, or "
-            "unset WORLD_SIZE"
-        ) from None
+def _of_environment(name: str, allowed: range) -> int:
+    """Return a number that a launcher has put into the environment."""
+    text = os.environ.get(name)
+    if text is None or re.fullmatch(r"[0-9]{1,10}", text) is None or int(text) not in allowed:
+        given = "is not set" if text is None else f"is {text!r:.40}"
+        raise _of_launcher(name, f"{given}, not a number from {allowed[0]} to {allowed[-1]}")
+    return int(text)
+
+
+def _of_launcher(name: str, fault: str) -> ParameterError:
+    others = "" if name == "WORLD_SIZE" else ", or unset WORLD_SIZE to train in one process"
+    advice = others or ", or unset it to train in one process"
+    return ParameterError(f"{name}: {fault}; start several processes with torchrun{advice}")
 
 
 def gradient_dtype(device: torch.device) -> torch.dtype:

@@ -82,6 +82,8 @@ def run(
         checkpoint = checkpoint_for(
             place, parameters, method, data.meta, precision, saved, stop, group
         )
+        with group.naming_the_lost():
+            group.require_alike(_started_with(checkpoint, precision, fresh))
         if fresh:
             checkpoint.remove()
             group.wait()
@@ -93,6 +95,11 @@ def run(
             seal(folder, runs, data.meta.content_hash, origin)
     checkpoint.remove()
     return trained.metrics
+
+
+def _started_with(checkpoint: Checkpoint, precision: Precision, fresh: bool) -> dict[str, str]:
+    """Return what all processes of a run have to have alike: of a device, its kind."""
+    return {**checkpoint.key, "device": precision.device.type, "--fresh": str(fresh)}
 
 
 def _results(folder: Path, group: Group) -> AbstractContextManager[Path | None]:
@@ -221,6 +228,7 @@ def train_model(
     if settings.activation_checkpointing:
         checkpoint_activations(model)
     started_from = weights.digest(model)
+    group.require_alike({"initial weights": started_from})
     context = context_of(parameters, data, model, steps, precision, group)
     stop = checkpoint.stop if checkpoint else context.stop
     if not group.alone:

@@ -1,5 +1,6 @@
 """Several processes, as torchrun starts them, give what one process gives."""
 
+import json
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from crest.config import TrainParameters
-from crest.distributed import ALONE, Group
+from crest.distributed import ALONE, Group, joined, local_rank
 from crest.errors import ParameterError
 from crest.selection.coresets import MiniBatchCoreset
 from crest.training.generators import generator_for
@@ -206,6 +207,96 @@ def test_fewer_parts_than_processes_or_more_than_examples_are_refused() -> None:
         micro_batches(parameters(micro_batches=2), Group(0, 3))
     with pytest.raises(ParameterError, match="batch_size"):
         micro_batches(parameters(micro_batches=13), ALONE)
+
+
+class Told(Group):
+    """A group of which each process has said a text."""
+
+    def __init__(self, texts: list[str]) -> None:
+        super().__init__(0, len(texts))
+        self._texts = texts
+
+    def gather(self, text: str) -> list[str]:
+        return self._texts
+
+
+def test_processes_that_were_started_otherwise_are_refused_with_what_differs_and_where() -> None:
+    key = {"train.lr": "0.1", "data": "a" * 64, "device": "cpu"}
+    ALONE.require_alike(key)
+    Told([json.dumps(key)] * 3).require_alike(key)
+    others = [key, {**key, "train.lr": "0.2"}, key, {**key, "data": "b" * 64, "device": "cuda"}]
+    with pytest.raises(ParameterError) as caught:
+        Told([json.dumps(other) for other in others]).require_alike(key)
+    assert str(caught.value).splitlines() == [
+        "train.lr: 0.1 on rank 0, 2, 3, 0.2 on rank 1",
+        f"data: {'a' * 12}… on rank 0, 1, 2, {'b' * 12}… on rank 3",
+        "device: cpu on rank 0, 1, 2, cuda on rank 3",
+        "The processes of a run need the same parameters, data and code: start all of them alike",
+    ]
+    with pytest.raises(ParameterError, match=r"train\.lr: 0\.1 on rank 0, nothing on rank 1"):
+        Told([json.dumps(key), json.dumps({**key, "train.lr": None})]).require_alike(key)
+
+
+def test_two_processes_with_other_parameters_are_refused_before_any_step(project: Path) -> None:
+    shell = f"{sys.executable} {ROOT / 'cli.py'} train --method random {' '.join(SHORT)}"
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python")
+    done = subprocess.run(
+        [sys.executable, *launcher, "sh", "-c", f"{shell} -S train.lr=0.$((RANK + 1))"],
+        cwd=project,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+    )
+    assert done.returncode != 0
+    assert "train.lr: 0.1 on rank 0, 0.2 on rank 1" in done.stderr
+    assert 'cli.py", line' not in done.stderr  # the launcher ends in a traceback of its own
+
+
+LAUNCHED = {
+    **{"WORLD_SIZE": "2", "RANK": "0", "LOCAL_RANK": "0"},
+    **{"MASTER_ADDR": "localhost", "MASTER_PORT": "29500"},
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("WORLD_SIZE", "", "WORLD_SIZE: is '', not a number from 1 to .* unset it to train in one"),
+        ("WORLD_SIZE", "two", "WORLD_SIZE: is 'two', not a number from 1"),
+        ("WORLD_SIZE", "0", "WORLD_SIZE: is '0', not a number from 1"),
+        ("WORLD_SIZE", "-2", "WORLD_SIZE: is '-2'"),
+        ("WORLD_SIZE", "1e3", "WORLD_SIZE: is '1e3'"),
+        ("WORLD_SIZE", "9" * 5000, "WORLD_SIZE: is '999"),
+        ("WORLD_SIZE", "\u0662", "WORLD_SIZE: is "),
+        ("RANK", None, "RANK: is not set, not a number from 0 to 1; .* or unset WORLD_SIZE"),
+        ("RANK", "", "RANK: is '', not a number from 0 to 1"),
+        ("RANK", "first", "RANK: is 'first'"),
+        ("RANK", "2", "RANK: is '2', not a number from 0 to 1"),
+        ("MASTER_PORT", "http", "MASTER_PORT: is 'http', not a number from 0 to 65535"),
+        ("MASTER_PORT", "65536", "MASTER_PORT: is '65536'"),
+        ("MASTER_PORT", None, "MASTER_PORT: is not set"),
+        ("MASTER_ADDR", None, "MASTER_ADDR: names no host"),
+        ("MASTER_ADDR", "", "MASTER_ADDR: names no host"),
+    ],
+)
+def test_an_environment_that_no_launcher_made_is_refused_by_name(
+    name, value, message, monkeypatch
+) -> None:
+    for key, given in {**LAUNCHED, name: value}.items():
+        if given is None:
+            monkeypatch.delenv(key, raising=False)
+        else:
+            monkeypatch.setenv(key, given)
+    with pytest.raises(ParameterError, match=message), joined(1.0):
+        pass
+
+
+def test_a_rank_on_its_machine_that_is_no_number_is_refused_by_name(monkeypatch) -> None:
+    monkeypatch.setenv("LOCAL_RANK", "gpu0")
+    with pytest.raises(ParameterError, match="LOCAL_RANK: is 'gpu0', not a number from 0"):
+        local_rank()
 
 
 def test_shares_cover_all_work_once() -> None:

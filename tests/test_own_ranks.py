@@ -63,7 +63,7 @@ def test_a_store_that_is_gone_is_told_of_once_and_training_goes_on() -> None:
 
 
 PROCESSES = """
-import torch, torch.distributed as dist
+import sys, torch, torch.distributed as dist
 from torch.nn import functional as F
 from crest import Coresets, ParameterError, TrainingError
 from tests.tiny import convnet, image_split
@@ -71,6 +71,10 @@ from tests.tiny import convnet, image_split
 torch.set_num_threads(1)
 dist.init_process_group("gloo")
 rank, split = dist.get_rank(), image_split()
+
+def say(what, value):
+    sys.stdout.write(f"{rank} {what}: {value}\\n")  # in one piece
+    sys.stdout.flush()
 
 def coresets_of(model, **options):
     options = {"steps": 12, "batch_size": 8, "subset_size": 32} | options
@@ -94,8 +98,8 @@ def steps(broadcast, **options):
         coresets.step()
     return coresets.steps_taken
 
-print(rank, "alike:", steps(True))
-print(rank, "apart, as asked:", steps(False, together=False, seed=rank))
+say("alike", steps(True))
+say("apart, as asked", steps(False, together=False, seed=rank))
 dist.barrier()
 if rank == 0:
     coresets_of(convnet(), seed=0)
@@ -104,12 +108,12 @@ try:
     if rank == 1:
         coresets_of(convnet(), seed=1)
 except ParameterError as error:
-    print(rank, "refused:", error)
+    say("refused", error)
 dist.barrier()
 try:
     steps(False)
 except TrainingError as error:
-    print(rank, "noticed:", error)
+    say("noticed", error)
 dist.barrier()
 """
 

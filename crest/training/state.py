@@ -63,7 +63,7 @@ class Checkpoint:
         self.stop = stop
         self.seconds = 0.0
         self.saves = 0
-        self._key = dict(key)
+        self.key = dict(key)
         self._writes = writes
         self._interval = interval
         self._wait = interval
@@ -78,7 +78,7 @@ class Checkpoint:
         if not self._writes:
             return
         started = time.monotonic()
-        write_state(self.path, self._key, state)
+        write_state(self.path, self.key, state)
         self._saved_at = time.monotonic()
         took = self._saved_at - started
         self._wait = max(self._interval, SAVE_AT_MOST_EVERY * took)
@@ -97,7 +97,7 @@ class Checkpoint:
             sweep(self.path)
         if not self.path.exists():
             return None
-        return read_state(self.path, self._key)
+        return read_state(self.path, self.key)
 
     def remove(self) -> None:
         """Remove the state of a run that is done, and its snapshots."""
