@@ -5,8 +5,9 @@ with a message, where a mapped page that cannot be written ends the process.
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -17,7 +18,9 @@ from crest.config import PrepareParameters
 from crest.data.files import SCHEMA_VERSION, ImageMeta, Meta, open_array, write_meta
 from crest.data.images import ImageDecoder
 from crest.data.labels import Encoded, encode_labels
-from crest.data.sources import Pixels, Reader, Source
+from crest.data.oddities import Oddities
+from crest.data.room import require_disk
+from crest.data.sources import Example, Pixels, Reader, Source
 from crest.data.splits import (
     BLOCK_BYTES,
     Advance,
@@ -29,6 +32,8 @@ from crest.data.splits import (
     write_labels,
 )
 from crest.data.tokens import build_text
+
+See = Callable[[int, Sequence[Example], Pixels], None]
 
 
 def build(source: Source[Any], params: PrepareParameters, folder: Path, advance: Advance) -> Meta:
@@ -61,12 +66,19 @@ def build_images(
     """
     labels = encode_labels(source, params.classes)
     division = divide(labels, params)
+    oddities = Oddities()
     with ImageDecoder(source.train, params.image_size, params.workers) as decoder:
+        _check_room(source, params, decoder.shape, folder)
         for name, reader, told in each_split(source, advance):
-            _write_images(reader, decoder, division.parts[name], folder, told)
+            see = partial(oddities.see, name, reader)
+            _write_images(reader, decoder, division.parts[name], folder, see, told)
     sizes = write_labels(labels, division, folder)
-    notes = [*source.notes, *labels.notes, *division.notes]
-    meta = _describe(params, labels, sizes, decoder.shape, notes, folder)
+    statistics = channel_statistics(open_array(folder, "train", "images"))
+    notes = [
+        *(*source.notes, *labels.notes, *division.notes, *decoder.notes()),
+        *oddities.notes(source, labels, division, statistics[1]),
+    ]
+    meta = _describe(params, labels, sizes, decoder.shape, statistics, notes, folder)
     write_meta(folder, meta)
     return meta
 
@@ -104,6 +116,7 @@ def _write_images(
     decoder: ImageDecoder,
     parts: Mapping[str, Rows],
     folder: Path,
+    see: See,
     advance: Advance,
 ) -> None:
     """Decode a split into SPLIT_images.npy for each part, which holds the rows its mask names."""
@@ -118,7 +131,9 @@ def _write_images(
         at_once = max(1, BLOCK_BYTES // math.prod(decoder.shape))
         for examples in reader.examples():
             for first in range(0, len(examples), at_once):
-                block = decoder.decode(examples[first : first + at_once], reader, start)
+                some = examples[first : first + at_once]
+                block = decoder.decode(some, reader, start)
+                see(start, some, block)
                 end = start + len(block)
                 for name, rows in parts.items():
                     files[name].append(block[rows[start:end]])
@@ -126,15 +141,35 @@ def _write_images(
                 start = end
 
 
+def _check_room(
+    source: Source[Reader], params: PrepareParameters, shape: tuple[int, ...], folder: Path
+) -> None:
+    """Refuse what the disk has no room for before filling it."""
+    count = sum(map(len, source.splits.values()))
+    height, width, channels = shape
+    what = f"{count:,} images of {width}×{height} pixels of {channels} channels"
+    advice = "free some, or set prepare.image_size to fewer pixels a side"
+    if params.image_size is not None:
+        what = f"prepare.image_size: {what}"
+        advice = "lower it, or free some"
+    require_disk(folder, count * math.prod(shape), what, advice)
+
+
+def _encodable(text: str) -> str:
+    """Return a text that can be written as UTF-8: names of files may hold other bytes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
 def _describe(
     params: PrepareParameters,
     labels: Encoded,
     sizes: dict[str, int],
     shape: tuple[int, ...],
-    notes: list[str],
+    statistics: tuple[list[float], list[float]],
+    notes: Sequence[str],
     folder: Path,
 ) -> ImageMeta:
-    mean, std = channel_statistics(open_array(folder, "train", "images"))
+    mean, std = statistics
     return ImageMeta(
         schema_version=SCHEMA_VERSION,
         kind="image",
@@ -146,7 +181,7 @@ def _describe(
         mean=mean,
         std=std,
         content_hash=content_hash(folder),
-        notes=notes,
+        notes=[_encodable(line) for line in notes],
     )
 
 

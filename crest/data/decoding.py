@@ -2,9 +2,9 @@
 
 import io
 import threading
-from contextlib import nullcontext
-from dataclasses import dataclass
+from collections.abc import Set
 from enum import Enum
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -24,7 +24,10 @@ GROUND = (255, 255, 255)  # what shows where an image is transparent, as on a pa
 MAX_PIXELS = 2**30
 PIXEL_BYTES = 8  # of a decoded pixel: Pillow takes four for RGB, and four more to convert it
 LARGE_PIXELS = 2**24
+# What Pillow calls the parts of a file that may say how an image is turned, and of a JPEG that may
+# say anything of its colours too.
 METADATA = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"})
+ADDED = METADATA | {"icc_profile"}
 USUAL_GAMMA = 0.45455  # sRGB's, as PNG writes it
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -53,12 +56,11 @@ class Trait(Enum):
     PALETTE = "with colours that their palette lacks, taken for black"
 
 
-@dataclass(frozen=True)
-class Decoded:
+class Decoded(NamedTuple):
     """The pixels of an image, uint8, H×W×C, and its traits."""
 
     pixels: Pixels
-    traits: frozenset[Trait] = frozenset()
+    traits: Set[Trait] = frozenset()
 
 
 class RefusedError(ValueError):
@@ -115,31 +117,40 @@ def _decode(content: bytes, side: int | None) -> Decoded:
 
 
 def _upright_rgb(image: Image.Image, content: bytes, side: int | None) -> Decoded:
-    _check_size(image.size)
+    width, height = image.size
+    if width * height > LARGE_PIXELS:
+        _check_size(width, height)
+        with _one_large:
+            return _convert(image, content, side)
+    return _convert(image, content, side)
+
+
+def _convert(image: Image.Image, content: bytes, side: int | None) -> Decoded:
+    if image.format == "JPEG" and image.mode in ("RGB", "L") and ADDED.isdisjoint(image.info):
+        return Decoded(np.asarray(_sized(_plain_rgb(image), side)))  # there is nothing to look at
     if (depth := bits(image, content)) > 8:
         # Pillow would cut them off, or clip the values at 255.
         raise RefusedError(f"more than 8 bits a channel ({depth}); save it with 8")
-    with _one_large if image.width * image.height > LARGE_PIXELS else nullcontext():
-        traits = _traits(image)
-        colours = _rgb(image, depth, traits)
-        turn = _turn(image, traits)
-        if turn is not None:
-            colours = colours.transpose(turn)
-        if side is not None and colours.size != (side, side):
-            colours = colours.resize((side, side), Image.Resampling.BICUBIC)
-        return Decoded(np.asarray(colours), frozenset(traits))
+    traits = _traits(image)
+    colours = _rgb(image, depth, traits)
+    if (turn := _turn(image, traits)) is not None:
+        colours = colours.transpose(turn)
+    return Decoded(np.asarray(_sized(colours, side)), traits)
 
 
-def _check_size(size: tuple[int, int]) -> None:
-    width, height = size
-    if not width or not height:
-        raise RefusedError("the image has no pixels")
+def _sized(image: Image.Image, side: int | None) -> Image.Image:
+    if side is None or image.size == (side, side):
+        return image
+    return image.resize((side, side), Image.Resampling.BICUBIC)
+
+
+def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise RefusedError(_too_large(f"{width}×{height} pixels are"))
-    if width * height > LARGE_PIXELS and (taken := width * height * PIXEL_BYTES) > memory() / 2:
+    if (taken := width * height * PIXEL_BYTES) > memory() / 2:
         raise RefusedError(
             f"{width}×{height} pixels take {readable(taken)} of memory to decode, more than half "
-            f"of what there is ({readable(memory())}); make it smaller or cut it into tiles"
+            f"of what there is ({readable(memory())}); make it smaller or cut it up"
         )
 
 
@@ -151,7 +162,7 @@ def _traits(image: Image.Image) -> set[Trait]:
     """Return what shows before decoding."""
     traits = set()
     info = image.info
-    if _has_frames(image):
+    if image.format == "MPO" or _has_frames(image):
         traits.add(Trait.FRAMES)
     if image.mode == "CMYK":
         traits.add(Trait.CMYK)
@@ -181,8 +192,12 @@ def _is_srgb(profile: bytes | None, gamma: float) -> bool:
 def _rgb(image: Image.Image, depth: int, traits: set[Trait]) -> Image.Image:
     if image.mode == "P":
         _check_palette(image, traits)
-    if image.has_transparency_data:
+    if "transparency" in image.info or (image.mode != "L" and image.has_transparency_data):
         return _on_ground(image, depth, traits)
+    return _plain_rgb(image)
+
+
+def _plain_rgb(image: Image.Image) -> Image.Image:
     if image.mode == "RGB":
         image.load()  # converting would copy it
         return image

@@ -1,17 +1,36 @@
-"""Images in folders: SOURCE/SPLIT/CLASS/*.png, the classes numbered by their names' order."""
+"""Images in folders: SOURCE/SPLIT/CLASS/*.png, or SOURCE/CLASS/*.png and a share held out for test.
 
+The classes are numbered in the order of their names as text. Images may lie at any depth below
+their class; hidden files and folders are left out.
+"""
+
+import os
+import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from crest.config import PrepareParameters
+from crest.data.image_formats import SUFFIXES
+from crest.data.listing import (
+    Identity,
+    LeftOut,
+    check_kind,
+    entries,
+    identity,
+    images_below,
+    is_folder,
+    unreadable,
+)
+from crest.data.room import memory, readable
 from crest.data.sources import DatasetSpec, Example, Reader, Source, local_folder, refuse, some
-from crest.data.split_names import open_splits
+from crest.data.split_names import TEST, TRAIN, VALIDATION, open_splits
 from crest.errors import DataError
 
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+BATCH_BYTES = 32 * 2**20
+SPLITS = frozenset({*TRAIN, *TEST, *VALIDATION})
 
 
 @dataclass(frozen=True)
@@ -30,9 +49,18 @@ class FolderReader:
         return pl.Series("class", self.class_names, dtype=pl.String)
 
     def examples(self) -> Iterator[Sequence[Example]]:
-        """Contents of the files."""
-        for start in range(0, len(self), self.batch):
-            yield [_content(file) for file in self.files[start : start + self.batch]]
+        """Contents of the files, fewer at once where they are long."""
+        contents: list[Example] = []
+        size = 0
+        for file in self.files:
+            content = _content(file)
+            contents.append(content)
+            size += len(content)
+            if len(contents) == self.batch or size >= BATCH_BYTES:
+                yield contents
+                contents, size = [], 0
+        if contents:
+            yield contents
 
     def label_at(self, row: int) -> str:
         """Path of the image: its class is a part of it."""
@@ -44,63 +72,178 @@ class FolderReader:
 
 
 def open_folder(params: PrepareParameters) -> Source[Reader]:
-    """Open SOURCE/train and SOURCE/test, or the splits that the parameters name.
+    """Open SOURCE/train and SOURCE/test, the splits that the parameters name, or SOURCE's classes.
 
     Raises
     ------
     DataError
-        If a folder is missing or a class has no images.
+        If a folder is missing, a class has no images, or what looks like an image is no file.
     """
     refuse(params, "image folders have no columns", "image_column", "label_column")
     root = local_folder(params.source)
-    return open_splits(
-        params,
-        _folders(root),
-        lambda split, key: _open_split(root, split, key),
-    )
+    left_out = LeftOut()
+    folders = _folders(root, left_out)
+    if _is_flat(root, folders, params):
+        source: Source[Reader] = Source(train=_open_classes(root, folders, left_out), test=None)
+    else:
+        splits = _Splits(root, folders, left_out)
+        source = open_splits(params, folders, splits.open)
+        left_out.folders += sorted({*folders} - SPLITS - {*splits.opened.values()})
+    order = _order_notes(source.train.labels().unique().to_list())
+    return replace(source, notes=(*source.notes, *left_out.notes(), *order))
 
 
-def _open_split(root: Path, split: str, key: str) -> FolderReader:
-    folders = _folders(root)
-    if split not in folders:
+@dataclass(frozen=True)
+class _Splits:
+    """The folders of a source's splits; ``opened`` are the names of those that were opened."""
+
+    root: Path
+    folders: Sequence[str]
+    left_out: LeftOut
+    opened: dict[Identity, str] = field(default_factory=dict)
+
+    def open(self, split: str, key: str) -> FolderReader:
+        """Open the split of a name; ``key`` is the parameter that sets it."""
+        if split not in self.folders:
+            raise DataError(
+                f"{self.root}: no folder '{split}'; folders there: {some(self.folders)}; set "
+                f"prepare.{key}"
+            )
+        folder = self.root / split
+        own = identity(folder)
+        if own in self.opened:
+            raise DataError(
+                f"{folder}: a link to '{self.opened[own]}', which is another split; set "
+                f"prepare.{key}"
+            )
+        self.opened[own] = split
+        classes = _folders(folder, self.left_out)
+        if key == "train_split" and len(classes) == 1:
+            raise DataError(
+                f"{folder}: one class only, '{classes[0]}'; it needs a folder for each class, two "
+                "at least"
+            )
+        return _open_classes(folder, classes, self.left_out)
+
+
+def _is_flat(root: Path, folders: Sequence[str], params: PrepareParameters) -> bool:
+    """Whether a source's folders are classes, not splits.
+
+    Raises
+    ------
+    DataError
+        If they are neither, or look like splits of other names.
+    """
+    named = (params.train_split, params.test_split, params.validation_split)
+    if not folders or any(name is not None for name in named):
+        return False
+    splits = [name for name in folders if _looks_like_a_split(root / name)]
+    if SPLITS.intersection(splits):
+        return False
+    if splits:
         raise DataError(
-            f"{root}: no folder '{split}'; folders there: {some(folders)}; set prepare.{key}"
+            f"{root}: folders that look like splits ({some(splits)}), none of them 'train'; set "
+            "prepare.train_split and prepare.test_split, or rename what are classes"
         )
+    if len(folders) == 1:
+        raise DataError(
+            f"{root}: one folder only, '{folders[0]}'; set prepare.source to {root / folders[0]} "
+            "if splits or classes are in there, or add a folder for a second class"
+        )
+    return True
+
+
+def _looks_like_a_split(folder: Path) -> bool:
+    """Whether a folder is called like a split and holds folders, as splits do."""
+    words = re.findall("[a-z]+", folder.name.lower())
+    return not SPLITS.isdisjoint(words) and bool(_folders(folder, LeftOut()))
+
+
+def _folders(folder: Path, left_out: LeftOut) -> list[str]:
+    """Names of the folders within; files beside them are counted."""
+    names = []
+    for entry in entries(folder, left_out):
+        if is_folder(entry):
+            names.append(entry.name)
+        else:
+            left_out.count(entry.name, beside_classes=True)
+    return names
+
+
+def _open_classes(split: Path, classes: Sequence[str], left_out: LeftOut) -> FolderReader:
+    if not classes:
+        raise DataError(f"{split}: no folders in it; it needs one for each class")
+    known: dict[Identity, Path] = {identity(split): split}
+    for name in classes:
+        _check_name(split / name)
+        own = identity(split / name)
+        if own in known:
+            raise DataError(
+                f"{split / name}: a link to {known[own]}, which is listed anyway; remove one"
+            )
+        known[own] = split / name
+    seen = {*known, *map(identity, split.resolve().parents)}
     files: list[Path] = []
     names: list[str] = []
-    for name in _folders(root / split):
-        found = _images(root / split / name)
+    for name in classes:
+        found = _images(split / name, split, seen, left_out)
         files += found
         names += [name] * len(found)
-    if not files:
-        raise DataError(f"{root / split}: no folders in it; it needs one for each class")
     return FolderReader(tuple(files), tuple(names))
 
 
-def _folders(folder: Path) -> list[str]:
-    """Names of the folders within, hidden ones left out."""
+def _check_name(folder: Path) -> None:
     try:
-        found = [path.name for path in folder.iterdir() if path.is_dir()]
-    except OSError as error:
-        raise DataError(f"{folder}: cannot be read: {error.strerror}; mend it") from None
-    return sorted(name for name in found if not name.startswith("."))
-
-
-def _images(folder: Path) -> list[Path]:
-    """List the images of a class, at any depth, in the order of their paths."""
-    files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES)
-    if not files:
+        folder.name.encode()
+    except UnicodeEncodeError:
         raise DataError(
-            f"{folder}: no images ({', '.join(sorted(SUFFIXES))}); add some or remove the folder"
+            f"{folder}: the name of this class is no UTF-8; rename the folder"
+        ) from None
+
+
+def _images(folder: Path, split: Path, seen: set[Identity], left_out: LeftOut) -> list[Path]:
+    there = LeftOut()
+    files = images_below(folder, split, seen, there)
+    if not files:
+        found = f"; found: {there}" if str(there) else ""
+        raise DataError(
+            f"{folder}: no images ({', '.join(sorted(SUFFIXES))}{found}); add some or remove the "
+            "folder"
         )
+    left_out.add(there)
     return files
 
 
+def _order_notes(classes: Sequence[str]) -> Iterator[str]:
+    """Say so where the classes are numbers and another order would be expected."""
+    if not all(name.isascii() and name.isdigit() for name in classes):
+        return
+    found, expected = sorted(classes), sorted(sorted(classes), key=int)
+    place = next((at for at, name in enumerate(found) if name != expected[at]), None)
+    if place is not None:
+        yield (
+            "classes are numbered in the order of their names as text: "
+            f"{place} is '{found[place]}', not '{expected[place]}'; names of one length, such as "
+            "01, keep the order of the numbers"
+        )
+
+
 def _content(file: Path) -> bytes:
+    """Read a file, unless it is none by now: a pipe would be waited for."""
     try:
-        return file.read_bytes()
+        with os.fdopen(os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as opened:
+            found = os.fstat(opened.fileno())
+            check_kind(file, found.st_mode)
+            if found.st_size > memory() / 2:
+                raise DataError(
+                    f"{file}: {readable(found.st_size)}, more than half of the memory there is "
+                    f"({readable(memory())}); make it smaller or cut it up"
+                )
+            return opened.read()
     except OSError as error:
-        raise DataError(f"{file}: cannot be read: {error.strerror}; mend or remove it") from None
+        raise unreadable(file, error) from None
 
 
-FOLDER = DatasetSpec(open=open_folder, sources="a folder holding train/CLASS/ and test/CLASS/")
+FOLDER = DatasetSpec(
+    open=open_folder, sources="a folder holding CLASS/, or train/CLASS/ and test/CLASS/"
+)

@@ -13,7 +13,17 @@ from types import MappingProxyType
 from PIL import Image
 
 # Pillow also opens formats that start other programs; these do not.
-FORMATS = ("BMP", "GIF", "JPEG", "PNG", "PPM", "TIFF", "WEBP", "AVIF", "JPEG2000")
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "GIF",
+    "BMP",
+    "TIFF",
+    "PPM",
+    "AVIF",
+    "JPEG2000",
+)  # as they are tried
 SUFFIXES = frozenset(
     f".{ending}"
     for ending in (

@@ -100,6 +100,15 @@ def both(*steps: Break) -> Break:
     return damage
 
 
+def moved(old: Path | str, new: Path | str) -> Break:
+    """Give a file or a folder another name."""
+
+    def damage() -> None:
+        Path(old).rename(new)
+
+    return damage
+
+
 def as_file(path: Path | str) -> Break:
     """Put a file where a folder is to be."""
     return both(gone(path), content(path, b"a file\n"))

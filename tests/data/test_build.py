@@ -1,4 +1,6 @@
 import hashlib
+import os
+from types import SimpleNamespace
 
 import numpy as np
 import polars as pl
@@ -7,6 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from PIL import Image
 
 from crest.config import PrepareParameters
 from crest.data import open_source
@@ -15,6 +18,7 @@ from crest.data.files import read_meta
 from crest.data.prepared import load
 from crest.data.sources import Source
 from crest.errors import DataError, ParameterError
+from tests.data.image_files import exif, written
 
 
 def prepare(opened, folder, **params):
@@ -186,3 +190,64 @@ def test_grey_real_images_become_rgb(samples, tmp_path):
     assert meta.image_shape == [64, 64, 3]
     assert meta.sizes == {"train": 10_000, "test": 1_000}
     assert len(meta.classes) == 20
+
+
+# ------------------------------------------------------------------------- what is said, and where
+
+
+def test_what_was_done_to_images_is_written_in_their_order(write_source, pixels, tmp_path):
+    images = [written(Image.fromarray(image), "PNG") for image in pixels]
+    clear = np.dstack([pixels[3], np.zeros(pixels[3].shape[:2], np.uint8)])
+    images[3] = images[9] = written(Image.fromarray(clear), "PNG")
+    images[5] = written(Image.fromarray(pixels[5]).rotate(90, expand=True), "PNG", exif=exif(6))
+    folder = write_source(train={"image": images}, test={"image": images[6:12]})
+    said = prepare_parquet(folder, tmp_path / "out", workers=3).notes
+    first = f"(first: {folder}/train-00000-of-00001.parquet, column 'image', row"
+    assert said[:2] == [
+        f"1 image turned upright, as their EXIF orientation says {first} 5 (counted from 0))",
+        f"3 images transparent in parts, laid on white {first} 3 (counted from 0))",
+    ]
+    assert said[2].startswith("warning: 3 images are of one colour throughout (first: ")
+    assert said[3].startswith("warning: 6 images of test lie in train too, byte for byte (first: ")
+    assert read_meta(tmp_path / "out").notes == said
+    prepared = np.load(tmp_path / "out" / "train_images.npy")
+    assert np.array_equal(prepared[5], pixels[5])
+    assert (prepared[[3, 9]] == 255).all()
+
+
+def test_what_pillow_warns_of_is_said_and_not_shown(write_source, pixels, tmp_path, recwarn):
+    broken = b"Exif\0\0II*\0\x08\0\0\0\1\0\x0f\1\2\0\xff\0\0\0\xff\xff\0\0"
+    images = [written(Image.fromarray(image), "JPEG", exif=broken) for image in pixels]
+    said = prepare_parquet(write_source(train={"image": images}), tmp_path / "out").notes
+    assert len(said) in (1, 2)
+    for line in said:
+        assert line.startswith("Pillow warned: ")
+        assert line.endswith("(24 times)")
+    assert not recwarn
+
+
+def test_pillows_own_limit_is_lifted_while_images_are_decoded(write_source, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    prepare_parquet(write_source(), tmp_path / "out")
+    assert Image.MAX_IMAGE_PIXELS == 10
+
+
+def test_what_the_disk_has_no_room_for_is_refused_before_it_fills(
+    write_source, tmp_path, monkeypatch
+):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10**6))
+    with pytest.raises(DataError, match=r"^prepare.image_size: 30 images of 1000×1000 pixels of 3"):
+        prepare_parquet(write_source(), tmp_path / "out", image_size=1000)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_names_that_are_no_utf8_are_written_escaped(tmp_path, pixels, encode):
+    name = os.fsdecode(b"caf\xe9.png")
+    for file, image in (("ant/0.png", 0), ("bee/0.png", 1), (f"bee/{name}", 2)):
+        (tmp_path / "in" / file).parent.mkdir(parents=True, exist_ok=True)
+        content = encode(pixels[image] if image < 2 else np.zeros_like(pixels[0]))
+        (tmp_path / "in" / file).write_bytes(content)
+    params = {"dataset": "folder", "source": str(tmp_path / "in"), "validation": 0.0, "seed": 1}
+    meta = prepare(open_source(PrepareParameters(**params)), tmp_path / "out", **params)
+    assert "bee/caf\\udce9.png" in meta.notes[-1]
+    assert read_meta(tmp_path / "out") == meta

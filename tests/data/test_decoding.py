@@ -306,11 +306,11 @@ def test_what_is_no_image_is_named(content, message):
 
 def test_an_image_beyond_the_limits_is_refused_with_what_to_do(monkeypatch):
     content = written(IMAGE, "PNG")
+    monkeypatch.setattr(decoding, "LARGE_PIXELS", 0)
     monkeypatch.setattr(decoding, "MAX_PIXELS", 53)
     with pytest.raises(ValueError, match=r"^9×6 pixels are more than the 53 pixels that are read"):
         decode(content)
     monkeypatch.setattr(decoding, "MAX_PIXELS", 54)
-    monkeypatch.setattr(decoding, "LARGE_PIXELS", 0)
     assert decode(content).pixels.shape == PIXELS.shape
     monkeypatch.setattr(decoding, "memory", lambda: 800)
     with pytest.raises(ValueError, match=r"^9×6 pixels take 432 bytes of memory to decode, more"):
