@@ -27,7 +27,7 @@ import typer
 # (docs/performance.md, benchmarks/waiting.py). Set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from crest.artifacts import claiming, reading, table_bytes
+from crest.artifacts import claiming, reading
 from crest.config import Parameters, load
 from crest.errors import CrestError, Interrupted, ParameterError
 from stages.paths import Paths
@@ -232,7 +232,7 @@ def select(
         if as_json:
             typer.echo(encodable(stage.as_json(table, PATHS)))
         elif streamed:
-            typer.echo(table_bytes(table, "coresets"), nl=False)
+            typer.echo(stage.as_bytes(table, PATHS), nl=False)
         else:
             count = table["minibatch"].n_unique()
             typer.echo(f"{out}: {count} mini-batch coresets of {len(table) // count} examples")

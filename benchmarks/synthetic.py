@@ -3,10 +3,11 @@
 from pathlib import Path
 
 from crest.data.files import SCHEMA_VERSION, ImageMeta, write_meta
+from crest.data.verifying import with_hashes
 
 
 def write_image_meta(folder: Path, train: int, test: int, classes: int, side: int) -> None:
-    """Write the meta.json of prepared colour images of ``side`` pixels."""
+    """Write the meta.json of prepared colour images of ``side`` pixels, which are there."""
     meta = ImageMeta(
         schema_version=SCHEMA_VERSION,
         kind="image",
@@ -19,4 +20,4 @@ def write_image_meta(folder: Path, train: int, test: int, classes: int, side: in
         std=[0.25] * 3,
         content_hash="",
     )
-    write_meta(folder, meta)
+    write_meta(folder, with_hashes(folder, meta))

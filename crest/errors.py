@@ -30,6 +30,10 @@ class ArtifactError(CrestError):
     """A saved file that is missing, damaged or of another kind than expected."""
 
 
+class DamagedDataError(ArtifactError):
+    """Prepared data that are other than when they were written."""
+
+
 class DeviceMemoryError(CrestError):
     """Work on a single example that needs more memory than the GPU has free."""
 

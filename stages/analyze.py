@@ -175,7 +175,7 @@ def read_csv(path: Path, kinds: Mapping[str, Any], again: str) -> pl.DataFrame:
     damaged.
     """
     try:
-        table = pl.read_csv(path, schema_overrides=dict(kinds))
+        table = pl.read_csv(path, schema_overrides=dict(kinds), glob=False)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; {again}") from None
     except (pl.exceptions.PolarsError, OSError) as error:

@@ -37,6 +37,7 @@ def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
     sealed.require_data(data.meta)
     sealed.verify(artifacts.METRICS, artifacts.MODEL)
     shown = evaluate(model, data.test, precision, parameters.evaluate.batch_size)
+    data.require_whole()
     metrics = {"accuracy": shown.accuracy, "loss": shown.loss, **trained}
     with artifacts.replacing_folder(paths.evaluate(method), EVALUATED) as partial:
         artifacts.write_table(partial / artifacts.PREDICTIONS, predictions(shown))

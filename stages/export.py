@@ -105,6 +105,7 @@ def run(
         _write_data_set(folder, paths.prepared, data.meta, chosen)
         card = _card(exported, str(source), regions)
         (folder / CARD).write_text(card, encoding="utf-8")
+        data.require_whole()
     return exported
 
 

@@ -98,6 +98,7 @@ def _moments(parameters: Parameters, paths: Paths, runs: Sequence[Run]) -> Itera
             model = load_trained(path, data, precision.device)
             yield Moment(run, step, model, data, precision, own)
             advance(done)
+    data.require_whole()
 
 
 def _snapshots(run: Run, folder: Path) -> dict[int, Path]:

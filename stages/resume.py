@@ -17,6 +17,7 @@ from crest.selection.saved import SavedCoresets
 from crest.training.precision import Precision
 from crest.training.state import Checkpoint
 from crest.training.step import micro_batches
+from stages.arithmetic import arithmetic
 from stages.provenance import INDIFFERENT
 
 
@@ -52,6 +53,7 @@ def checkpoint_for(
         "transformers version": version("transformers"),
         "device": str(precision.device),
         "precision": precision.name,
+        "processor": arithmetic(precision.device),
         "threads": str(torch.get_num_threads()),
         "train.micro_batches": str(micro_batches(parameters.train, group)),
     }

@@ -30,6 +30,12 @@ def as_json(table: pl.DataFrame, paths: Paths) -> str:
     return with_class_names(table, read_meta(paths.prepared).classes).write_json()
 
 
+def as_bytes(table: pl.DataFrame, paths: Paths) -> bytes:
+    """Return what is written to a file, for a stream."""
+    about = {"data": read_meta(paths.prepared).content_hash}
+    return artifacts.table_bytes(table, "coresets", about)
+
+
 def with_class_names(table: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
     """Put the name of each label into a column 'class'."""
     return table.with_columns(pl.Series("class", classes).gather(table["label"]))
@@ -85,6 +91,7 @@ def run(
         region=0,
         each=settings.subset_coresets,
     )[:count]
+    data.require_whole()
     table = coreset_rows(coresets, data.train.labels)
     if out is not None:
         artifacts.write_table(out, table, "coresets", {"data": data.meta.content_hash})

@@ -7,6 +7,7 @@ import polars as pl
 
 from crest.data.files import Meta, TextMeta, damaged
 from crest.data.parquet import UNREADABLE
+from crest.data.verifying import file_hash
 from crest.difficulty import Group
 from crest.errors import ArtifactError
 
@@ -96,6 +97,8 @@ def text_rows(folder: Path, meta: TextMeta, split: str, rows: Sequence[int]) -> 
     path = folder / f"{split}_texts.parquet"
     if not path.is_file():
         raise ArtifactError(f"{path}: no such file; run `python cli.py prepare` again")
+    if file_hash(path) != meta.text_hashes.get(split):
+        raise damaged(path, "it is other than when it was written")
     try:
         scan = pl.scan_parquet(path, glob=False)
         _check(path, meta, split, scan)

@@ -1,8 +1,8 @@
 """train: a model on what a method chooses, everything saved."""
 
 import logging
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from crest.data.augment import Augmentation
 from crest.data.files import ImageMeta
 from crest.data.prepared import Prepared, load
 from crest.distributed import ALONE, Group
-from crest.errors import ArtifactError, ParameterError
+from crest.errors import ArtifactError, DamagedDataError, ParameterError
 from crest.limits import require_memory, require_space, require_threads
 from crest.methods import METHODS, Context
 from crest.methods.replay import all_of_size
@@ -240,7 +240,10 @@ def train_model(
             _require_space(model, len(moments), checkpoint.snapshots)
         snapshots = Snapshots(checkpoint.snapshots, model_spec, moments)
     chooser = spec.build(replace(context, saved=saved, stop=stop))
-    with progress_bar(f"train {method}", steps, shown=group.first) as advance:
+    with (
+        _forgetting_what_rests_on_damage(checkpoint),
+        progress_bar(f"train {method}", steps, shown=group.first) as advance,
+    ):
         done = train(
             model,
             chooser,
@@ -249,12 +252,13 @@ def train_model(
             steps,
             settings,
             precision,
-            advance,
+            _watching(data, advance),
             checkpoint,
             full_steps if spec.schedule_of_full else None,
             snapshots,
             group,
         )
+        data.require_whole()
     run = identity(parameters, data.meta, method, weights.digest(model))
     metrics = {"run": run, **_metrics(done, method, settings.model, data, full_steps)}
     metrics["seconds_saving"] = checkpoint.seconds if checkpoint else 0.0
@@ -272,6 +276,27 @@ def _require_space(model: nn.Module, count: int, folder: Path) -> None:
     """Refuse more snapshots than the disk holds, beside the state and once more with the run."""
     each = sum(value.nbytes for value in model.state_dict().values())
     require_space("train.snapshots", 2 * count * each, f"{count} snapshots of the weights", folder)
+
+
+def _watching(data: Prepared, advance: Callable[[int], None]) -> Callable[[int], None]:
+    """Stop as soon as data that are checked meanwhile are found to be damaged."""
+
+    def step(count: int) -> None:
+        data.require_whole(wait=False)
+        advance(count)
+
+    return step
+
+
+@contextmanager
+def _forgetting_what_rests_on_damage(checkpoint: Checkpoint | None) -> Iterator[None]:
+    """Remove the state of a run whose data turn out to be damaged: it may have seen them so."""
+    try:
+        yield
+    except DamagedDataError:
+        if checkpoint is not None:
+            checkpoint.remove()
+        raise
 
 
 def _stop_of(group: Group) -> Callable[[], int]:

@@ -461,7 +461,7 @@ def test_as_a_program_it_can_be_interrupted_while_it_trains(trained):
     before = contents()
     options = ("-S", "train.epochs=100000", "-S", "train.validations=0")
     running = process("train", "--method", "random", *options)
-    wait_for(lambda: list(Path("artifacts/train").glob(".random.*")), running)
+    wait_for(lambda: list(Path("artifacts/train").glob(".random.*.partial")), running)
     time.sleep(0.5)
     running.send_signal(signal.SIGINT)
     stdout, stderr = running.communicate(timeout=60)

@@ -191,9 +191,10 @@ def _let_go_shared(path: Path, descriptor: int) -> None:
 
 
 def remove_files() -> None:
-    """Remove the files of the locks that this process holds alone, as it is about to end."""
-    for path in list(_alone):
+    """Remove the files of the locks that this process alone holds, as it is about to end."""
+    for descriptor, path in list(_open.items()):
         with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             path.unlink()
 
 

@@ -26,12 +26,12 @@ from crest.data.splits import (
     Advance,
     ArrayFile,
     Rows,
-    content_hash,
     divide,
     each_split,
     write_labels,
 )
 from crest.data.tokens import build_text
+from crest.data.verifying import content_hash
 
 See = Callable[[int, Sequence[Example], Pixels], None]
 

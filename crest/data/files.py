@@ -1,8 +1,8 @@
 """Prepared data on disk: one layout for every source. Nothing here takes the time to import torch.
 
-A folder holds ``meta.json``, the :data:`Meta` of the data, and for each split (``train``,
-``validation``, ``test``; validation may be absent) ``SPLIT_labels.npy`` (int64, N) and the
-examples:
+A folder holds ``meta.json``, the :data:`Meta` of the data and a checksum of it, and for each split
+(``train``, ``validation``, ``test``; validation may be absent) ``SPLIT_labels.npy`` (int64, N) and
+the examples:
 
 images
     ``SPLIT_images.npy`` (uint8, N×H×W×C).
@@ -13,6 +13,7 @@ text
     length if nowhere) and ``SPLIT_texts.parquet`` (the text columns as the source has them).
 """
 
+import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -22,6 +23,7 @@ from typing import Any
 
 import numpy as np
 
+from crest.artifacts import cannot_be_read
 from crest.errors import ArtifactError
 
 SCHEMA_VERSION = 2
@@ -78,6 +80,8 @@ class TextMeta:
         SHA-256 over all arrays in the order of their names.
     notes
         Lines for people: what was left out, held out or warned of.
+    text_hashes
+        For each split, the SHA-256 of its file of texts.
     """
 
     schema_version: int
@@ -98,10 +102,14 @@ class TextMeta:
     dropped: dict[str, int]
     content_hash: str
     notes: list[str] = field(default_factory=list)
+    text_hashes: dict[str, str] = field(default_factory=dict)
 
     def is_whole(self) -> bool:
         """Whether splits, classes, columns and vocabulary are all there and agree."""
-        described = self.sizes.keys() == self.lengths.keys() == self.truncated.keys()
+        described = all(
+            values.keys() == self.sizes.keys()
+            for values in (self.lengths, self.truncated, self.text_hashes)
+        )
         expected = [str(percentile) for percentile in PERCENTILES]
         measured = all(list(lengths) == expected for lengths in self.lengths.values())
         counts = [*self.truncated.values(), *self.dropped.values()]
@@ -123,12 +131,14 @@ def read_meta(folder: Path) -> Meta:
     """Read meta.json; raises :class:`ArtifactError` if it is absent, damaged or another version."""
     path = folder / "meta.json"
     try:
-        values = json.loads(path.read_text(encoding="utf-8"))
+        values = json.loads(path.read_bytes())
     except FileNotFoundError:
         raise ArtifactError(
             f"{path}: no prepared data here; run `python cli.py prepare` first"
         ) from None
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise cannot_be_read(path, error) from None
+    except (ValueError, RecursionError) as error:
         raise damaged(path, str(error)) from None
     if not isinstance(values, dict):
         raise damaged(path, "it holds no JSON object")
@@ -141,12 +151,15 @@ def read_meta(folder: Path) -> Meta:
     kind = values.get("kind", "image")
     if kind not in tuple(METAS):
         raise damaged(path, f"kind {kind!r:.40} is none of {', '.join(METAS)}")
+    checksum = values.pop("checksum", None)
     names = {field.name for field in fields(METAS[kind])}
     if values.keys() != names:
         raise damaged(path, f"lacking or not known: {', '.join(sorted(values.keys() ^ names))}")
     meta = METAS[kind](**values)
     if not _is_whole(meta):
         raise damaged(path, "its fields contradict each other")
+    if checksum != checksum_of(values):
+        raise damaged(path, "it is other than when it was written: its checksum is another")
     return meta
 
 
@@ -176,9 +189,17 @@ def _are_counts(values: Sequence[Any], least: int = 0) -> bool:
 
 
 def write_meta(folder: Path, meta: Meta) -> None:
-    """Write meta.json."""
-    text = json.dumps(asdict(meta), indent=2, ensure_ascii=False)
+    """Write meta.json, and a checksum of it in it."""
+    values = asdict(meta)
+    values["checksum"] = checksum_of(values)
+    text = json.dumps(values, indent=2, ensure_ascii=False)
     (folder / "meta.json").write_text(text + "\n", encoding="utf-8")
+
+
+def checksum_of(values: Mapping[str, Any]) -> str:
+    """SHA-256 over the fields, however they are laid out."""
+    text = json.dumps(values, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def open_array(folder: Path, split: str, name: str) -> np.ndarray[Any, Any]:
@@ -194,5 +215,8 @@ def open_array(folder: Path, split: str, name: str) -> np.ndarray[Any, Any]:
         return np.load(path, mmap_mode="r", allow_pickle=False)
     except FileNotFoundError:
         raise ArtifactError(f"{path}: no such file; run `python cli.py prepare` again") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise damaged(path, str(error)) from None
+    except PermissionError as error:
+        raise cannot_be_read(path, error) from None
+    except Exception as error:
+        # NumPy takes the head for Python: SyntaxError and TokenError come too.
+        raise damaged(path, str(error).partition("\n")[0]) from None

@@ -14,6 +14,8 @@ from crest.data.augment import Augmentation, crop_and_flip, normalise
 from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
 from crest.data.opening import check_labels, fits, open_tensor
 from crest.data.ragged import open_split
+from crest.data.verifying import Verification
+from crest.distributed import local_rank
 from crest.errors import ParameterError
 from crest.transfer import on_device
 
@@ -96,6 +98,22 @@ class Prepared:
     train: Split
     validation: Split | None
     test: Split
+    verification: Verification | None = None
+
+    def require_whole(self, wait: bool = True) -> None:
+        """Raise if the arrays are found to be other than when they were written.
+
+        Of data whose check goes on: without ``wait`` only if that is known by now.
+
+        Raises
+        ------
+        DamagedDataError
+            If they are.
+        ArtifactError
+            If one cannot be read.
+        """
+        if self.verification is not None:
+            self.verification.require_whole(wait)
 
 
 def load(
@@ -104,8 +122,9 @@ def load(
     """Open prepared data.
 
     Examples stay mapped on the CPU; on another device they are copied there once, as they are on
-    disk, when they take less than half of its free memory. Of what stays mapped only the labels,
-    and where texts begin, are read here; the rest is read where it is asked for.
+    disk, when they take less than half of its free memory. All of it is held against its content
+    hash: here, or where it is large while the work on it goes on (:mod:`crest.data.verifying`); of
+    several processes on a machine one does so.
 
     Raises
     ------
@@ -127,7 +146,9 @@ def load(
             "false"
         )
     validation = split("validation") if meta.sizes.get("validation") else None
-    return Prepared(meta, split("train"), validation, split("test"))
+    train, test = split("train"), split("test")
+    verification = Verification(folder, meta) if local_rank() == 0 else None
+    return Prepared(meta, train, validation, test, verification)
 
 
 def _open_images(

@@ -4,7 +4,6 @@ A split that the source lacks is held out of train: first the test split, so tha
 depend on the validation share, then the validation split out of what is left.
 """
 
-import hashlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -147,14 +146,3 @@ def write_labels(labels: Encoded, division: Division, folder: Path) -> dict[str,
             np.save(folder / f"{part}_labels.npy", labels.splits[name][rows])
             sizes[part] = int(rows.sum())
     return {split: sizes[split] for split in SPLITS if split in sizes}
-
-
-def content_hash(folder: Path) -> str:
-    """SHA-256 over the names and contents of all arrays of a folder, in the order of the names."""
-    digest = hashlib.sha256()
-    for path in sorted(folder.glob("*.npy")):
-        digest.update(path.name.encode())
-        with path.open("rb") as file:
-            while block := file.read(BLOCK_BYTES):
-                digest.update(block)
-    return digest.hexdigest()

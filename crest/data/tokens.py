@@ -20,12 +20,12 @@ from crest.data.sources import Source
 from crest.data.splits import (
     Advance,
     ArrayFile,
-    content_hash,
     divide,
     each_split,
     write_labels,
 )
 from crest.data.text import TextReader
+from crest.data.verifying import content_hash, file_hash
 from crest.data.vocabulary import is_panic, load_tokenizer, vocabulary_hash, vocabulary_size
 from crest.errors import DataError, ParameterError
 
@@ -250,6 +250,7 @@ def build_text(
         truncated={name: writer.truncated for name, writer in writers.items()},
         dropped={name: reader.dropped for name, reader in source.splits.items()},
         content_hash=content_hash(folder),
+        text_hashes={name: file_hash(folder / f"{name}_texts.parquet") for name in writers},
         notes=[*source.notes, *labels.notes, *division.notes],
     )
     write_meta(folder, meta)

@@ -10,7 +10,7 @@ from crest.artifacts import replacing
 from crest.artifacts.tensors import are_whole
 from crest.errors import ArtifactError
 from crest.models import Spec, weights
-from crest.training.state import PREFIX, START_AFRESH, SUFFIX, remove_snapshots
+from crest.training.state import PREFIX, SUFFIX, remove_snapshots, start_afresh
 
 
 class Snapshots:
@@ -51,7 +51,7 @@ class Snapshots:
                 continue
             if not path.is_file():
                 raise ArtifactError(
-                    f"{path}: a snapshot of the unfinished run is gone; {START_AFRESH}"
+                    f"{path}: a snapshot of the unfinished run is gone; {start_afresh(path)}"
                 )
             _require_whole(path)
 
@@ -79,7 +79,7 @@ def _require_whole(path: Path) -> None:
     if not are_whole(path):
         raise ArtifactError(
             f"{path}: a snapshot of the unfinished run is damaged (its checksum is another); "
-            f"{START_AFRESH}"
+            f"{start_afresh(path)}"
         )
 
 

@@ -152,9 +152,10 @@ def read_state(path: Path, key: Mapping[str, str]) -> State:
         raise _damaged(path, str(error)) from None
     different = [name for name in {**found, **key} if found.get(name) != key.get(name)]
     if different:
+        told = ", ".join(_difference(name, found.get(name), key.get(name)) for name in different)
         raise ArtifactError(
-            f"{path}: the saved state is of an unfinished run with other {', '.join(different)}; "
-            f"set back what changed to finish it, or {START_AFRESH}"
+            f"{path}: the saved state is of an unfinished run with other {told}; "
+            f"set back what changed to finish it, or {start_afresh(path)}"
         )
     if whole is None:
         raise _damaged(path, "it has no checksum")
@@ -163,13 +164,23 @@ def read_state(path: Path, key: Mapping[str, str]) -> State:
     return state
 
 
+def _difference(name: str, then: str | None, now: str | None) -> str:
+    """Name what differs, with its values where a person does not set it and cannot look it up."""
+    if name != "processor":
+        return name
+    return f"{name}, which rounds otherwise ({then} then, {now} now)"
+
+
 def _damaged(path: Path, reason: str) -> ArtifactError:
     return ArtifactError(
-        f"{path}: the saved state of an unfinished run is damaged ({reason}); {START_AFRESH}"
+        f"{path}: the saved state of an unfinished run is damaged ({reason}); {start_afresh(path)}"
     )
 
 
-START_AFRESH = "to start afresh, run `python cli.py train --fresh` or remove the file"
+def start_afresh(path: Path) -> str:
+    """Say how a run whose state or snapshots lie at ``path`` is started from its beginning."""
+    command = "reuse" if any(part.startswith("reuse-") for part in path.parts[-2:]) else "train"
+    return f"to start afresh, run `python cli.py {command} --fresh` or remove the file"
 
 
 def _without_tensors(value: Any, tensors: dict[str, Tensor], taken: set[int]) -> Any:

@@ -162,6 +162,12 @@ def test_a_child_process_keeps_no_lock_after_its_parent(target) -> None:
 
 
 def test_the_files_are_removed_by_a_process_that_ends_at_once(target) -> None:
-    with writing(target):
+    for how in (writing, reading):
+        with how(target):
+            locks.remove_files()
+            assert not lock_path(target).exists()
+    with reading(target):
+        holder = Holder("reading", target)
         locks.remove_files()
-        assert not lock_path(target).exists()
+        assert lock_path(target).exists()
+        holder.kill()

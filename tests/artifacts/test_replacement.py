@@ -5,8 +5,9 @@ import os
 import shutil
 import signal
 import stat
+import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -304,6 +305,68 @@ def test_folders_change_places_in_one_step_where_the_system_can(tmp_path) -> Non
         assert names(tmp_path / "one") == ["one"]
     with pytest.raises(OSError, match="No such file"):
         replacement._exchange(tmp_path / "one", tmp_path / "none")
+
+
+CALLS = ("open", "os.", "shutil.", "fcntl.", "ctypes.", "tempfile.")
+
+
+def killed_at(number: int, work: Callable[[], None]) -> bool:
+    """Work in a child process that is killed before its call of that number; whether it was.
+
+    Calls are those that Python announces: of the file system, and of locks.
+    """
+    child = os.fork()
+    if child == 0:
+        left = [number]
+
+        def count(event: str, arguments: object) -> None:
+            if event != "os.kill" and event.startswith(CALLS):
+                left[0] -= 1
+                if left[0] < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+
+        try:
+            sys.addaudithook(count)
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert os.WIFSIGNALED(status) or os.WEXITSTATUS(status) == 0
+    return os.WIFSIGNALED(status)
+
+
+@pytest.mark.parametrize("exchanging", [True, False])
+def test_killed_at_any_call_there_is_the_old_or_the_new(tmp_path, monkeypatch, exchanging) -> None:
+    """And the next run ends as if it had been the first, with nothing left about."""
+    if not exchanging:
+        monkeypatch.setattr(replacement, "_exchange", lambda *_: False)
+    outcomes = set()
+    for number in range(1000):
+        root = tmp_path / str(number)
+        (root / "run").mkdir(parents=True)
+        write_json(root / "run" / "file", {"old": 1})
+
+        def work(root: Path = root) -> None:
+            with replacing_folder(root / "run", ours=("file",)) as temporary:
+                write_json(temporary / "file", {"new": 1})
+
+        killed = killed_at(number, work)
+        if (root / "run").is_dir():
+            outcomes.add(*read_json(root / "run" / "file"))
+        else:
+            assert not exchanging  # put back by whoever comes next
+        with pytest.raises(ValueError, match="fault"), replacing_folder(root / "run"):
+            raise ValueError("fault")
+        assert names(root / "run") == ["file"]
+        assert len(read_json(root / "run" / "file")) == 1
+        work()
+        assert read_json(root / "run" / "file") == {"new": 1}
+        assert names(root) == ["run"]
+        if not killed:
+            break
+    assert number > 10
+    assert outcomes == {"old", "new"}
 
 
 MARKS = ["run[1]", "run{1,2}", "run*", "run?", "run[!x]{a}", "a'b", 'a"b', "a b", "ä"]

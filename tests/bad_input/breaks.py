@@ -21,6 +21,8 @@ from PIL import Image
 
 from crest import artifacts
 from crest.artifacts import seals
+from crest.data.files import checksum_of, read_meta, write_meta
+from crest.data.verifying import with_hashes
 from crest.models import ModelSpec, build, weights
 from tests.bad_input.case import Break, nothing
 from tests.bad_input.project import (
@@ -181,6 +183,8 @@ def meta(**changes: Any) -> Break:
     def damage() -> None:
         values = json.loads((PREPARED / "meta.json").read_text()) | changes
         kept = {name: value for name, value in values.items() if value is not None}
+        kept.pop("checksum")
+        kept["checksum"] = checksum_of(kept)
         (PREPARED / "meta.json").write_text(json.dumps(kept))
 
     return damage
@@ -194,6 +198,12 @@ def array(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Break:
         np.save(path, change(np.load(path)))
 
     return damage
+
+
+def other_data() -> None:
+    """Prepare other images."""
+    array("train_images", lambda images: images ^ 1)()
+    write_meta(PREPARED, with_hashes(PREPARED, read_meta(PREPARED)))
 
 
 def checkpoint(name: str = "convnet", classes: int = 3, side: int = 8) -> Break:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from crest import artifacts
 from stages import manifest
-from tests.bad_input.breaks import Break, both, cut_lines, gone, meta
+from tests.bad_input.breaks import Break, both, cut_lines, gone, other_data
 from tests.bad_input.case import Case, invoke
 from tests.bad_input.project import CORESETS, MODEL, RUN
 
@@ -57,17 +57,17 @@ MIXED_RESULTS = [
          f"{ANALYSIS}: of another run than {RUN} holds now; make it again with `python cli.py "
          "analyze`", both(trained_anew, evaluated_anew)),
     Case("evaluated on data prepared anew", "evaluate", f"{RUN}: {OTHER_DATA}; {AGAIN}",
-         meta(content_hash="0" * 64)),
+         other_data),
     Case("analysed on data prepared anew", "analyze", f"{RUN}: {OTHER_DATA}; {AGAIN}",
-         meta(content_hash="0" * 64)),
+         other_data),
     Case("reported on data prepared anew", "report", f"{RUN}: {OTHER_DATA}; {AGAIN}",
-         meta(content_hash="0" * 64)),
+         other_data),
     Case("coresets of data prepared anew, reused", REUSE,
          f"{CORESETS}: chosen from {OTHER_DATA.removeprefix('of ')}; {manifest.CHOOSE_AGAIN}",
-         meta(content_hash="0" * 64)),
+         other_data),
     Case("coresets of data prepared anew, exported", "export --out subset.csv",
          f"{CORESETS}: chosen from {OTHER_DATA.removeprefix('of ')}; {manifest.CHOOSE_AGAIN}",
-         meta(content_hash="0" * 64)),
+         other_data),
     Case("the run of another method in a folder", "evaluate --method crest",
          f"{RUN}: of random, not of crest; {AGAIN}", of_random),
     Case("a model that another run wrote", "evaluate", f"{MODEL}: {ALTERED}; {AGAIN}",

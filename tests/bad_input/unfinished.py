@@ -2,7 +2,7 @@
 
 import shutil
 
-from tests.bad_input.breaks import content, cut, meta, unfinished
+from tests.bad_input.breaks import content, cut, other_data, unfinished
 from tests.bad_input.case import Case
 from tests.bad_input.project import MODEL, STATE
 
@@ -26,7 +26,7 @@ UNFINISHED_RUNS = [
     Case("other data", "train --method random",
          ".resume/train-random.safetensors: the saved state is of an unfinished run with "
          f"other data; set back what changed to finish it, or {AFRESH}",
-         unfinished(meta(content_hash="other"))),
+         unfinished(other_data)),
     Case("a state of another program", "train --method random",
          ".resume/train-random.safetensors: the saved state of an unfinished run is damaged "
          f"('key'); {AFRESH}", unfinished(lambda: shutil.copy(MODEL, STATE))),

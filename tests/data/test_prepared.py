@@ -1,6 +1,8 @@
+import errno
 import json
 import math
 import os
+from contextlib import suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,7 +13,8 @@ import torch
 from crest.data.augment import Augmentation, normalise
 from crest.data.files import SCHEMA_VERSION, ImageMeta, open_array, read_meta, write_meta
 from crest.data.prepared import load
-from crest.errors import ArtifactError
+from crest.data.verifying import with_hashes
+from crest.errors import ArtifactError, DamagedDataError
 
 CPU = torch.device("cpu")
 
@@ -36,12 +39,12 @@ def folder(tmp_path):
         images = generator.integers(0, 256, (size, 4, 5, 3), dtype=np.uint8)
         np.save(tmp_path / f"{name}_images.npy", images)
         np.save(tmp_path / f"{name}_labels.npy", np.arange(size) % 2)
-    write_meta(tmp_path, META)
+    write_meta(tmp_path, with_hashes(tmp_path, META))
     return tmp_path
 
 
 def test_meta_comes_back(folder):
-    assert read_meta(folder) == META
+    assert read_meta(folder) == with_hashes(folder, META)
 
 
 def test_all_splits_are_opened(folder):
@@ -52,7 +55,9 @@ def test_all_splits_are_opened(folder):
 
 
 def test_validation_may_be_absent(folder):
-    write_meta(folder, replace(META, sizes={"train": 6, "test": 3}))
+    for path in folder.glob("validation_*"):
+        path.unlink()
+    write_meta(folder, with_hashes(folder, replace(META, sizes={"train": 6, "test": 3})))
     assert load(folder, CPU).validation is None
 
 
@@ -150,7 +155,7 @@ def test_arrays_that_disagree_with_meta_are_refused(folder, name, array, message
 
 
 @pytest.mark.skipif(not Path("/proc/meminfo").exists(), reason="needs Linux")
-def test_images_larger_than_the_memory_are_opened(tmp_path):
+def test_images_larger_than_the_memory_are_opened(tmp_path, monkeypatch):
     """A sparse file: it takes no room on the disk, and reads as zeros but for one image."""
     shape = (1024, 1024, 3)
     pages = sum(
@@ -170,10 +175,82 @@ def test_images_larger_than_the_memory_are_opened(tmp_path):
     sizes = {"train": examples, "test": 2}
     channels = {"image_shape": list(shape), "mean": [0.0] * 3, "std": [1.0] * 3}
     write_meta(tmp_path, replace(META, sizes=sizes, classes=["a", "b"], **channels))
-    train = load(tmp_path, CPU).train
+    checked = []
+    monkeypatch.setattr("crest.data.verifying._hash", lambda *files: checked.append(files) or "0")
+    data = load(tmp_path, CPU)
+    with pytest.raises(DamagedDataError):  # so much is checked while the work on it goes on
+        data.require_whole()
+    assert checked[0][1]
+    train = data.train
     assert len(train) == examples
     brightness = train.inputs(torch.tensor([0, examples - 1])).amax((1, 2, 3))
     assert brightness.tolist() == [0.0, 1.0]
+
+
+@pytest.mark.parametrize("name", ["train_images", "validation_labels", "test_images"])
+def test_no_bit_of_an_array_changes_unnoticed(folder, name):
+    path = folder / f"{name}.npy"
+    whole = path.read_bytes()
+    for bit in range(0, 8 * len(whole), 8 * len(whole) // 40):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        with pytest.raises(ArtifactError, match=r"damaged.*run `python cli.py prepare` again"):
+            load(folder, CPU)
+
+
+def test_damage_to_much_data_is_found_meanwhile(folder, monkeypatch):
+    monkeypatch.setattr("crest.data.verifying.AT_ONCE", 100)
+    data = load(folder, CPU)
+    data.require_whole()
+    path = folder / "train_images.npy"
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 1
+    path.write_bytes(content)
+    data = load(folder, CPU)
+    with pytest.raises(DamagedDataError, match="its arrays are damaged: other than when they were"):
+        data.require_whole()
+    with pytest.raises(DamagedDataError):
+        data.require_whole(wait=False)
+
+
+def test_one_process_of_a_machine_checks_the_data(folder, monkeypatch):
+    monkeypatch.setenv("LOCAL_RANK", "1")
+    assert load(folder, CPU).verification is None
+
+
+@pytest.mark.parametrize("field", ["mean", "std", "classes", "source", "content_hash"])
+def test_a_description_that_was_changed_is_refused(folder, field):
+    path = folder / "meta.json"
+    values = json.loads(path.read_text())
+    values[field] = {"mean": [0.4, 0.5, 0.7], "std": [0.2] * 3, "classes": ["a", "c"]}.get(
+        field, "other"
+    )
+    path.write_text(json.dumps(values))
+    with pytest.raises(ArtifactError, match=r"meta\.json: damaged .*its checksum is another"):
+        read_meta(folder)
+
+
+def test_no_bit_of_a_description_changes_unnoticed(folder):
+    path = folder / "meta.json"
+    whole, meta = path.read_bytes(), read_meta(folder)
+    for bit in range(0, 8 * len(whole), 13):
+        content = bytearray(whole)
+        content[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(content)
+        with suppress(ArtifactError):
+            assert read_meta(folder) == meta  # white space
+
+
+def test_arrays_that_may_not_be_read_are_not_called_damaged(folder, monkeypatch):
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    monkeypatch.setattr("crest.data.prepared.read_meta", lambda _: META)
+    expected = r"images.npy: cannot be read: Permission denied; make it readable"
+    with pytest.raises(ArtifactError, match=expected):
+        load(folder, CPU)
 
 
 @pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="needs Linux")

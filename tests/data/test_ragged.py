@@ -10,6 +10,7 @@ import torch
 from crest.data.augment import Augmentation
 from crest.data.files import SCHEMA_VERSION, TextMeta, read_meta, write_meta
 from crest.data.prepared import load
+from crest.data.verifying import with_hashes
 from crest.errors import ArtifactError, ParameterError
 
 CPU = torch.device("cpu")
@@ -43,12 +44,12 @@ def folder(tmp_path):
         np.save(tmp_path / f"{name}_seconds.npy", np.array([1, 1, 3], dtype=np.int32))
         np.save(tmp_path / f"{name}_labels.npy", np.array([0, 1, 0]))
         pl.DataFrame({"text": ["a", "b", "c"]}).write_parquet(tmp_path / f"{name}_texts.parquet")
-    write_meta(tmp_path, META)
+    write_meta(tmp_path, with_hashes(tmp_path, META))
     return tmp_path
 
 
 def test_meta_comes_back(folder):
-    assert read_meta(folder) == META
+    assert read_meta(folder) == with_hashes(folder, META)
 
 
 def test_a_batch_is_padded_to_its_longest(folder):
@@ -87,6 +88,7 @@ def test_a_damaged_file_is_named(folder, part, values, expected):
 @pytest.mark.parametrize("token", [10, -1])
 def test_a_token_outside_the_vocabulary_is_refused_where_it_is_read(folder, token):
     np.save(folder / "train_tokens.npy", np.array([1, 2, 3, 4, 5, token], dtype=np.int32))
+    write_meta(folder, with_hashes(folder, META))
     split = load(folder, CPU).train
     assert split.inputs(torch.tensor([0, 1]))["input_ids"].tolist() == [[1, 9], [2, 3]]
     with pytest.raises(ArtifactError, match=r"train_tokens\.npy: damaged \(tokens outside 10\)"):
@@ -117,7 +119,7 @@ def test_a_missing_file_is_named(folder, part):
     ids=str,
 )
 def test_a_description_that_contradicts_itself_is_refused(folder, change):
-    write_meta(folder, replace(META, **change))
+    write_meta(folder, replace(with_hashes(folder, META), **change))
     with pytest.raises(ArtifactError, match=r"meta\.json: damaged"):
         read_meta(folder)
 

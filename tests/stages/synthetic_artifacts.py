@@ -7,6 +7,7 @@ import polars as pl
 
 from crest import artifacts
 from crest.data.files import SCHEMA_VERSION, ImageMeta, TextMeta, write_meta
+from crest.data.verifying import file_hash
 from stages import manifest
 from stages.paths import Paths
 
@@ -102,6 +103,7 @@ def write_text(folder: Path, **columns: list[str]) -> None:
         truncated=dict.fromkeys(sizes, 0),
         dropped={"train": 0, "test": 0},
         content_hash="abc",
+        text_hashes={split: file_hash(folder / f"{split}_texts.parquet") for split in sizes},
     )
     write_meta(folder, meta)
 

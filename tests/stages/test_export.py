@@ -16,6 +16,7 @@ from crest.config import parse
 from crest.data.build import build
 from crest.data.files import ImageMeta, TextMeta, open_array, read_meta, write_meta
 from crest.data.sources import Source
+from crest.data.verifying import with_hashes
 from crest.errors import ArtifactError, DataError, ParameterError
 from stages import export, prepare, train
 from stages.paths import Paths
@@ -269,7 +270,7 @@ def test_channels_that_no_png_holds_are_refused(coloured, tmp_path):
     meta = read_meta(coloured.prepared)
     assert isinstance(meta, ImageMeta)
     values = vars(meta) | {"image_shape": [5, 7, 2], "mean": [0.5] * 2, "std": [0.3] * 2}
-    write_meta(coloured.prepared, ImageMeta(**values))
+    write_meta(coloured.prepared, with_hashes(coloured.prepared, ImageMeta(**values)))
     with pytest.raises(ArtifactError, match="images of 2 channels cannot be exported"):
         exported(coloured, tmp_path / "subset")
     exported(coloured, tmp_path / "coresets.csv")

@@ -4,6 +4,7 @@ import json
 import logging
 import re
 import shutil
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,6 +13,8 @@ import pytest
 
 from crest import artifacts
 from crest.config import parse
+from crest.data.files import read_meta, write_meta
+from crest.data.verifying import file_hash
 from crest.errors import ArtifactError
 from stages import analyze, manifest, report
 from stages.paths import Paths
@@ -513,6 +516,10 @@ def damage_texts(path, how):
         path.unlink()
     elif how == "cut off":
         path.write_bytes(path.read_bytes()[:100])
+    elif how == "with another bit":
+        content = bytearray(path.read_bytes())
+        content[len(content) // 2] ^= 4
+        path.write_bytes(content)
     elif how == "of other data":
         pl.DataFrame({"text": ["one"]}).write_parquet(path)
     elif how == "without its column":
@@ -529,6 +536,7 @@ def damage_texts(path, how):
     [
         ("absent", "no such file"),
         ("cut off", "damaged"),
+        ("with another bit", "other than when it was written"),
         ("of other data", r"1 rows, meta\.json says 40"),
         ("without its column", "column 'text' is missing"),
         ("of another type", "column 'text' is Int64, it must be String"),
@@ -539,7 +547,12 @@ def test_damaged_texts_are_one_message_and_leave_the_earlier_report(tmp_path, ho
     paths = text_project(tmp_path, text=sentences("text"))
     report.run(parameters(), paths)
     before = (paths.report / "report.html").read_bytes()
-    damage_texts(paths.prepared / "train_texts.parquet", how)
+    path = paths.prepared / "train_texts.parquet"
+    damage_texts(path, how)
+    if how.startswith(("of", "without", "with a null")):  # and described as what it is now
+        meta = read_meta(paths.prepared)
+        hashes = {"train": file_hash(path), "test": meta.text_hashes["test"]}
+        write_meta(paths.prepared, replace(meta, text_hashes=hashes))
     with pytest.raises(ArtifactError, match=rf"train_texts.*{message}.*cli\.py prepare"):
         report.run(parameters(), paths)
     assert (paths.report / "report.html").read_bytes() == before

@@ -110,6 +110,21 @@ def test_no_bit_of_a_state_changes_unnoticed(tmp_path: Path) -> None:
             read_state(path, KEY)
 
 
+def test_a_state_of_another_processor_is_refused_and_both_are_named(tmp_path: Path) -> None:
+    write_state(tmp_path / "state", {**KEY, "processor": "EPYC, AVX512"}, {"a": 1})
+    here = {**KEY, "processor": "EPYC, AVX2"}
+    with pytest.raises(ArtifactError, match=r"\(EPYC, AVX512 then, EPYC, AVX2 now\); set back"):
+        read_state(tmp_path / "state", here)
+
+
+def test_a_message_names_the_command_whose_run_it_is(tmp_path: Path) -> None:
+    for command in ("train", "reuse"):
+        path = tmp_path / f"{command}-crest.safetensors"
+        path.write_text("nonsense")
+        with pytest.raises(ArtifactError, match=f"run `python cli.py {command} --fresh` or rem"):
+            read_state(path, KEY)
+
+
 def test_a_state_without_a_checksum_is_not_taken(tmp_path: Path) -> None:
     metadata = {"key": json.dumps(KEY), "tree": '{"dict": {}}'}
     save_file({"end": torch.zeros(1)}, tmp_path / "state", metadata=metadata)

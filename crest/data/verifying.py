@@ -1,0 +1,114 @@
+"""Whether prepared arrays are as they were written, by the hash of their content.
+
+Reading all of it costs a second for each gigabyte or so of one core. Up to :data:`AT_ONCE` bytes
+that is done when the data are opened; more is read in a thread, with pauses, while the work on them
+goes on, and has to be whole before any result is put in its place.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from crest.artifacts import cannot_be_read
+from crest.data.files import Meta, TextMeta
+from crest.errors import ArtifactError, DamagedDataError
+
+AT_ONCE = 2**30
+BLOCK_BYTES = 2**24
+# Share of the time that the thread works: it is not to take the cores and the disk from training.
+SHARE = 0.2
+
+ARRAYS = {"image": ("images", "labels"), "text": ("labels", "offsets", "seconds", "tokens")}
+
+
+def array_files(folder: Path, kind: str, splits: list[str]) -> list[Path]:
+    """Return the arrays of prepared data, in the order of their names."""
+    names = [f"{split}_{part}.npy" for split in splits for part in ARRAYS[kind]]
+    return [folder / name for name in sorted(names)]
+
+
+def content_hash(folder: Path) -> str:
+    """SHA-256 over the names and contents of all arrays of a folder, in the order of the names."""
+    return _hash(sorted(folder.glob("*.npy")), pauses=False)
+
+
+def file_hash(path: Path) -> str:
+    """SHA-256 of a file; an :class:`ArtifactError` if it cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise cannot_be_read(path, error) from None
+
+
+def with_hashes(folder: Path, meta: Meta) -> Meta:
+    """Return a description with the hashes of what the folder holds."""
+    if isinstance(meta, TextMeta):
+        texts = {name: file_hash(folder / f"{name}_texts.parquet") for name in meta.sizes}
+        meta = replace(meta, text_hashes=texts)
+    return replace(meta, content_hash=content_hash(folder))
+
+
+class Verification:
+    """The check of a folder's arrays: done, or under way in a thread of its own.
+
+    Raises
+    ------
+    DamagedDataError
+        If they are other than when they were written.
+    ArtifactError
+        If one cannot be read.
+    """
+
+    def __init__(self, folder: Path, meta: Meta) -> None:
+        self._folder = folder
+        self._meta = meta
+        self._files = array_files(folder, meta.kind, list(meta.sizes))
+        self._failure: ArtifactError | None = None
+        self._thread: threading.Thread | None = None
+        if sum(path.stat().st_size for path in self._files) <= AT_ONCE:
+            self._verify(pauses=False)
+            self.require_whole()
+        else:
+            self._thread = threading.Thread(target=self._verify, args=(True,), daemon=True)
+            self._thread.start()
+
+    def require_whole(self, wait: bool = True) -> None:
+        """Raise what was found; without ``wait`` only if something was found by now."""
+        if wait and self._thread is not None:
+            self._thread.join()
+        if self._failure is not None:
+            raise self._failure
+
+    def _verify(self, pauses: bool) -> None:
+        try:
+            if _hash(self._files, pauses) != self._meta.content_hash:
+                self._failure = DamagedDataError(
+                    f"{self._folder}: its arrays are damaged: other than when they were written "
+                    "(content_hash); run `python cli.py prepare` again"
+                )
+        except OSError as error:
+            self._failure = cannot_be_read(Path(error.filename or self._folder), error)
+
+
+def _hash(files: list[Path], pauses: bool) -> str:
+    digest = hashlib.sha256()
+    for path in files:
+        digest.update(path.name.encode())
+        for block in _blocks(path):
+            started = time.perf_counter()
+            digest.update(block)
+            if pauses:
+                time.sleep((1 / SHARE - 1) * (time.perf_counter() - started))
+    return digest.hexdigest()
+
+
+def _blocks(path: Path) -> Iterator[memoryview]:
+    """Yield a file in blocks, which all lie in the same memory."""
+    memory = memoryview(bytearray(BLOCK_BYTES))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(memory):
+            yield memory[:count]
