@@ -348,7 +348,8 @@ class Coresets:
         if self._minibatch is not None:
             raise OrderError(
                 f"{what}: the step on the last mini-batch was not reported; call step() of the "
-                "coresets after the optimiser's"
+                "coresets after the optimiser's. A mini-batch is one step of it: to accumulate "
+                "gradients, take a larger one in parts"
             )
 
     def _steps_table(self) -> pl.DataFrame:

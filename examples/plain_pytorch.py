@@ -8,13 +8,14 @@ dataloader_saved_coresets.py trains a larger network on what was saved.
 """
 
 import argparse
+import sys
 
 import torch
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crest import Coresets
+from crest import Coresets, CrestError
 
 
 def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -66,8 +67,9 @@ def main() -> None:
         steps=arguments.steps,
         batch_size=32,
         method=arguments.method,
-        subset_size=128,  # each mini-batch stands for so many; the default is 1% of the examples
-        threshold=0.2,
+        # By the method's name, so that another method may be chosen: of crest, a mini-batch stands
+        # for so many examples; the default is 1% of them.
+        crest={"subset_size": 128, "threshold": 0.2},
     )
     for indices, weights in coresets:
         losses = F.cross_entropy(model(images[indices]), labels[indices], reduction="none")
@@ -77,9 +79,12 @@ def main() -> None:
         schedule.step()
         coresets.step()
 
-    if arguments.save:
-        coresets.save(arguments.save)
     print(f"accuracy: {accuracy(model, test_images, test_labels):.4f}")
+    if arguments.save:
+        try:
+            coresets.save(arguments.save)
+        except CrestError as error:  # random, for one, keeps none
+            sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

@@ -16,19 +16,21 @@ ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 
 
-def start(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
-    paths = [str(ROOT), os.environ.get("PYTHONPATH", "")]
+def start(
+    name: str, *arguments: object, launcher: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     return subprocess.run(
-        [sys.executable, str(EXAMPLES / name), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, paths))},
+        [sys.executable, *launcher, str(EXAMPLES / name), *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=False,
     )
 
 
-def accuracy(name: str, *arguments: object) -> float:
-    done = start(name, *arguments)
+def accuracy(name: str, *arguments: object, launcher: tuple[str, ...] = ()) -> float:
+    done = start(name, *arguments, launcher=launcher)
     assert done.returncode == 0, done.stderr
     (found,) = re.findall(r"^accuracy: ([0-9.]+)$", done.stdout, re.MULTILINE)
     return float(found)
@@ -52,6 +54,29 @@ def test_a_plain_loop_learns_and_keeps_its_coresets(saved) -> None:
     assert read_coresets(saved).steps == read_table(saved / "steps.parquet").height == 100
 
 
+def test_the_baseline_learns_by_one_word_and_says_that_it_keeps_nothing(tmp_path) -> None:
+    done = start("plain_pytorch.py", "--method", "random", "--save", tmp_path / "x", "--steps", 60)
+    assert "accuracy: 0.9" in done.stdout
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: ")
+    assert "'random' keeps no coresets" in done.stderr
+    assert not (tmp_path / "x").exists()
+
+
+def test_several_processes_train_together_on_what_one_of_them_chooses(tmp_path) -> None:
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    options = ("--steps", 60, "--save", tmp_path / "saved")
+    assert accuracy("several_processes.py", *options, launcher=launcher) > 0.85
+    assert read_coresets(tmp_path / "saved").steps == 60
+    done = start("several_processes.py")
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: start it with torchrun")
+
+
+def test_gradients_accumulate_over_the_parts_of_a_mini_batch() -> None:
+    assert accuracy("gradient_accumulation.py", "--steps", 60) > 0.9
+
+
 def test_a_loader_with_workers_trains_on_what_the_loop_kept(saved) -> None:
     assert accuracy("dataloader_saved_coresets.py", saved) > 0.85
 
@@ -73,6 +98,8 @@ def test_the_trainer_of_transformers_learns_and_keeps_its_coresets(tmp_path) -> 
         assert "pip install accelerate" in done.stderr
         pytest.skip("the Trainer needs accelerate: pip install accelerate")
     folder = tmp_path / "saved"
+    source = (EXAMPLES / "transformers_trainer.py").read_text(encoding="utf-8")
+    assert "logging_nan_inf_filter=False" in source  # a loss that is NaN is not logged as 0
     assert accuracy("transformers_trainer.py", "--save", folder, "--steps", 100) > 0.9
     saved = read_coresets(folder)
     assert saved.steps == 100

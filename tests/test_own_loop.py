@@ -145,6 +145,36 @@ def test_indices_are_on_the_cpu_and_weights_have_mean_1(method: str) -> None:
     assert drawn == (method == "crest")
 
 
+@pytest.mark.parametrize("part", [1, 3, 8])
+def test_gradients_of_the_parts_of_a_mini_batch_add_up_to_its_own(part: int) -> None:
+    """As examples/gradient_accumulation.py takes them, where examples are normalised alone."""
+    split = linear_split()
+
+    def taken(size: int) -> list[Tensor]:
+        model = linear_model()
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        options: dict = {"steps": 10, "batch_size": 8, **focused(8)}
+        found = []
+        for indices, weights in (
+            coresets := Coresets(model, split.inputs, split.labels, **options)
+        ):
+            optimizer.zero_grad()
+            said = []
+            for some, theirs in zip(indices.split(size), weights.split(size), strict=True):
+                said.append(model(split.inputs(some)))
+                losses = F.cross_entropy(said[-1], split.labels[some], reduction="none")
+                ((losses * theirs).sum() / 8).backward()
+            optimizer.step()
+            coresets.step(torch.cat(said))
+            found.append(indices)
+        return [*found, weights_of(model)]
+
+    *chosen, weights = taken(part)
+    *expected, whole = taken(8)
+    assert all(torch.equal(*pair) for pair in zip(chosen, expected, strict=True))
+    torch.testing.assert_close(weights, whole)
+
+
 def test_what_the_loop_does_to_a_minibatch_stays_in_the_loop() -> None:
     spoiled, plain = coresets_of(convnet()), coresets_of(convnet())
     for (indices, weights), (expected, ones) in zip(spoiled, plain, strict=True):
