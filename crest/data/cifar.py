@@ -50,13 +50,21 @@ def _open_archive(name: str, folder: Path, download: bool) -> Source[Reader]:
 
     kind = getattr(datasets, name)
     packed = folder / kind.filename
-    if download or (folder / kind.base_folder).is_dir() or not packed.exists():
+    if download or (folder / kind.base_folder).is_dir() or not packed.is_file():
         return _load(kind, folder, download)
-    if not check_integrity(packed, kind.tgz_md5):
-        raise DataError(f"{packed}: not the official archive (its MD5 differs); download it again")
-    with tempfile.TemporaryDirectory() as unpacked:
-        extract_archive(packed, unpacked)
-        return _load(kind, Path(unpacked), download=False)
+    try:
+        if not check_integrity(packed, kind.tgz_md5):
+            raise DataError(
+                f"{packed}: not the official archive (its MD5 differs); download it again"
+            )
+        with tempfile.TemporaryDirectory() as unpacked:
+            extract_archive(packed, unpacked)
+            return _load(kind, Path(unpacked), download=False)
+    except OSError as error:
+        raise DataError(
+            f"{packed}: cannot be unpacked into {tempfile.gettempdir()}: "
+            f"{error.strerror or error}; mend that, or set TMPDIR to a folder with room"
+        ) from None
 
 
 def _load(kind: Any, folder: Path, download: bool) -> Source[Reader]:

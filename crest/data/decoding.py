@@ -12,6 +12,7 @@ from PIL import Image
 from crest.data.image_formats import (
     FORMATS,
     ORIENTATION,
+    PLANAR_CONFIGURATION,
     SAMPLES_PER_PIXEL,
     bits,
     explain,
@@ -131,6 +132,8 @@ def _convert(image: Image.Image, content: bytes, side: int | None) -> Decoded:
     if (depth := bits(image, content)) > 8:
         # Pillow would cut them off, or clip the values at 255.
         raise RefusedError(f"more than 8 bits a channel ({depth}); save it with 8")
+    if image.format == "TIFF":
+        _check_whole(image)
     traits = _traits(image)
     colours = _rgb(image, depth, traits)
     if (turn := _turn(image, traits)) is not None:
@@ -152,6 +155,16 @@ def _check_size(width: int, height: int) -> None:
             f"{width}×{height} pixels take {readable(taken)} of memory to decode, more than half "
             f"of what there is ({readable(memory())}); make it smaller or cut it up"
         )
+
+
+def _check_whole(image: Image.Image) -> None:
+    """Refuse a TIFF that lacks strips or tiles, which Pillow would leave black."""
+    separate = 2 in tiff_tag(image, PLANAR_CONFIGURATION)
+    planes = max(tiff_tag(image, SAMPLES_PER_PIXEL), default=1) if separate else 1
+    pixels = image.width * image.height * planes
+    extents = [tile[1] for tile in getattr(image, "tile", ())]
+    if sum((right - left) * (lower - upper) for left, upper, right, lower in extents) < pixels:
+        raise RefusedError("the image cannot be decoded (it lacks strips or tiles)")
 
 
 def _too_large(what: str) -> str:

@@ -113,8 +113,8 @@ class _Splits:
         own = identity(folder)
         if own in self.opened:
             raise DataError(
-                f"{folder}: a link to '{self.opened[own]}', which is another split; set "
-                f"prepare.{key}"
+                f"{folder}: a link to '{self.opened[own]}', which is another split; remove it, or "
+                f"set prepare.{key} to another"
             )
         self.opened[own] = split
         classes = _folders(folder, self.left_out)

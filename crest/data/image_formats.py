@@ -56,7 +56,8 @@ OTHER_FILES: Mapping[bytes, str] = MappingProxyType({
     b"\0\5\x16\7": "an AppleDouble file of macOS, which holds no image; remove it",
 })  # fmt: skip
 # Numbers of TIFF's tags, and what SampleFormat says of unsigned integers (4: it does not say).
-BITS_PER_SAMPLE, ORIENTATION, SAMPLES_PER_PIXEL, SAMPLE_FORMAT = 258, 274, 277, 339
+BITS_PER_SAMPLE, ORIENTATION, SAMPLES_PER_PIXEL = 258, 274, 277
+PLANAR_CONFIGURATION, SAMPLE_FORMAT = 284, 339
 UNSIGNED = (1, 4)
 SAYING = (SyntaxError, ValueError, OSError)  # errors of Pillow's whose texts are for people
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")

@@ -11,7 +11,7 @@ from types import TracebackType
 from typing import TextIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from crest.data.decoding import MAX_PIXELS, Decoded, Trait, decode, read_image
 from crest.data.sources import Example, Pixels, Reader
@@ -26,8 +26,9 @@ MOST_WARNINGS = 5
 class ImageDecoder:
     """Decodes batches of images; all must have the shape of the first image of ``reader``.
 
-    A context manager: within, Pillow's own limit on an image's pixels is lifted for that of
-    :mod:`crest.data.decoding`, and what Pillow warns of is kept for :meth:`notes`.
+    A context manager: within, Pillow's own limits on an image's pixels and on its texts are
+    lifted for those of :mod:`crest.data.decoding`, and what Pillow warns of is kept for
+    :meth:`notes`.
 
     Parameters
     ----------
@@ -103,7 +104,7 @@ class ImageDecoder:
 
     @contextmanager
     def _own_pillow(self) -> Iterator[None]:
-        limit = Image.MAX_IMAGE_PIXELS
+        limits = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
         with warnings.catch_warnings():
             show = warnings.showwarning
 
@@ -124,10 +125,12 @@ class ImageDecoder:
             warnings.filterwarnings("always", module=r"PIL\b")
             warnings.showwarning = keep
             Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+            # A profile or a program's notes of more than a megabyte are no reason to refuse pixels.
+            PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY
             try:
                 yield
             finally:
-                Image.MAX_IMAGE_PIXELS = limit
+                Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = limits
 
     def _read(self, example: Example, reader: Reader, row: int) -> Decoded:
         try:

@@ -1,4 +1,5 @@
 import io
+import os
 import pickle
 import tarfile
 from pathlib import Path
@@ -103,6 +104,25 @@ def test_what_is_not_the_official_archive_is_never_unpickled(tmp_path, packed):
     if packed:
         pack(tmp_path)
     with pytest.raises(DataError, match=r"MD5"):
+        open_archive(tmp_path)
+
+
+def test_an_archive_that_cannot_be_unpacked_is_said_to_be_so(
+    tmp_path, accept_any_content, monkeypatch
+):
+    def full(archive, folder):
+        raise OSError(28, "No space left on device")
+
+    write_archive(tmp_path)
+    pack(tmp_path)
+    monkeypatch.setattr("torchvision.datasets.utils.extract_archive", full)
+    with pytest.raises(DataError, match=r"gz: cannot be unpacked into .*: No space left.*; mend"):
+        open_archive(tmp_path)
+
+
+def test_a_pipe_in_an_archives_place_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "cifar-10-python.tar.gz")
+    with pytest.raises(DataError, match=r"no cifar-10-batches-py"):
         open_archive(tmp_path)
 
 

@@ -317,6 +317,16 @@ def test_an_image_beyond_the_limits_is_refused_with_what_to_do(monkeypatch):
         decode(content)
 
 
+def test_a_tiff_that_lacks_strips_is_refused():
+    whole = tiff_file(PIXELS, 8, 2)
+    assert np.array_equal(decode(whole).pixels, PIXELS)
+    height = whole.find(b"\x01\x01\x03\0\x01\0\0\0\x06\0") + 8
+    with pytest.raises(ValueError, match=r"lacks strips or tiles"):
+        decode(whole[:height] + b"\x07" + whole[height + 1 :])
+    for options in ({"compression": "tiff_lzw"}, {"compression": "raw", "strip_size": 30}):
+        assert np.array_equal(decode(written(IMAGE, "TIFF", **options)).pixels, PIXELS)
+
+
 def test_a_tile_that_would_fill_the_memory_is_refused(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
     with pytest.raises(ValueError, match=r"^the image, or a tile of it, has more than the"):

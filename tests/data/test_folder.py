@@ -204,7 +204,7 @@ def test_two_classes_or_splits_of_one_folder_are_refused(tree):
         open_tree(tree)
     (tree / "train" / "dog").unlink()
     (tree / "val").symlink_to("train")
-    with pytest.raises(DataError, match=r"val: a link to 'train', which is another split; set pr"):
+    with pytest.raises(DataError, match=r"val: a link to 'train', which is another split; remove"):
         open_tree(tree, test_split="val")
 
 

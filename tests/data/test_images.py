@@ -1,4 +1,5 @@
 import io
+import zlib
 from contextlib import suppress
 
 import numpy as np
@@ -6,10 +7,11 @@ import polars as pl
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from crest.data.images import ImageDecoder, read_image
 from crest.errors import DataError
+from tests.data.image_files import png_chunk, png_file
 
 
 class Listed:
@@ -130,6 +132,13 @@ def test_the_first_bad_row_is_named(pixels, encode, workers):
 def test_a_bad_first_image_is_named():
     with pytest.raises(DataError, match=r"^listed, row 0: "):
         ImageDecoder(Listed([b""]), None, 1)
+
+
+def test_long_texts_within_a_png_are_no_reason_to_refuse_it(pixels):
+    text = png_chunk(b"zTXt", b"workflow\0\0" + zlib.compress(bytes(3 * 2**20)))
+    content = png_file(pixels[0].reshape(8, 18), before=text)
+    assert np.array_equal(decode([content])[0], pixels[0])
+    assert PngImagePlugin.MAX_TEXT_CHUNK == 2**20
 
 
 def test_images_of_two_sizes_are_both_named(pixels, encode):
