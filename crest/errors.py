@@ -1,6 +1,13 @@
 """Errors for people: what is wrong, where, and what to do; anything else raised is a bug."""
 
 
+def printable(text: str, kept: str = "") -> str:
+    """Return a text with what moves a cursor or cannot be written escaped, but for ``kept``."""
+    return "".join(
+        letter if letter.isprintable() or letter in kept else repr(letter)[1:-1] for letter in text
+    )
+
+
 class CrestError(Exception):
     """A failure that its message explains in full; the command line prints it and exits with 1."""
 
@@ -9,10 +16,7 @@ class CrestError(Exception):
 
     def __str__(self) -> str:
         """Return the message, what came from data in it made printable."""
-        return "".join(
-            letter if letter.isprintable() or letter in self.kept else repr(letter)[1:-1]
-            for letter in super().__str__()
-        )
+        return printable(super().__str__(), self.kept)
 
 
 class ParameterError(CrestError):

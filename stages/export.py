@@ -1,9 +1,7 @@
 """export: saved coresets as CSV, or the examples they chose as a data set of their own."""
 
 import io
-import json
 import re
-import shlex
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,25 +14,25 @@ from PIL import Image
 
 from crest import artifacts
 from crest.config import Parameters
-from crest.data.files import SPLITS, ImageMeta, Meta, TextMeta, open_array
+from crest.csv_cells import formula_note
+from crest.data.class_names import shown
+from crest.data.files import ImageMeta, Meta, TextMeta, open_array
 from crest.data.prepared import load
 from crest.data.sources import Pixels
-from crest.errors import ArtifactError, ParameterError
+from crest.errors import ArtifactError, ParameterError, printable
 from crest.selection.saved import from_tables
 from crest.selection.totals import example_totals
+from stages.hub_files import CARD, foreign_file, marked, parquet_bytes
 from stages.manifest import coresets_origin
 from stages.paths import Paths
 from stages.progress import progress_bar
+from stages.reading_back import options, read_by
 from stages.select import with_class_names
 from stages.texts import free_name, text_rows
 from stages.train import existing_coresets
 
-CARD = "README.md"
-SHARD = f"{'[0-9]' * 5}-of-{'[0-9]' * 5}.parquet"
-OURS = (CARD, *(f"data/{split}-{SHARD}" for split in SPLITS))
 SHARD_BYTES = 256 * 2**20  # of pixels in a file, which are in memory at once
 SHARD_TEXTS = 100_000
-ROW_GROUP = 1000
 
 
 @dataclass(frozen=True)
@@ -104,7 +102,7 @@ def run(
     with artifacts.replacing_folder(out) as folder:
         _write_data_set(folder, paths.prepared, data.meta, chosen)
         card = _card(exported, str(source), regions)
-        (folder / CARD).write_text(card, encoding="utf-8")
+        (folder / CARD).write_text(marked(card), encoding="utf-8")
         data.require_whole()
     return exported
 
@@ -116,14 +114,20 @@ def is_csv(out: Path) -> bool:
 
 def notes(exported: Exported, out: Path) -> Iterator[str]:
     """Say in lines what was exported, and how `prepare` reads a data set."""
-    yield f"{out}: {_summary(exported)}"
+    yield f"{printable(str(out))}: {_summary(exported)}"
     if is_csv(out):
+        if note := formula_note("names of classes", exported.meta.classes):
+            yield note
         return
     if exported.missing_classes:
-        yield f"no example of class {', '.join(exported.missing_classes)} was selected"
-    overrides = read_by(exported.meta, str(out))
-    options = " ".join(f"-S {shlex.quote(f'{key}={value}')}" for key, value in overrides.items())
-    yield f"prepare reads it (and replaces data/prepared) with {options}"
+        yield f"no example of class {', '.join(map(shown, exported.missing_classes))} was selected"
+    if len(exported.missing_classes) > len(exported.meta.classes) - 2:
+        yield "prepare cannot read it: all examples that were selected are of one class"
+        return
+    if isinstance(exported.meta, ImageMeta) and exported.meta.image_shape[-1] == 1:
+        yield "prepare makes its grey images RGB, the same three times"
+    overrides = options(read_by(exported.meta, str(out), _own_names(exported.meta)["label"]))
+    yield f"prepare reads it (and replaces data/prepared) with {overrides}"
 
 
 def _summary(exported: Exported) -> str:
@@ -162,10 +166,10 @@ def _refuse_others(out: Path) -> None:
         raise ParameterError(
             f"--out {out}: a data set is a folder of Parquet files; name one without .parquet"
         )
-    if (name := artifacts.others_in(out, OURS)) is not None:
+    if (name := foreign_file(out)) is not None:
         raise ParameterError(
-            f"--out {out}: a folder that holds {name}, which is not of an export; name a new "
-            "one, or a file that ends in .csv"
+            f"--out {out}: a folder that holds {name}, which is not of an export, or was "
+            "changed since; name a new one, or a file that ends in .csv"
         )
 
 
@@ -207,12 +211,8 @@ def _shard_rows(meta: Meta) -> int:
 def _write_shard(path: Path, prepared: Path, meta: Meta, split: str, rows: pl.DataFrame) -> None:
     content = CONTENTS[meta.kind](prepared, meta, split, rows["index"])
     frame = pl.concat([content, rows.rename(_own_names(meta))], how="horizontal")
-    features = json.dumps({"info": {"features": _features(meta)}}, ensure_ascii=False)
-    stream = io.BytesIO()  # Python says plainly why a file cannot be written, Polars does not
-    frame[list(_features(meta))].write_parquet(
-        stream, row_group_size=ROW_GROUP, metadata={"huggingface": features}
-    )
-    path.write_bytes(stream.getvalue())
+    # Python says plainly why a file cannot be written, Polars does not.
+    path.write_bytes(parquet_bytes(frame, _features(meta)))
 
 
 def _images(prepared: Path, meta: Meta, split: str, rows: pl.Series) -> pl.DataFrame:
@@ -267,21 +267,6 @@ def _features(meta: Meta) -> dict[str, Any]:
 
 def _value(dtype: str) -> dict[str, str]:
     return {"dtype": dtype, "_type": "Value"}
-
-
-def read_by(meta: Meta, out: str) -> dict[str, str]:
-    """Return the parameters with which `prepare` reads the data set."""
-    if isinstance(meta, ImageMeta):
-        return {"prepare.dataset": "parquet", "prepare.source": out}
-    label = _own_names(meta)["label"]
-    return {
-        "prepare.dataset": "text",
-        "prepare.source": out,
-        "prepare.text_columns": json.dumps(meta.text_columns, ensure_ascii=False),
-        "prepare.tokenizer": meta.tokenizer,
-        "prepare.max_length": str(meta.max_length),
-        **({} if label == "label" else {"prepare.label_column": label}),
-    }
 
 
 def _card(exported: Exported, source: str, regions: str | None) -> str:

@@ -8,7 +8,7 @@ from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.data.build import build
 from crest.data.files import Meta, TextMeta
-from crest.errors import ParameterError
+from crest.errors import ParameterError, printable
 from stages.paths import PREPARED
 from stages.progress import progress_bar
 
@@ -46,7 +46,7 @@ def _refuse_source_within(params: PrepareParameters, folder: Path) -> None:
 
 def notes(meta: Meta) -> Iterator[str]:
     """Say in lines what became of the data: what was left out, held out, cut or warned of."""
-    yield from meta.notes
+    yield from map(printable, meta.notes)
     if not isinstance(meta, TextMeta):
         return
     for split, lengths in meta.lengths.items():

@@ -6,7 +6,8 @@ from pathlib import Path
 import polars as pl
 
 from crest.data.files import Meta, TextMeta, damaged
-from crest.data.parquet import UNREADABLE
+from crest.data.parquet import column_of
+from crest.data.split_files import UNREADABLE
 from crest.data.verifying import file_hash
 from crest.difficulty import Group
 from crest.errors import ArtifactError
@@ -102,7 +103,7 @@ def text_rows(folder: Path, meta: TextMeta, split: str, rows: Sequence[int]) -> 
     try:
         scan = pl.scan_parquet(path, glob=False)
         _check(path, meta, split, scan)
-        texts = [pl.col(name).alias(str(at)) for at, name in enumerate(meta.text_columns)]
+        texts = [column_of(name).alias(str(at)) for at, name in enumerate(meta.text_columns)]
         numbered = scan.select(texts).with_row_index("row")
         wanted = numbered.filter(pl.col("row").is_in(sorted(set(rows))))
         found = wanted.collect(engine="streaming").sort("row")

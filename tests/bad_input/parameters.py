@@ -222,8 +222,8 @@ PARAMETERS = [
     Case("regions that there are not", "export --out c.csv --regions 99:",
          "--regions 99:: none of the coresets' regions, 0 to …", code=2),
     Case("an export over other files", "export --out source",
-         "--out source: a folder that holds test.parquet, which is not of an export; name a new "
-         "one, or a file that ends in .csv", code=2),
+         "--out source: a folder that holds test.parquet, which is not of an export, or "
+         "was changed since; name a new one, or a file that ends in .csv", code=2),
     Case("an export to a file of Parquet", "export --out subset.parquet",
          "--out subset.parquet: a data set is a folder of Parquet files; name one without .parquet",
          code=2),

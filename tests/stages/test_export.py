@@ -2,6 +2,7 @@
 
 import errno
 import io
+import json
 import os
 from pathlib import Path
 
@@ -12,20 +13,28 @@ import yaml
 from PIL import Image
 
 from crest import artifacts
-from crest.config import parse
+from crest.config import load, parse
 from crest.data.build import build
 from crest.data.files import ImageMeta, TextMeta, open_array, read_meta, write_meta
 from crest.data.sources import Source
 from crest.data.verifying import with_hashes
 from crest.errors import ArtifactError, DataError, ParameterError
-from stages import export, prepare, train
+from stages import export, prepare, reading_back, train
 from stages.paths import Paths
 from tests.tiny import digits_parameters
 from tests.tiny_text import tiny_model
 
+SHARD = "train-00000-of-00001.parquet"
 FILES = {"README.md"} | {
     f"data/{split}-00000-of-00001.parquet" for split in ("train", "validation", "test")
 }
+
+
+OTHERS = """
+prepare: {dataset: text, source: elsewhere, image_column: img, label_column: fine, seed: 5,
+  train_split: training, test_split: held, validation_split: dev, text_columns: [a, b],
+  tokenizer: another, max_length: 7, classes: 2, image_size: 3, validation: 0.3, workers: 2}
+"""
 
 
 def exported(paths, out, **options):
@@ -45,10 +54,11 @@ def saved(paths):
 
 
 def prepared_again(meta, out, folder):
-    """The parameters that the export names, applied; nothing held out."""
-    sections = {key.split(".")[1]: value for key, value in export.read_by(meta, str(out)).items()}
-    given = {key: yaml.safe_load(value) for key, value in sections.items()}
-    params = parse({"prepare": {**given, "validation": 0.0}}, "test").prepare
+    """The parameters that the export names, applied over ones that would read it otherwise."""
+    overrides = reading_back.read_by(meta, str(out), export._own_names(meta)["label"])
+    others = Path(folder.parent / "others.yaml")
+    others.write_text(OTHERS)
+    params = load(others, [f"{key}={value}" for key, value in overrides.items()]).prepare
     prepare.run(params, folder)
     return read_meta(folder)
 
@@ -125,7 +135,12 @@ def test_images_come_back_bit_by_bit_with_their_labels(runs, tmp_path):
     out = tmp_path / "subset"
     exported(runs, out)
     meta = prepared_again(read_meta(runs.prepared), out, tmp_path / "again")
-    indices = {"train": sorted(set(saved(runs)["index"])), "test": slice(None)}
+    assert meta.sizes == {
+        **read_meta(runs.prepared).sizes,
+        "train": saved(runs)["index"].n_unique(),
+    }
+    indices = {"train": sorted(set(saved(runs)["index"]))}
+    indices |= {"validation": slice(None), "test": slice(None)}
     for split, rows in indices.items():
         before = open_array(runs.prepared, split, "images")[rows]
         # Grey comes back as three channels that are the same: prepare makes compressed images RGB.
@@ -224,15 +239,45 @@ def test_the_card_names_the_splits_and_the_type_of_each_column(coloured, tmp_pat
     assert "7 of 40 training examples, selected 9 times into 3 mini-batches" in card
 
 
-def test_classes_that_were_not_selected_are_named_and_prepare_refuses_them(coloured, tmp_path):
+def test_an_export_of_one_class_is_said_not_to_be_read(coloured, tmp_path):
     out = tmp_path / "subset"
     path = coloured.train("crest") / artifacts.CORESETS
     even = artifacts.read_table(path).filter(pl.col("label") == 0)
     artifacts.write_table(path, even)
     done = exported(coloured, out)
-    assert "no example of class bee was selected" in list(export.notes(done, out))
-    with pytest.raises(DataError, match="classes have no training example: bee"):
+    assert list(export.notes(done, out))[1:] == [
+        "no example of class bee was selected",
+        "prepare cannot read it: all examples that were selected are of one class",
+    ]
+    with pytest.raises(DataError, match="all labels are the same"):
         prepared_again(read_meta(coloured.prepared), out, tmp_path / "again")
+
+
+def test_classes_that_were_not_selected_stay_classes(coloured, tmp_path):
+    out = tmp_path / "subset"
+    meta = read_meta(coloured.prepared)
+    names = ["ant", "bee", "\x1b[31mcow", "=dog"]
+    write_meta(coloured.prepared, ImageMeta(**(vars(meta) | {"classes": names})))
+    done = exported(coloured, out)
+    assert "no example of class '\\x1b[31mcow', =dog was selected" in list(export.notes(done, out))
+    again = prepared_again(read_meta(coloured.prepared), out, tmp_path / "again")
+    assert again.classes == names
+    assert "2 of 4 classes have no training example: '\\x1b[31mcow', =dog" in prepare.notes(again)
+    table = list(export.notes(exported(coloured, tmp_path / "c.csv"), tmp_path / "c.csv"))
+    assert table[1].startswith("names of classes begin with =, +, - or @ (1 of them), which a spr")
+
+
+def test_what_a_shard_says_of_itself_is_the_files_own(coloured, tmp_path):
+    out = tmp_path / "subset"
+    exported(coloured, out)
+    (shard,) = (out / "data").glob("train-*")
+    described = pl.read_parquet_metadata(shard)
+    features = json.loads(described["huggingface"])["info"]["features"]
+    assert features["label"] == {"names": ["ant", "bee"], "_type": "ClassLabel"}
+    assert features["image"] == {"_type": "Image"}
+    # With an Arrow schema there, `datasets` would take its metadata, which Polars cannot set.
+    assert "ARROW:schema" not in described
+    assert b"ARROW:schema" not in shard.read_bytes()
 
 
 def test_an_export_replaces_an_export_but_no_other_folder(coloured, tmp_path):
@@ -240,10 +285,20 @@ def test_an_export_replaces_an_export_but_no_other_folder(coloured, tmp_path):
     exported(coloured, out)
     exported(coloured, out)
     assert files(out) == {name for name in FILES if "validation" not in name}
+    for name, change in ((f"data/{SHARD}", pl.DataFrame({"a": [1]})), ("README.md", "# Mine")):
+        kept = (out / name).read_bytes()
+        if isinstance(change, str):
+            (out / name).write_text(change)
+        else:
+            change.write_parquet(out / name)
+        with pytest.raises(ParameterError, match=f"holds {name}, which is not of an export"):
+            exported(coloured, out)
+        (out / name).write_bytes(kept)
+    exported(coloured, out)
     (out / "notes.txt").write_text("mine")
     with pytest.raises(ParameterError, match=r"holds notes\.txt, which is not of an export"):
         exported(coloured, out)
-    with pytest.raises(ParameterError, match="is not of an export"):
+    with pytest.raises(ParameterError, match="is not of an export, or was changed since"):
         exported(coloured, coloured.root)
     assert (out / "notes.txt").read_text() == "mine"
 
@@ -342,7 +397,7 @@ def test_texts_come_back_letter_by_letter_under_their_own_names(of_text, tmp_pat
         np.testing.assert_array_equal(open_array(tmp_path / "again", "test", name), before)
     labels = open_array(of_text.prepared, "train", "labels")[chosen["index"].to_numpy()]
     np.testing.assert_array_equal(open_array(tmp_path / "again", "train", "labels"), labels)
-    assert again.sizes == {"train": len(chosen), "test": 12}
+    assert again.sizes == {"train": len(chosen), "validation": 6, "test": 12}
 
 
 def test_the_way_back_for_texts_is_a_line_that_a_shell_takes(of_text, tmp_path):
