@@ -5,7 +5,7 @@ so is a row of more or fewer cells than the header. Blank lines are passed over.
 """
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -49,7 +49,8 @@ class Delimited:
         """
         found = [frame[label] for frame in self._frames(file, (label,), keys_of(texts, label))]
         labels = pl.concat(found) if found else pl.Series(label, [], pl.String)
-        return self._numbers(file, without_blanks(labels))
+        plain = without_blanks(labels).alias("")
+        return _Labels(plain, file, label, self.at).typed().alias(label)
 
     def texts(self, file: str, texts: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
         """Yield the text columns, a piece of consecutive rows at a time."""
@@ -163,46 +164,51 @@ class Delimited:
             return f"; or, if it has no header, write one: {self.delimiter.join(keys)}"
         return ""
 
-    def _numbers(self, file: str, labels: pl.Series) -> pl.Series:
+
+@dataclass(frozen=True, eq=False)
+class _Labels:
+    """The cells of a label column, less blanks; their name is none that Polars takes for more."""
+
+    cells: pl.Series
+    file: str
+    column: str
+    at: Callable[[str, int], str]
+
+    def typed(self) -> pl.Series:
         """Return labels that are all numbers as numbers."""
-        words = labels.drop_nulls().unique()
+        words = self.cells.drop_nulls().unique()
         for pattern, kind in ((WHOLE_NUMBER, pl.Int64), (NUMBER, pl.Float64)):
             if words.is_empty() or not words.str.contains(pattern).all():
                 continue
             numbers = words.cast(kind, strict=False)
-            beyond = words.filter(numbers.is_null() | (numbers.cast(pl.Float64).is_infinite()))
-            self._refuse(file, labels, beyond, "is beyond 64 bits, as no class number is")
-            again = numbers.is_duplicated()
-            twice = words.filter(again).sort()
-            self._refuse(
-                file,
-                labels,
-                twice,
-                f"stands for a number written in several ways ({some(twice.to_list())})",
-            )
-            return labels.cast(kind)
-        self._refuse_odd_words(file, labels, words)
-        return labels
+            beyond = numbers.is_null() | numbers.cast(pl.Float64).is_infinite()
+            self._refuse(words.filter(beyond), "is beyond 64 bits, as no class number is")
+            twice = words.filter(numbers.is_duplicated()).sort()
+            ways = some(twice.to_list())
+            self._refuse(twice, f"stands for a number written in several ways ({ways})")
+            return self.cells.cast(kind)
+        self._refuse_odd_words(words)
+        return self.cells
 
-    def _refuse_odd_words(self, file: str, labels: pl.Series, words: pl.Series) -> None:
+    def _refuse_odd_words(self, words: pl.Series) -> None:
         """Raise for a word where nine in ten labels or more are numbers: it is a slip.
 
         Where all words stand for a number that is missing, they need not be so few.
         """
         words = words.filter(~words.str.contains(NUMBER))
-        odd = labels.is_in(words.implode()).sum()
+        odd = self.cells.is_in(words.implode()).sum()
         missing = words.str.to_lowercase().is_in(list(MISSING)).all()
-        if odd <= len(labels) / 10 or (missing and odd < labels.count()):
-            self._refuse(file, labels, words, "is no number, as the others are")
+        if odd <= len(self.cells) / 10 or (missing and odd < self.cells.count()):
+            self._refuse(words, "is no number, as the others are")
 
-    def _refuse(self, file: str, labels: pl.Series, wrong: pl.Series, why: str) -> None:
+    def _refuse(self, wrong: pl.Series, why: str) -> None:
         """Raise for the first label that is one of the wrong ones."""
-        rows = labels.is_in(wrong.implode()).fill_null(False).arg_true()
+        rows = self.cells.is_in(wrong.implode()).fill_null(False).arg_true()
         if len(rows):
             row = int(rows[0])
             raise DataError(
-                f"{file}, column '{labels.name}', {self.at(file, row)}: the label "
-                f"{labels[row]!r:.40} {why}; correct it"
+                f"{self.file}, column '{self.column}', {self.at(self.file, row)}: the label "
+                f"{self.cells[row]!r:.40} {why}; correct it"
             )
 
 

@@ -37,8 +37,9 @@ def without_blanks(cells: pl.Series) -> pl.Series:
     """Take white space off both ends of strings; what is left empty is null, as a cell of none."""
     if cells.dtype != pl.String:
         return cells
-    stripped = cells.str.strip_chars()
-    return stripped.set(stripped == "", None)
+    # A name that looks like a pattern is one for the methods of a series, which find nothing then.
+    stripped = cells.alias("").str.strip_chars()
+    return stripped.set(stripped == "", None).alias(cells.name)
 
 
 def keys_of(texts: Sequence[str], label: str | None = None) -> dict[str, str]:

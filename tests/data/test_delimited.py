@@ -170,6 +170,15 @@ def test_labels_are_numbers_where_all_are(file, values, expected):
     assert found.to_list() == expected.to_list()
 
 
+@pytest.mark.parametrize("name", ["^a$", "*", "^.*$", "^label", "a\nb", "\0"])
+def test_a_column_may_have_any_name(file, name):
+    """Polars takes some for patterns."""
+    file.write_bytes(f'"{name}",text,label\n 0,a,7\n1 ,b,8\n'.encode())
+    assert Delimited().labels(str(file), ("text",), name).to_list() == [0, 1]
+    (frame,) = Delimited().texts(str(file), (name,), 2)
+    assert frame.rows() == [(" 0",), ("1 ",)]
+
+
 @pytest.mark.parametrize(
     ("values", "why"),
     [

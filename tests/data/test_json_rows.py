@@ -249,6 +249,16 @@ def test_a_key_must_be_in_every_row_once(file, small_pieces):
     assert read(file)[1].to_list() == [0]
 
 
+@pytest.mark.parametrize("name", ["^a$", "*", "^.*$", "^label", "a\nb", "\0", ""])
+def test_a_column_may_have_any_name(file, name):
+    """Polars takes some for patterns."""
+    rows = [{name: " x", "text": "a", "label": 0}, {name: "y ", "text": "b", "label": 1}]
+    file.write_text(json.dumps(rows))
+    assert JsonRows().labels(str(file), ("text",), name).to_list() == ["x", "y"]
+    (frame,) = JsonRows().texts(str(file), (name,), 2)
+    assert frame.rows() == [(" x",), ("y ",)]
+
+
 def test_nulls_are_nulls_wherever_they_are(file, small_pieces):
     for values in ([None, None, None, 1], [1, None, None, None], [None] * 3):
         file.write_text("".join(line(label=value) for value in values))
