@@ -15,7 +15,7 @@ import polars as pl
 
 from crest.data.sources import some
 from crest.data.text_format import changed, keys_of, no_column, place, without_blanks
-from crest.data.utf8 import ANY_BREAK, LONGEST, opened, pieces
+from crest.data.utf8 import ANY_BREAK, AT_ONCE, LONGEST, opened, pieces
 from crest.errors import DataError
 
 NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
@@ -66,31 +66,36 @@ class Delimited:
     ) -> Iterator[pl.DataFrame]:
         """Yield columns as strings; all that ``keys`` names must be there."""
         with opened(file, ANY_BREAK) as (stream, watched):
-            reader = self._reader(stream)
+            for piece in pieces(self._columns(file, stream, columns, keys), watched):
+                yield pl.DataFrame(piece, schema=dict.fromkeys(columns, pl.String))
 
-            def take(count: int) -> list[list[str]]:
-                try:
-                    with _long_cells():
-                        return list(islice(reader, count))
-                except csv.Error:
-                    self._refuse_broken(file)
+    def _columns(
+        self, file: str, lines: Iterable[str], columns: Sequence[str], keys: Mapping[str, str]
+    ) -> Iterator[dict[str, Sequence[str]]]:
+        """Yield the columns of a few rows at a time."""
+        reader = self._reader(lines)
 
-            while (first := take(1)) and _is_blank(first[0]):
-                pass
-            if not first:
-                return
-            header = first[0]
-            places = self._places(file, header, keys)
-            count = 0
-            for rows in pieces(take, watched):
-                if set(map(len, rows)) != {len(header)}:
-                    rows = [row for row in rows if not _is_blank(row)]
-                    self._refuse_ragged(file, rows, len(header), count)
-                count += len(rows)
-                cells = list(zip(*rows, strict=True)) or [()] * len(header)
-                yield pl.DataFrame(
-                    [pl.Series(name, cells[places[name]], pl.String) for name in columns]
-                )
+        def take(count: int) -> list[list[str]]:
+            try:
+                with _long_cells():
+                    return list(islice(reader, count))
+            except csv.Error:
+                self._refuse_broken(file)
+
+        while (first := take(1)) and _is_blank(first[0]):
+            pass
+        if not first:
+            return
+        header = first[0]
+        places = self._places(file, header, keys)
+        count = 0
+        while rows := take(AT_ONCE):
+            if set(map(len, rows)) != {len(header)}:
+                rows = [row for row in rows if not _is_blank(row)]
+                self._refuse_ragged(file, rows, len(header), count)
+            count += len(rows)
+            cells = list(zip(*rows, strict=True)) or [()] * len(header)
+            yield {name: cells[places[name]] for name in columns}
 
     def _reader(self, lines: Iterable[str]) -> Iterator[list[str]]:
         return csv.reader(lines, delimiter=self.delimiter, strict=True)

@@ -6,7 +6,8 @@ from contextlib import contextmanager
 from io import TextIOWrapper
 from itertools import islice
 from json.decoder import JSONDecodeError, JSONDecoder
-from typing import Any
+from json.scanner import make_scanner
+from typing import Any, cast
 
 from crest.data.text_format import place
 from crest.data.utf8 import LINE_FEED, LONGEST, Watched, opened
@@ -14,6 +15,7 @@ from crest.errors import DataError
 
 BLOCK = 2**16  # characters
 SPACES = " \t\n\r"
+ENDS = ("\n", "", "\r\n")
 
 # What the types of Python that JSON is read into are called in messages.
 NAMES: dict[type, str] = {
@@ -44,6 +46,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 DECODER = JSONDecoder(object_pairs_hook=_object)
+SCAN = make_scanner(cast(Any, DECODER))  # what raw_decode calls, of which there is one for each row
 
 
 class Objects:
@@ -71,9 +74,9 @@ class Objects:
         for text in self._stream:
             self.line += 1
             try:
-                value, end = DECODER.raw_decode(text)
-                whole = text[end:] in ("\n", "", "\r\n")
-            except (ValueError, RecursionError):
+                value, end = SCAN(text, 0)
+                whole = text[end:] in ENDS
+            except (StopIteration, ValueError, RecursionError):
                 whole = False
             if not whole:
                 text = text.rstrip(SPACES)

@@ -7,9 +7,9 @@ from typing import Any
 
 import polars as pl
 
-from crest.data.json_objects import NAMES, Repeating, objects
+from crest.data.json_objects import NAMES, Objects, Repeating, objects
 from crest.data.text_format import keys_of, no_column, place, without_blanks
-from crest.data.utf8 import pieces
+from crest.data.utf8 import AT_ONCE, pieces
 from crest.errors import DataError
 
 TYPES: Mapping[type, Any] = {bool: pl.Boolean, float: pl.Float64, int: pl.Int64, str: pl.String}
@@ -32,17 +32,15 @@ class JsonRows:
         """
         keys = keys_of(texts, label)
         labels = _Labels(file, label)
-        for start, rows in _pieces(file):
+        for start, columns in _pieces(file, keys):
             for column in texts:
-                _require_texts(file, column, start, _cells(file, rows, column, start, keys))
-            labels.append(_cells(file, rows, label, start, keys), start)
+                _require_texts(file, column, start, columns[column])
+            labels.append(columns[label], start)
         return without_blanks(labels.series())
 
     def texts(self, file: str, texts: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
         """Yield the text columns, a piece of consecutive rows at a time."""
-        keys = keys_of(texts)
-        for start, rows in _pieces(file):
-            columns = {name: _cells(file, rows, name, start, keys) for name in texts}
+        for start, columns in _pieces(file, keys_of(texts)):
             for name, cells in columns.items():
                 _require_texts(file, name, start, cells)
             yield pl.DataFrame(columns, schema=dict.fromkeys(texts, pl.String))
@@ -151,13 +149,23 @@ def _require_texts(file: str, column: str, start: int, cells: Sequence[Any]) -> 
     refuse.halves()
 
 
-def _pieces(file: str) -> Iterator[tuple[int, list[Row]]]:
-    """Yield pieces of consecutive rows, with the number of the first."""
+def _pieces(file: str, keys: Mapping[str, str]) -> Iterator[tuple[int, dict[str, list[Any]]]]:
+    """Yield columns of consecutive rows, a piece at a time, with the number of the first row."""
     start = 0
     with objects(file) as (rows, watched):
-        for piece in pieces(rows.take, watched):
-            yield start, piece
-            start += len(piece)
+        for columns in pieces(_columns(file, rows, keys), watched):
+            yield start, columns
+            start += len(next(iter(columns.values())))
+
+
+def _columns(
+    file: str, objects: Objects, keys: Mapping[str, str]
+) -> Iterator[dict[str, Sequence[Any]]]:
+    """Yield the columns of a few rows at a time."""
+    start = 0
+    while rows := objects.take(AT_ONCE):
+        yield {name: _cells(file, rows, name, start, keys) for name in keys}
+        start += len(rows)
 
 
 def _cells(

@@ -4,7 +4,7 @@ import codecs
 import gzip
 import io
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -13,7 +13,7 @@ from crest.errors import DataError
 
 LONGEST = 2**24  # bytes of a line, characters of a cell: what no text needs, but any memory has
 PIECE_BYTES = 2**21  # of a file, read at once
-AT_ONCE = 16  # rows between two looks at how much was read
+AT_ONCE = 64  # rows of a file, at most
 BLOCK = 2**16
 GZIP = b"\x1f\x8b"
 LINE_FEED = (b"\n",)
@@ -34,7 +34,7 @@ OTHERS = (
     (b"(\xb5/\xfd", "compressed by zstd", "unpack it, or compress it by gzip"),
 )
 
-Row = TypeVar("Row")
+Cell = TypeVar("Cell")
 
 
 class Watched(io.BufferedIOBase):
@@ -106,18 +106,22 @@ def opened(file: str, breaks: Sequence[bytes] = ()) -> Iterator[tuple[io.TextIOW
         raise DataError(f"{file}: cannot be read: {error.strerror or error}; mend it") from None
 
 
-def pieces(take: Callable[[int], list[Row]], watched: Watched) -> Iterator[list[Row]]:
-    """Yield lists of consecutive rows, each about as large a piece of the file.
+def pieces(
+    columns: Iterable[Mapping[str, Sequence[Cell]]], watched: Watched
+) -> Iterator[dict[str, list[Cell]]]:
+    """Join columns of a few consecutive rows to those of about as large a piece of the file each.
 
-    ``take`` returns as many of the next rows as it is asked for, and fewer only at the end.
+    Rows are best taken apart while they are few: of many, Python's garbage collector takes as much
+    time as reading them does.
     """
-    piece: list[Row] = []
+    piece: dict[str, list[Cell]] = {}
     before = watched.taken
-    while some := take(AT_ONCE):
-        piece += some
+    for few in columns:
+        for name, cells in few.items():
+            piece.setdefault(name, []).extend(cells)
         if watched.taken - before >= PIECE_BYTES:
             yield piece
-            piece, before = [], watched.taken
+            piece, before = {}, watched.taken
     if piece:
         yield piece
 

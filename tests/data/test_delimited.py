@@ -33,7 +33,7 @@ def file(tmp_path_factory):
 @pytest.fixture
 def small_pieces(monkeypatch):
     monkeypatch.setattr(utf8, "PIECE_BYTES", 1)
-    monkeypatch.setattr(utf8, "AT_ONCE", 2)
+    monkeypatch.setattr("crest.data.delimited.AT_ONCE", 2)
     monkeypatch.setattr(utf8, "BLOCK", 3)
 
 
