@@ -80,7 +80,7 @@ def failing_plainly(
             if parameters is not None and claims is not None and is_first_process():
                 for folder in claims(parameters()):
                     held.enter_context(claiming(folder))
-            if stage not in ("prepare", "preset"):
+            if stage not in ("fingerprint", "prepare", "preset"):
                 held.enter_context(reading(PATHS.prepared))
             module = import_module(f"stages.{stage}")
             with raising():
@@ -156,10 +156,9 @@ def fingerprint(params: ParamsFile = PARAMS, overrides: Overrides = None) -> Non
 
     Example: python cli.py fingerprint
     """
-    with failing_plainly():
-        from stages import fingerprint as stage
-
-        for line in stage.notes(stage.run(load(params, overrides or ()), PATHS)):
+    given = parameters_of(params, overrides)
+    with failing_plainly("fingerprint", given, lambda _: [PATHS.fingerprint]) as stage:
+        for line in stage.notes(stage.run(given(), PATHS)):
             typer.echo(line)
 
 

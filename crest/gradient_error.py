@@ -20,7 +20,6 @@ from torch.nn import functional as F
 from crest.config import CrestParameters, subset_size
 from crest.data.prepared import Split
 from crest.inference import look, places_of
-from crest.limits import require_passes
 from crest.models.folding import find_folds, folded
 from crest.regions.active import ActiveSet
 from crest.regions.curvature import flatten, trained_parameters
@@ -135,7 +134,6 @@ def gradient_errors(
     """
     examples = len(split)
     size = subset_size(settings, examples, batch_size)
-    require_passes("analyze.gradient_draws", draws, size, examples, "draws")
     folds = find_folds(model, split.inputs(torch.arange(min(2, examples))))
     with folded(model, folds):
         sampled = ActiveSet(examples).draw(min(sample, examples), generator)

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from crest import artifacts
 from crest.analysis import ANALYSIS_TABLES, Run
-from crest.config import Parameters, parse
+from crest.config import Parameters, parse, subset_size
 from crest.data.prepared import Prepared
 from crest.errors import ArtifactError, ParameterError
 from crest.gradient_error import GradientErrors, gradient_errors
 from crest.inference import look
+from crest.limits import require_passes
 from crest.training.evaluation import BLOCK
 from crest.training.generators import generator_for
 from crest.training.precision import Precision
@@ -133,6 +134,9 @@ def _own_parameters(folder: Path, data: Prepared) -> Parameters:
 def _gradient_rows(moment: Moment, sample: int, draws: int) -> list[dict[str, Any]]:
     """Rows of 'gradient_errors' of one moment."""
     settings = moment.parameters
+    examples = len(moment.data.train)
+    size = subset_size(settings.crest, examples, settings.train.batch_size)
+    require_passes("analyze.gradient_draws", draws, size, examples, "draws")
     found = gradient_errors(
         moment.model,
         moment.data.train,

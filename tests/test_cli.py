@@ -12,6 +12,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 import torch
+import typer
 import yaml
 from typer.testing import CliRunner
 
@@ -26,6 +27,7 @@ from tests.tiny import CPU, digits_parameters
 
 REPOSITORY = Path(__file__).parents[1]
 COMMANDS = (
+    "fingerprint",
     "prepare",
     "train",
     "select",
@@ -142,6 +144,50 @@ def test_a_bad_parameter_is_named_by_every_command(trained, command, override, e
     needed = {"select": ("--checkpoint", "m", "--json"), "export": ("--out", "c.csv")}
     assert fails(2, command, *needed.get(command, ()), "-S", override) == expected
     assert contents() == before
+
+
+ODD = ("", "-", "..", "/dev/zero", "x" * 5000, "\x1b[31mred", "a\nb", "~nobody/x", "{a}", "9" * 40)
+GIVEN = {
+    "select": {"--checkpoint": "m.safetensors", "--json": None},
+    "export": {"--out": "exported"},
+    "preset": {"name": "digits"},
+}
+
+
+def with_odd_values():
+    """Every option and argument of every command, each with every odd value."""
+    for name, command in typer.main.get_command(cli.app).commands.items():
+        for parameter in command.params:
+            option = parameter.opts[0]
+            if option == "--help" or getattr(parameter, "is_flag", False):
+                continue
+            others = {key: value for key, value in GIVEN.get(name, {}).items() if key != option}
+            rest = [
+                part
+                for key, value in others.items()
+                for part in ([key] if key.startswith("-") else []) + ([value] if value else [])
+            ]
+            yield name, option if option.startswith("-") else None, rest
+
+
+@pytest.mark.parametrize(("command", "option", "rest"), list(with_odd_values()))
+def test_an_odd_value_ends_in_a_message(empty, command, option, rest):
+    for value in ODD:
+        result = invoke(command, *rest, *([option] if option else []), value)
+        assert isinstance(result.exception, SystemExit | None), (value, result.exception)
+        assert result.exit_code in (0, 1, 2), (value, result.output)
+        assert "\x1b" not in result.output
+        assert "Traceback" not in result.output
+        assert result.exit_code == 0 or result.stderr
+
+
+def test_fingerprint_says_what_the_inputs_hold(empty):
+    first = succeeds("fingerprint")
+    assert first.startswith("source: digits: sklearn, 1 files, ")
+    before = contents()
+    assert succeeds("fingerprint") == first
+    assert {path for path in contents() if path.name != ".hashes.json"} <= set(before)
+    assert Path("data/fingerprint/source.json") in before
 
 
 def test_a_missing_parameter_file_says_what_to_do(tmp_path, monkeypatch):

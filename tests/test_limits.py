@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from crest import limits
-from crest.config import Parameters, parse
+from crest.config import Parameters, parse, subset_size
 from crest.errors import CrestError, ParameterError
 from crest.gradient_error import gradient_errors
 from crest.methods import METHODS
@@ -110,7 +110,9 @@ def run(parameters: Parameters, method: str) -> None:
 
 def measure(parameters: Parameters, found: object, model: torch.nn.Module) -> None:
     """Measure gradients as analyze does."""
-    analyze = parameters.analyze
+    analyze, own = parameters.analyze, parameters.crest
+    size = subset_size(own, EXAMPLES, parameters.train.batch_size)
+    limits.require_passes("analyze.gradient_draws", analyze.gradient_draws, size, EXAMPLES, "draws")
     gradient_errors(
         model,
         found.train,
