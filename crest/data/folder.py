@@ -31,6 +31,12 @@ from crest.errors import DataError
 
 BATCH_BYTES = 32 * 2**20
 SPLITS = frozenset({*TRAIN, *TEST, *VALIDATION})
+# What to do where a split's folder holds no classes.
+INSTEAD = {
+    "train_split": "leave prepare.train_split null where the source itself holds the classes",
+    "test_split": "set prepare.test_share to hold out a share of train",
+    "validation_split": "leave prepare.validation_split null",
+}
 
 
 @dataclass(frozen=True)
@@ -118,6 +124,10 @@ class _Splits:
             )
         self.opened[own] = split
         classes = _folders(folder, self.left_out)
+        if not classes:
+            raise DataError(
+                f"{folder}: no folders in it; it needs one for each class, else {INSTEAD[key]}"
+            )
         if key == "train_split" and len(classes) == 1:
             raise DataError(
                 f"{folder}: one class only, '{classes[0]}'; it needs a folder for each class, two "
@@ -135,7 +145,9 @@ def _is_flat(root: Path, folders: Sequence[str], params: PrepareParameters) -> b
         If they are neither, or look like splits of other names.
     """
     named = (params.train_split, params.test_split, params.validation_split)
-    if not folders or any(name is not None for name in named):
+    if not folders:
+        raise DataError(f"{root}: no folders in it; it needs one for each class")
+    if any(name is not None for name in named):
         return False
     splits = [name for name in folders if _looks_like_a_split(root / name)]
     if SPLITS.intersection(splits):
@@ -171,8 +183,6 @@ def _folders(folder: Path, left_out: LeftOut) -> list[str]:
 
 
 def _open_classes(split: Path, classes: Sequence[str], left_out: LeftOut) -> FolderReader:
-    if not classes:
-        raise DataError(f"{split}: no folders in it; it needs one for each class")
     known: dict[Identity, Path] = {identity(split): split}
     for name in classes:
         _check_name(split / name)

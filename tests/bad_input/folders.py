@@ -20,8 +20,11 @@ FOLDERS = [
          "images: no folder 'test'; folders there: train; set prepare.test_split",
          gone("images/test")),
     Case("no classes in a split", FOLDER,
-         "images/test: no folders in it; it needs one for each class",
+         "images/test: no folders in it; it needs one for each class, else set prepare.test_share "
+         "to hold out a share of train",
          both(gone("images/test/ant"), gone("images/test/bee"))),
+    Case("images without classes", FOLDER.replace("source=images", "source=images/test/ant"),
+         "images/test/ant: no folders in it; it needs one for each class"),
     Case("a class without images", FOLDER,
          "images/train/bee: no images …; add some or remove the folder",
          both(gone("images/train/bee"), content("images/train/bee/notes.txt", b"?"))),

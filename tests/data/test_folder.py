@@ -65,10 +65,18 @@ def test_a_class_without_images_is_refused(tree):
         open_tree(tree)
 
 
-def test_a_split_without_classes_is_refused(tree):
+def test_a_split_without_classes_is_refused_and_the_advice_works(tree):
+    for image in ("0.png", "1.png"):
+        (tree / "train" / "cat" / image).rename(tree / f"unlabelled-{image}")
     (tree / "empty").mkdir()
-    with pytest.raises(DataError, match=r"empty: no folders in it; it needs one for each class"):
+    with pytest.raises(DataError, match=r"empty: no folders in it; .* else set prepare.test_share"):
         open_tree(tree, test_split="empty")
+    assert open_tree(tree, test_share=0.5).test is None
+    with pytest.raises(DataError, match=r"train/cat: no folders .* else leave prepare.train_spl"):
+        open_tree(tree / "train", train_split="cat")
+    assert set(open_tree(tree / "train").train.class_names) == {"ape", "cat"}
+    with pytest.raises(DataError, match=r"train/cat: no folders in it; it needs one for each cla"):
+        open_tree(tree / "train" / "cat")
 
 
 def test_an_unreadable_file_is_named(tree, monkeypatch):
