@@ -1,8 +1,10 @@
 """Tokenizers of transformers, and what tells one vocabulary from another."""
 
 import hashlib
+from pathlib import Path
 from typing import Any
 
+from crest.checkpoint_files import CONFIG, describe
 from crest.errors import ParameterError
 from crest.hub import Place, locate
 
@@ -26,6 +28,8 @@ def load_tokenizer(name: str, key: str = "prepare.tokenizer") -> Any:
     from transformers.utils import logging
 
     place = locate(name, key)
+    if place.is_folder and (Path(place.name) / CONFIG).exists():
+        describe(Path(place.name), key)  # transformers reads it for the kind of tokenizer
     verbosity = logging.get_verbosity()
     logging.set_verbosity_error()  # what goes wrong is raised
     try:
@@ -46,9 +50,12 @@ def load_tokenizer(name: str, key: str = "prepare.tokenizer") -> Any:
     if not tokenizer.is_fast:
         raise ParameterError(f"{key}: {name} has no fast tokenizer; use a model that has one")
     if tokenizer.pad_token_id is None:
+        # As everybody does with decoders; which tokens are padding, the attention mask says.
+        tokenizer.pad_token = tokenizer.eos_token
+    if tokenizer.pad_token_id is None:
         raise ParameterError(
-            f"{key}: the tokenizer of {name} has no padding token; use an encoder's, such as "
-            "roberta-base"
+            f"{key}: the tokenizer of {name} has no padding token, nor one for the end of a text; "
+            "use an encoder's, such as roberta-base"
         )
     return tokenizer
 

@@ -1,20 +1,23 @@
 """Sequence classifiers of transformers: pretrained weights, a fresh head of the right size."""
 
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from inspect import signature
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from crest.checkpoint_files import check_description, check_folder, require_memory
 from crest.config import TrainParameters
 from crest.data.files import Meta, TextMeta
 from crest.data.vocabulary import load_tokenizer, vocabulary_hash
 from crest.errors import ParameterError
-from crest.hub import locate
+from crest.hub import Place, locate
 from crest.models.head import features_and_logits
 from crest.training.generators import torch_seed
 
@@ -31,6 +34,7 @@ FOREIGN = (
 )
 # A pooled sentence is a part of the head; checkpoints of masked language models have none.
 POOLER = "pooler"
+NUMBER = re.compile(r"(?<=\.)\d+(?=\.)")  # of a layer, in the name of a weight
 
 
 class TextClassifier(nn.Module):
@@ -91,6 +95,7 @@ class TextModelSpec:
         assert isinstance(meta, TextMeta)
         config = _read_config(settings.model)
         _check_vocabulary(settings.model, config, meta)
+        _pad_as(config, meta.pad_token_id)
         return cls(
             name=settings.model,
             classes=len(meta.classes),
@@ -113,7 +118,7 @@ class TextModelSpec:
         """
         with torch.random.fork_rng(devices=[]), _quiet():
             torch.default_generator.manual_seed(torch_seed(seed))
-            drawn = _from_config(self._configuration())
+            drawn = self._build()
             network = _with_pretrained(drawn, self.name)
         model = TextClassifier(network)
         self._try(model)
@@ -122,7 +127,7 @@ class TextModelSpec:
     def empty(self) -> nn.Module:
         """Return the model with weights of no meaning, for a file's to be copied into."""
         with torch.random.fork_rng(devices=[]), _quiet():
-            model = TextClassifier(_from_config(self._configuration()))
+            model = TextClassifier(self._build())
         self._try(model)  # which finds its last layer
         return model.train()
 
@@ -172,25 +177,45 @@ class TextModelSpec:
             "tokens"
         )
 
+    def _build(self) -> Any:
+        """Build the classifier with weights drawn from the global generator."""
+        config = self._configuration()
+        generator = torch.get_rng_state()
+        require_memory(_bytes_of(config), self.name)
+        torch.set_rng_state(generator)
+        return _from_config(config, self.name)
+
     def _configuration(self) -> Any:
         from transformers import AutoConfig
 
         values = json.loads(self.config)
-        return AutoConfig.for_model(values.pop("model_type"), **values, num_labels=self.classes)
+        check_description(values, self.name)
+        kind = values.pop("model_type")
+        try:
+            return AutoConfig.for_model(kind, **values, num_labels=self.classes)
+        # What a configuration raises for odd values is of every kind.
+        except Exception as error:
+            raise _unbuildable(self.name, kind, error) from None
 
     def _try(self, model: nn.Module) -> None:
         """Run one example of the greatest length, so that a misfit shows before any training."""
-        tokens = torch.zeros(1, self.max_length, dtype=torch.int64)
-        inputs = {"input_ids": tokens + self.vocabulary_size - 1}
-        inputs["attention_mask"] = torch.ones_like(tokens)
+        tokens = torch.full((1, self.max_length), self.vocabulary_size - 1)
+        network: Any = model.network
+        end = getattr(_of_text(network.config), "eos_token_id", None)
+        if isinstance(end, int) and 0 <= end < self.vocabulary_size:
+            tokens[:, -1] = end  # which some read their logits at, and will not do without
+        inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
         model.eval()
         try:
             with torch.no_grad():
                 features_and_logits(model, inputs)
-        except (AssertionError, IndexError, RuntimeError, ValueError) as error:
-            reason = _first_line(error)
+        except ParameterError:
+            raise
+        # What a model raises for what it was not made for is of every kind.
+        except Exception as error:
             raise ParameterError(
-                f"train.model: {self.name} cannot take {self.max_length} tokens ({reason}); "
+                f"train.model: {self.name} cannot take {self.max_length} tokens "
+                f"({_first_line(error)}); "
                 "prepare shorter examples (prepare.max_length) or use another model"
             ) from None
 
@@ -199,13 +224,65 @@ def _read_config(name: str) -> Any:
     from transformers import AutoConfig
 
     place = locate(name, "train.model")
+    if place.is_folder:
+        check_folder(Path(place.name))
     try:
         with _quiet():
+            if not place.is_folder:
+                check_description(_description(place), name)
             return AutoConfig.from_pretrained(
                 place.name, trust_remote_code=False, local_files_only=place.local_files_only
             )
-    except (OSError, ValueError, KeyError) as error:
+    except ParameterError:
+        raise
+    # What transformers raises for odd values is of every kind.
+    except Exception as error:
         raise _unloadable(name, error) from None
+
+
+def _description(place: Place) -> dict[str, Any]:
+    """Return the description of a model of the hub, as it stands in its config.json."""
+    from transformers import PretrainedConfig
+
+    values, _ = PretrainedConfig.get_config_dict(
+        place.name, local_files_only=place.local_files_only
+    )
+    return dict(values)
+
+
+def _pad_as(config: Any, pad_token_id: int) -> None:
+    """Let the model know what texts are padded with: a decoder's logits are of the token before.
+
+    Many decoders have no padding of their own.
+    """
+    for part in (config, _of_text(config)):
+        if getattr(part, "pad_token_id", None) != pad_token_id:
+            part.pad_token_id = pad_token_id
+
+
+def _of_text(config: Any) -> Any:
+    """Return the part of a configuration that is of text, the whole where it has none."""
+    from transformers import PretrainedConfig
+
+    part = config.get_text_config()
+    return part if isinstance(part, PretrainedConfig) else config  # anything can stand there
+
+
+def _bytes_of(config: Any) -> int:
+    """Return the bytes of a classifier's weights and buffers in float32, built without any.
+
+    0 for one that cannot be built so; what is wrong shows when it is built.
+    """
+    from transformers import AutoModelForSequenceClassification
+
+    try:
+        with torch.device("meta"):
+            model = AutoModelForSequenceClassification.from_config(
+                config, trust_remote_code=False, dtype=torch.float32
+            )
+    except Exception:
+        return 0
+    return sum(4 * tensor.numel() for tensor in [*model.parameters(), *model.buffers()])
 
 
 def _check_vocabulary(name: str, config: Any, meta: TextMeta) -> None:
@@ -232,7 +309,7 @@ def _own(values: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in FOREIGN}
 
 
-def _from_config(config: Any) -> Any:
+def _from_config(config: Any, name: str) -> Any:
     """Build a classifier with weights drawn from the global generator."""
     from transformers import AutoModelForSequenceClassification
 
@@ -240,11 +317,22 @@ def _from_config(config: Any) -> Any:
         return AutoModelForSequenceClassification.from_config(
             config, trust_remote_code=False, dtype=torch.float32
         )
-    except (ImportError, TypeError, ValueError) as error:
-        raise ParameterError(
-            f"train.model: transformers has no sequence classification for '{config.model_type}' "
-            f"({_first_line(error)}); use an encoder such as roberta-base"
-        ) from None
+    # What a model raises for an odd configuration is of every kind.
+    except Exception as error:
+        raise _unbuildable(name, config.model_type, error) from None
+
+
+def _unbuildable(name: str, kind: str, error: Exception) -> ParameterError:
+    reason = _first_line(error)
+    if reason.startswith("Unrecognized configuration class"):
+        return ParameterError(
+            f"train.model: transformers has no sequence classification for '{kind}' ({reason}); "
+            "use an encoder such as roberta-base"
+        )
+    return ParameterError(
+        f"train.model: {name} cannot be built as its config.json says, a '{kind}' "
+        f"({type(error).__name__}: {reason}); correct it, or use another model"
+    )
 
 
 def _with_pretrained(drawn: Any, name: str) -> Any:
@@ -263,23 +351,48 @@ def _with_pretrained(drawn: Any, name: str) -> Any:
             ignore_mismatched_sizes=True,
             output_loading_info=True,
         )
-    except (OSError, ValueError, RuntimeError) as error:
+    # What transformers raises for files that do not fit is of every kind.
+    except Exception as error:
         raise _unloadable(name, error) from None
     body = drawn.base_model_prefix + "."
     mismatched = [key if isinstance(key, str) else key[0] for key in report["mismatched_keys"]]
-    absent = sorted(
-        key
-        for key in [*report["missing_keys"], *mismatched]
-        if key.startswith(body) and POOLER not in key.split(".")
-    )
-    if absent:
+    for found, what in (
+        (report["missing_keys"], "lacks {} pretrained weights, such as {}"),
+        (
+            mismatched,
+            "has {} pretrained weights of other shapes than its config.json says, such as {}",
+        ),
+    ):
+        odd = sorted(key for key in found if key.startswith(body) and POOLER not in key.split("."))
+        if odd:
+            raise ParameterError(
+                f"train.model: {name} {what.format(len(odd), odd[0])}; use a checkpoint of this "
+                "architecture"
+            )
+    if more := _of_more_layers(report["unexpected_keys"], network, body):
         raise ParameterError(
-            f"train.model: {name} lacks {len(absent)} pretrained weights, such as {absent[0]}; "
-            "use a checkpoint of this architecture"
+            f"train.model: {name} holds {len(more)} weights of layers that its config.json does "
+            f"not have, such as {more[0]}; correct its numbers of layers"
         )
+    for key, value in network.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ParameterError(
+                f"train.model: {name}: its weight {key} is not all finite numbers; use a "
+                "checkpoint of a training that did not diverge"
+            )
     head = {key: value for key, value in drawn.state_dict().items() if not key.startswith(body)}
     network.load_state_dict(head, strict=False)
     return network
+
+
+def _of_more_layers(unexpected: Iterable[str], network: nn.Module, body: str) -> list[str]:
+    """Return weights of a checkpoint that differ from the model's in the number of a layer only."""
+
+    def pattern(key: str) -> str:
+        return NUMBER.sub("#", key.removeprefix(body))
+
+    known = {pattern(key) for key in network.state_dict() if NUMBER.search(key)}
+    return sorted(key for key in unexpected if pattern(key) in known)
 
 
 def _unloadable(name: str, error: Exception) -> ParameterError:
@@ -291,7 +404,10 @@ def _unloadable(name: str, error: Exception) -> ParameterError:
 
 
 def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0].rstrip(".")
+    """Return what an error says first; a message of several lines begins with its title."""
+    lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
+    first = " ".join(lines[:2]) if lines and lines[0].endswith(":") else "".join(lines[:1])
+    return first[:300].rstrip(".") or type(error).__name__
 
 
 @contextmanager

@@ -216,3 +216,142 @@ def test_text_that_is_too_long_for_the_model_is_told_before_training(folder):
 def test_another_vocabulary_is_refused(folder, tmp_path):
     assert "knows 91 tokens" in failure(folder, vocabulary_size=92)
     assert "another vocabulary" in failure(folder, tokenizer="other", vocabulary_hash="0")
+
+
+def of_decoder(folder, kind: str, **changes):
+    """Write a tiny decoder, without padding of its own, and the tokenizer."""
+    import transformers
+
+    from tests.tiny_text import tiny_tokenizer
+
+    names = {"gpt2": "GPT2", "llama": "Llama", "qwen2": "Qwen2", "mistral": "Mistral"}
+    sizes = {"n_embd": 16, "n_layer": 1, "n_head": 2}
+    if kind != "gpt2":
+        sizes = {
+            "hidden_size": 16,
+            "intermediate_size": 32,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "num_key_value_heads": 2,
+        }
+    config = getattr(transformers, f"{names[kind]}Config")
+    model = getattr(transformers, f"{names[kind]}Model")
+    settings = {"vocab_size": len(VOCABULARY), "bos_token_id": 2, "eos_token_id": 3, **changes}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model(config(**sizes, **settings)).save_pretrained(folder)
+    return tiny_tokenizer(folder)
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "qwen2", "mistral"])
+def test_a_decoder_classifies_at_the_last_token_that_is_no_padding(tmp_path, kind):
+    """As each text does alone, without any padding; the last layer's gradient follows."""
+    described = spec(of_decoder(tmp_path, kind))
+    model = described.fresh(seed=0).eval()
+    batch = inputs()
+    features, logits = features_and_logits(model, batch)
+    for row, length in enumerate((4, 3)):
+        alone = {name: value[row : row + 1, :length] for name, value in batch.items()}
+        torch.testing.assert_close(logits[row : row + 1], model(alone))
+    torch.testing.assert_close(features @ last_layer(model).weight.T, logits)
+    loaded = described.empty()
+    loaded.load_state_dict(model.state_dict())
+    torch.testing.assert_close(loaded.eval()(batch), logits)
+
+
+def test_padding_that_a_decoder_names_otherwise_than_its_tokenizer_is_the_tokenizers(tmp_path):
+    model = spec(of_decoder(tmp_path, "llama", pad_token_id=7)).fresh(seed=0).eval()
+    batch = inputs()
+    alone = {name: value[1:, :3] for name, value in batch.items()}
+    torch.testing.assert_close(model(batch)[1:], model(alone))
+
+
+def test_a_tokenizer_without_padding_pads_with_the_end_of_a_text(tmp_path):
+    from tests.tiny_text import tiny_tokenizer
+
+    tiny_tokenizer(tmp_path)
+    path = tmp_path / "tokenizer_config.json"
+    settings = json.loads(path.read_text())
+    settings.pop("pad_token")
+    path.write_text(json.dumps(settings | {"eos_token": "[SEP]"}))
+    assert load_tokenizer(str(tmp_path)).pad_token_id == 3
+    settings.pop("eos_token", None)
+    path.write_text(json.dumps(settings))
+    with pytest.raises(ParameterError, match="no padding token, nor one for the end"):
+        load_tokenizer(str(tmp_path))
+
+
+def test_a_model_that_reads_at_the_end_of_a_text_is_tried_with_one(tmp_path):
+    from transformers import BartConfig, BartModel
+
+    from tests.tiny_text import tiny_tokenizer
+
+    sizes = {f"{part}_{name}": 1 for part in ("encoder", "decoder") for name in ("layers",)}
+    heads = {"encoder_attention_heads": 2, "decoder_attention_heads": 2}
+    config = BartConfig(
+        vocab_size=len(VOCABULARY), d_model=16, **sizes, **heads, eos_token_id=3, pad_token_id=0
+    )
+    BartModel(config).save_pretrained(tmp_path)
+    assert spec(tiny_tokenizer(tmp_path)).fresh(seed=0)(inputs()).shape == (2, 3)
+
+
+def described_otherwise(folder, place, **changes):
+    other = shutil.copytree(folder, place)
+    config = json.loads((other / "config.json").read_text())
+    (other / "config.json").write_text(json.dumps(config | changes))
+    return other
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hidden_act": "nope"}, "cannot be built as its config.json says, a 'bert' (KeyError"),
+        ({"num_attention_heads": 0}, "cannot be built as its config.json says"),
+        ({"num_attention_heads": 3}, "not a multiple of the number of attention heads"),
+        ({"hidden_size": -16}, "cannot be built as its config.json says"),
+        ({"hidden_size": "wide"}, "cannot be loaded"),
+        ({"hidden_size": 17}, "cannot be built as its config.json says"),
+        ({"hidden_size": 24}, "weights of other shapes than its config.json says"),
+        ({"vocab_size": 10**9, "hidden_size": 4096}, "TB for its weights alone"),
+        ({"hidden_size": 10**9}, "for its weights alone"),
+        ({"num_hidden_layers": 10**9}, "says num_hidden_layers: 1e+09"),
+        ({"num_hidden_layers": -1}, "says num_hidden_layers: -1"),
+        ({"num_hidden_layers": 1}, "holds 16 weights of layers that its config.json does not"),
+        ({"num_hidden_layers": 3}, "lacks 16 pretrained weights"),
+        ({"num_labels": 10**9}, "says num_labels: 1e+09"),
+        ({"max_position_embeddings": 10**12}, "says max_position_embeddings: 1e+12"),
+        ({"layer_norm_eps": float("inf")}, "says layer_norm_eps: inf"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "is quantised"),
+        ({"transformers_weights": "../model.safetensors"}, "would lead out of the folder"),
+        ({"text_config": {"a": 1}}, ""),
+    ],
+)
+def test_odd_descriptions_end_in_messages_and_take_no_memory(folder, tmp_path, changes, message):
+    place = described_otherwise(folder, tmp_path / "odd", **changes)
+    if not message:
+        spec(place).fresh(seed=0)
+        return
+    with pytest.raises(ParameterError) as caught:
+        spec_for(TrainParameters(model=str(place)), meta(folder)).fresh(seed=0)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_weights_of_another_shape_or_that_are_no_numbers_are_refused(folder, tmp_path):
+    name = "encoder.layer.0.output.dense.weight"
+    for number, (change, message) in enumerate(
+        [
+            (
+                lambda value: value[:3].clone(),
+                f"1 pretrained weights of other shapes .* bert.{name}",
+            ),
+            (lambda value: value * torch.nan, f"its weight bert.{name} is not all finite numbers"),
+            (lambda value: value.to(torch.int8), f"no floating-point numbers .*{name}"),
+        ]
+    ):
+        other = shutil.copytree(folder, tmp_path / str(number))
+        state = load_file(other / "model.safetensors")
+        state[name] = change(state[name])
+        save_file(state, other / "model.safetensors", metadata={"format": "pt"})
+        with pytest.raises(ParameterError, match=message):
+            spec(other).fresh(seed=0)
