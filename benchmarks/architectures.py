@@ -72,6 +72,7 @@ SMALL: dict[str, Any] = {
     "image_size": 32,
     "patch_size": 8,
     "pad_token_id": 0,
+    "decoder_start_token_id": 0,
     "eos_token_id": 2,
     "bos_token_id": 1,
 }

@@ -199,7 +199,8 @@ def _run(model: nn.Module, head: Head, inputs: Any) -> tuple[Tensor, Tensor] | N
     passes: list[tuple[Tensor, Tensor, int]] = []
 
     def record(_: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> None:
-        passes.append((arguments[0], output, _version(output)))
+        if arguments and isinstance(output, Tensor):
+            passes.append((arguments[0], output, _version(output)))
 
     hook = model.get_submodule(head.layer).register_forward_hook(record)
     try:
@@ -303,7 +304,8 @@ def _find_head(model: nn.Module, inputs: Any) -> Head:
             def record(
                 module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor, name: str = name
             ) -> None:
-                if arguments:
+                # Routers of experts, say, are linear layers that answer with something else.
+                if arguments and all(isinstance(it, Tensor) for it in (arguments[0], output)):
                     before = output.detach().clone() if output.ndim == 2 else None
                     passes.append(_Pass(name, module, arguments[0], output, before))
 

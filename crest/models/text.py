@@ -50,12 +50,34 @@ class TextClassifier(nn.Module):
         super().__init__()
         self.network = network
         self._known = frozenset(signature(network.forward).parameters)
+        config: Any = getattr(network, "config", None)
+        kind, summary = (getattr(config, name, None) for name in ("model_type", "summary_type"))
+        # It takes the last place for the last token, whatever the mask says.
+        self._pads_left = kind == "xlnet" and summary == "last"
 
     def forward(self, inputs: Mapping[str, Tensor]) -> Tensor:
         """Return the logits, B×C; token types are left out where the network knows none."""
         known = {name: value for name, value in inputs.items() if name in self._known}
-        logits: Tensor = self.network(**known).logits
+        if self._pads_left:
+            known = _padded_left(known, inputs["attention_mask"])
+        try:
+            logits: Tensor = self.network(**known).logits
+        except ValueError as error:
+            if "<eos>" not in str(error):
+                raise
+            raise ParameterError(
+                f"train.model: {self.network._get_name()} reads its logits at the token of a text's"
+                f" end, and the text was prepared without or with several ({_first_line(error)}); "
+                "prepare with prepare.tokenizer set to the model"
+            ) from None
         return logits
+
+
+def _padded_left(inputs: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:
+    """Move the padding of a batch from the right, where ``mask`` is 0, to the left."""
+    length = mask.shape[1]
+    places = torch.arange(length, device=mask.device) + mask.sum(1, keepdim=True)
+    return {name: value.gather(1, places % length) for name, value in inputs.items()}
 
 
 @dataclass(frozen=True)
@@ -95,6 +117,7 @@ class TextModelSpec:
         assert isinstance(meta, TextMeta)
         config = _read_config(settings.model)
         _check_vocabulary(settings.model, config, meta)
+        _check_token_types(settings.model, config, meta)
         _pad_as(config, meta.pad_token_id)
         return cls(
             name=settings.model,
@@ -205,6 +228,7 @@ class TextModelSpec:
         if isinstance(end, int) and 0 <= end < self.vocabulary_size:
             tokens[:, -1] = end  # which some read their logits at, and will not do without
         inputs = {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+        inputs["token_type_ids"] = torch.zeros_like(tokens)
         model.eval()
         try:
             with torch.no_grad():
@@ -301,6 +325,17 @@ def _check_vocabulary(name: str, config: Any, meta: TextMeta) -> None:
         raise ParameterError(
             f"train.model: the tokenizer of {name} has another vocabulary than {meta.tokenizer}, "
             f"which the text was prepared with; {prepare}"
+        )
+
+
+def _check_token_types(name: str, config: Any, meta: TextMeta) -> None:
+    """Refuse a model that does not tell the first text of a pair from the second as the data do."""
+    kinds = getattr(config, "type_vocab_size", None)
+    if kinds == 1 and meta.token_types and len(meta.text_columns) == 2:
+        raise ParameterError(
+            f"train.model: {name} knows one type of tokens, and the text was prepared with one for "
+            f"each of its two columns, as {meta.tokenizer} has them; prepare with "
+            "prepare.tokenizer set to the model, or use a model that goes with it"
         )
 
 

@@ -239,3 +239,23 @@ def test_zeros_as_logits_are_no_scaled_ones():
     features, logits = features_and_logits(model, torch.randn(3, 4))
     assert features.shape == (3, 0)
     assert not logits.any()
+
+
+def test_linear_layers_that_answer_with_something_else_are_passed_over():
+    class Router(nn.Linear):
+        def forward(self, inputs):
+            return super().forward(inputs), None
+
+    class Routed(nn.Module):
+        def __init__(self, last_is_router):
+            super().__init__()
+            self.one = nn.Linear(4, 3)
+            self.router = Router(4, 4)
+            self.two = self.one if last_is_router else nn.Linear(4, 3)
+
+        def forward(self, inputs):
+            return self.two(self.router(inputs)[0])[:, 0]
+
+    for model in (Routed(True), Routed(False)):
+        features_and_logits(model, torch.randn(2, 5, 4))
+        assert last_layer(model) is model.two

@@ -292,7 +292,11 @@ def test_a_model_that_reads_at_the_end_of_a_text_is_tried_with_one(tmp_path):
         vocab_size=len(VOCABULARY), d_model=16, **sizes, **heads, eos_token_id=3, pad_token_id=0
     )
     BartModel(config).save_pretrained(tmp_path)
-    assert spec(tiny_tokenizer(tmp_path)).fresh(seed=0)(inputs()).shape == (2, 3)
+    model = spec(tiny_tokenizer(tmp_path)).fresh(seed=0)
+    assert model(inputs()).shape == (2, 3)
+    without = {name: value[:, :2] for name, value in inputs().items()}
+    with pytest.raises(ParameterError, match=r"at the token of a text's end.*prepare\.tokenizer"):
+        model(without)
 
 
 def described_otherwise(folder, place, **changes):
@@ -355,3 +359,25 @@ def test_weights_of_another_shape_or_that_are_no_numbers_are_refused(folder, tmp
         save_file(state, other / "model.safetensors", metadata={"format": "pt"})
         with pytest.raises(ParameterError, match=message):
             spec(other).fresh(seed=0)
+
+
+def test_xlnet_reads_the_last_token_and_not_the_padding(tmp_path):
+    from transformers import XLNetConfig, XLNetModel
+
+    from tests.tiny_text import tiny_tokenizer
+
+    config = XLNetConfig(
+        vocab_size=len(VOCABULARY), d_model=16, n_layer=1, n_head=2, d_inner=32, pad_token_id=0
+    )
+    XLNetModel(config).save_pretrained(tmp_path)
+    model = spec(tiny_tokenizer(tmp_path)).fresh(seed=0).eval()
+    batch = inputs()
+    alone = {name: value[1:, :3] for name, value in batch.items()}
+    torch.testing.assert_close(model(batch)[1:], model(alone))
+
+
+def test_one_type_of_tokens_for_two_texts_is_refused_before_training(folder, tmp_path):
+    place = described_otherwise(folder, tmp_path / "one", type_vocab_size=1)
+    with pytest.raises(ParameterError, match=r"knows one type of tokens.*prepare\.tokenizer"):
+        spec(place, text_columns=["premise", "hypothesis"])
+    spec(place)
