@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn, Unpack
 
 import polars as pl
+import torch
 from torch import Tensor, nn
 
 from crest import artifacts
@@ -23,10 +24,11 @@ from crest.own_answers import logits_of, refuse_probabilities
 from crest.own_options import Options, named_as_arguments, parameters_of
 from crest.own_setup import as_outside, check_saved, context_of, settings_of, tried
 from crest.own_state import checked_state, digest_of
-from crest.own_watch import Autocast, Ranks, warn_of_rounding
+from crest.own_watch import Autocast, Ranks, Weights, refuse_cleared, warn_of_rounding
 from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.saved import SavedCoresets
 
+CHECKED_EVERY = 8  # steps after which weights are compared with those of the beginning
 # Columns of the 'steps' table; the loop knows the others.
 RECORDED = ("step", "region", "minibatch", "examples", "seconds")
 
@@ -111,10 +113,14 @@ class Coresets:
             method, METHODS, steps, batch_size, seed, precision, options
         )
         self._method_name = method
-        with named_as_arguments(method):
+        default = torch.get_default_device()
+        with named_as_arguments(method), as_outside():
             check_saved(method, saved)
-            context, split = context_of(model, inputs, labels, lengths, saved, count, parameters)
+            context, split = context_of(
+                model, inputs, labels, lengths, saved, count, parameters, default
+            )
             self._classes = tried(context, split)
+            self._looks = METHODS[method].looks
             self._method = METHODS[method].build(context)
         warn_of_rounding(model)
         self._model = model
@@ -126,6 +132,7 @@ class Coresets:
         self._minibatch: MiniBatchCoreset | None = None  # whose step was not reported yet
         self._asked_at = self._handed_out_at = 0.0
         self._told_logits = False
+        self._weights = Weights(model)
         self._autocast = Autocast(model, self._device)
         self._together = together
         self._ranks = Ranks.of(self._settings) if together else None
@@ -184,8 +191,10 @@ class Coresets:
                     "step: no mini-batch was taken since the last step; iterate for one"
                 )
             now = time.perf_counter()
-            with self._called():
+            with self._called(), as_outside():
                 said = None if logits is None else self._checked(logits, minibatch)
+                if self._settings.get("gradient") == "training":
+                    refuse_cleared(self._model, said, self._split.labels[minibatch.indices])
                 self._method.update(self.steps_taken, now - self._handed_out_at, said)
             self._record(minibatch, now - self._asked_at)
             self._minibatch = None
@@ -204,8 +213,9 @@ class Coresets:
             If the step on the last mini-batch was not reported yet.
         """
         self._require_reported("state_dict")
-        state = {"settings": self._settings, "rows": self._rows, "method": self._method.state()}
-        return deepcopy(state) | {"digest": digest_of(state)}
+        with as_outside():
+            state = {"settings": self._settings, "rows": self._rows, "method": self._method.state()}
+            return deepcopy(state) | {"digest": digest_of(state)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a saved state: the next mini-batch is the one that would have come then.
@@ -215,8 +225,9 @@ class Coresets:
         ParameterError
             If it is damaged, no such state, or that of other arguments; the message names them.
         """
-        copy = checked_state(state, self._settings)
-        self._method.load_state(copy["method"])
+        with as_outside():
+            copy = checked_state(state, self._settings)
+            self._method.load_state(copy["method"])
         self._rows = copy["rows"]
         self._minibatch = None
         self._ranks = None  # what was chosen from here on before does not count
@@ -249,9 +260,10 @@ class Coresets:
         self._require_reported("tables")
         if not self.steps_taken:
             raise OrderError("tables: no step was taken yet; train first")
-        state = deepcopy(self._method.state())
-        record = self._method.finish()
-        self._method.load_state(state)
+        with as_outside():
+            state = deepcopy(self._method.state())
+            record = self._method.finish()
+            self._method.load_state(state)
         tables = {
             "steps": self._steps_table(),
             "coresets": record.coresets,
@@ -290,8 +302,10 @@ class Coresets:
             self._require_reported("next mini-batch")
             self._asked_at = time.perf_counter()
             self._autocast.before_minibatch()
+            if self._looks and self.steps_taken % CHECKED_EVERY == 0:
+                self._weights.check()
             with self._called(), as_outside(), self._autocast.apart():
-                minibatch = self._method.minibatch(self.steps_taken)
+                minibatch = self._chosen()
                 self._compare(minibatch)
                 # Copies: the method may hand out the same mini-batch again.
                 indices = minibatch.indices.clone()
@@ -299,6 +313,14 @@ class Coresets:
             self._minibatch = minibatch
             self._handed_out_at = time.perf_counter()
             return indices, weights
+
+    def _chosen(self) -> MiniBatchCoreset:
+        """Ask the method; where the model was changed, that is why it fails."""
+        try:
+            return self._method.minibatch(self.steps_taken)
+        except RuntimeError:
+            self._weights.check()
+            raise
 
     @contextmanager
     def _called(self) -> Iterator[None]:

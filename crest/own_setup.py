@@ -1,15 +1,16 @@
 """What a method is given in somebody's loop: made from model, inputs and labels, and tried."""
 
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from crest.config import Parameters
 from crest.data.given import Gather, GivenSplit, integers
+from crest.data.prepared import Inputs
 from crest.errors import ParameterError
 from crest.inference import look
 from crest.methods import Context
@@ -53,8 +54,11 @@ def context_of(
     saved: SavedCoresets | None,
     steps: int,
     parameters: Parameters,
+    default: torch.device,
 ) -> tuple[Context, GivenSplit]:
     """Return what a method is given, and the examples in it.
+
+    Model and function are called under torch's device ``default``, as the loop has it.
 
     Raises
     ------
@@ -74,9 +78,11 @@ def context_of(
     costs = None if lengths is None else integers(lengths, "lengths")
     if costs is not None and len(costs) != len(numbers):
         raise ParameterError(f"lengths: {len(costs)} for {len(numbers)} labels; give one for each")
-    split = GivenSplit(inputs, numbers, costs, weight.device)
+    split = GivenSplit(
+        lambda indices: at_home(default, inputs, indices), numbers, costs, weight.device
+    )
     context = Context(
-        model=Classifier(model),
+        model=AtHome(model, default),
         train=split,
         steps=steps,
         batch_size=parameters.train.batch_size,
@@ -98,6 +104,26 @@ def _check_reach(saved: SavedCoresets | None, examples: int) -> None:
                     f"saved: example {highest} is not among the {examples} labels; these coresets "
                     "were chosen from other data"
                 )
+
+
+class AtHome(Classifier):
+    """A classifier that runs under torch's default device of the loop that it is of."""
+
+    def __init__(self, network: nn.Module, default: torch.device) -> None:
+        super().__init__(network)
+        self._default = default
+
+    def forward(self, inputs: Inputs) -> Tensor:
+        """Return the logits, B×C."""
+        return at_home(self._default, super().forward, inputs)
+
+
+def at_home(default: torch.device, call: Callable[[Any], Any], value: Any) -> Any:
+    """Call something of the loop's under its default device."""
+    if default.type == "cpu":
+        return call(value)
+    with default:
+        return call(value)
 
 
 def tried(context: Context, split: GivenSplit) -> int:
@@ -159,6 +185,11 @@ def _digest_of(saved: SavedCoresets) -> str:
 
 @contextmanager
 def as_outside() -> Iterator[None]:
-    """Look at examples and model the loss whatever block the loop stands in."""
-    with torch.inference_mode(False), torch.enable_grad():
+    """Look at examples and model the loss whatever block the loop stands in.
+
+    Whatever is drawn is drawn on the CPU, also where torch's default device is another.
+    """
+    default = torch.get_default_device()
+    device = nullcontext() if default.type == "cpu" else torch.device("cpu")
+    with torch.inference_mode(False), torch.enable_grad(), device:
         yield

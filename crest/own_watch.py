@@ -11,8 +11,9 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from crest.errors import ParameterError, TrainingError
+from crest.errors import OrderError, ParameterError, TrainingError
 
 # Mini-batches at which a loop shows whether it stands within one autocast block.
 SHOWN_AFTER = 3
@@ -39,6 +40,58 @@ def warn_of_rounding(model: nn.Module) -> None:
             "most do not change at all. Keep them in float32, model.float(), and compute in "
             f"{_name(dtype)} by torch.autocast",
             stacklevel=5,
+        )
+
+
+def refuse_cleared(model: nn.Module, logits: Tensor | None, labels: Tensor) -> None:
+    """Refuse gradients that are all 0 though a loss of the mini-batch is not.
+
+    Where the logits (m×C) are not known, nor can it be told whether some loss was: a warning.
+
+    Raises
+    ------
+    OrderError
+        If they were set to zero before they were read.
+    """
+    gradients = [weight.grad for weight in model.parameters() if weight.grad is not None]
+    if not gradients or any(bool(gradient.any()) for gradient in gradients):
+        return
+    fault = "gradient: the gradients of the step are all 0"
+    order = "report the step after the optimiser's and before they are set to zero"
+    if logits is None:
+        warnings.warn(f"{fault}; if not every loss of it was, {order}", stacklevel=4)
+    elif bool(F.cross_entropy(logits.float(), labels.to(logits.device), reduction="none").any()):
+        raise OrderError(f"{fault}, its losses are not; {order}")
+
+
+class Weights:
+    """Notices weights that are no longer those that were there in the beginning."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+        self._known = [(weight, weight.device) for weight in model.parameters()]
+
+    def check(self) -> None:
+        """Compare them.
+
+        Raises
+        ------
+        OrderError
+            If weights were replaced, added or removed, or moved to another device.
+        """
+        now = list(self._model.parameters())
+        if len(now) != len(self._known):
+            raise OrderError(self._fault("has other weights than"))
+        for weight, (known, device) in zip(now, self._known, strict=True):
+            if weight is not known:
+                raise OrderError(self._fault("has other weights than"))
+            if weight.device != device:
+                raise OrderError(self._fault(f"is on {weight.device}, and was on {device}"))
+
+    def _fault(self, what: str) -> str:
+        return (
+            f"model: {type(self._model).__name__} {what} when Coresets were built; build them once "
+            "the model is as it will be trained"
         )
 
 

@@ -600,6 +600,46 @@ def test_a_method_of_the_registry_is_served_by_name(monkeypatch) -> None:
     assert equal(Loop("other").run().taken, Loop("random").run().taken)
 
 
+SELECTING: dict = {
+    "crest": {"subset_size": 12},
+    "greedy": {"subset_size": 12},
+    "craig": {"coreset_size": 12},
+    "gradmatch": {"coreset_size": 12},
+    "glister": {"coreset_size": 12, "rounds": 3},
+}
+
+
+@pytest.mark.parametrize("method", sorted(METHODS.keys() - {"replay"}))
+@pytest.mark.parametrize("steps", [1, 7])
+def test_what_is_saved_can_be_read_back_or_is_not_saved(method, steps, tmp_path) -> None:
+    """Of a run that was not finished too, and of examples that are all alike."""
+    split = linear_split()
+    for features in (split.features, torch.ones_like(split.features)):
+        model, taken = linear_model(), []
+        gather = features.__getitem__
+        options: dict = {"steps": 9, "batch_size": 4, **SELECTING}
+        coresets = Coresets(model, gather, split.labels, method=method, **options)
+        for indices, weights in coresets:
+            coresets.step(model(gather(indices)))
+            taken.append((indices, weights))
+            if coresets.steps_taken == steps:
+                break
+        folder = tmp_path / "saved"
+        if method in SELECTING:
+            coresets.save(folder)
+            assert equal(list(read_coresets(folder, split.labels).minibatches()), taken)
+        else:
+            with pytest.raises(ArtifactError, match=f"'{method}' keeps no coresets, so that noth"):
+                coresets.save(folder)
+            assert not folder.exists()
+
+
+def test_saved_coresets_of_other_data_are_refused() -> None:
+    far = MiniBatchCoreset(torch.tensor([1, 240]), torch.ones(2), None, 0, 0)
+    with pytest.raises(ParameterError, match="saved: example 240 is not among the 240 labels"):
+        Loop("replay", saved=SavedCoresets(((far,),)))
+
+
 def test_saved_coresets_of_memory_can_be_replayed() -> None:
     one = next(iter(coresets_of(convnet())))
     saved = SavedCoresets(((MiniBatchCoreset(*one, None, 0, 0),),))

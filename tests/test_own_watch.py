@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crest import Coresets, focused
-from crest.errors import ParameterError, TrainingError
-from tests.tiny import convnet, image_split, linear_model, linear_split
+from crest.errors import OrderError, ParameterError, TrainingError
+from tests.tiny import CLASSES, convnet, image_split, linear_model, linear_split
 
 SPLIT = image_split()
 BF16 = {"device_type": "cpu", "dtype": torch.bfloat16}
@@ -287,3 +287,76 @@ def test_a_real_scaler_skips_and_everything_goes_on() -> None:
     assert 0 < skipped < 20
     assert coresets.tables()["regions"]["rho"].drop_nulls().is_finite().all()
     assert torch.isfinite(coresets.state_dict()["method"]["gradients"]["total"]).all()
+
+
+def test_gradients_that_were_filled_with_zeros_too_early_are_noticed() -> None:
+    model = convnet()
+    coresets = coresets_of(model, gradient="training")
+    for indices, _ in coresets:
+        logits = model(SPLIT.inputs(indices))
+        for weight in model.parameters():
+            weight.grad = torch.zeros_like(weight)
+        if coresets.steps_taken == 0:
+            with pytest.warns(UserWarning, match="the gradients of the step are all 0; if not"):
+                coresets.step()
+            continue
+        with pytest.raises(OrderError, match="all 0, its losses are not; report the step after"):
+            coresets.step(logits)
+        right = 100.0 * F.one_hot(SPLIT.labels[indices], CLASSES)
+        assert not F.cross_entropy(right, SPLIT.labels[indices])
+        coresets.step(right)  # nothing is left to learn of these
+        break
+
+
+def test_weights_that_were_replaced_or_moved_are_noticed_where_the_method_looks() -> None:
+    def steps(method: str, change: Callable[[nn.Sequential], object]) -> None:
+        model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, CLASSES))
+        crest = {"subset_size": 32}
+        coresets = Coresets(
+            model, SPLIT.inputs, SPLIT.labels, steps=20, batch_size=8, method=method, crest=crest
+        )
+        for _ in coresets:
+            if coresets.steps_taken == 2:
+                change(model)
+            coresets.step()
+
+    changes: list[Callable[[nn.Sequential], object]] = [
+        lambda model: model.__setitem__(3, nn.Linear(8, CLASSES)),
+        lambda model: model.insert(1, nn.Linear(64, 64)),
+        lambda model: model.to("meta"),
+    ]
+    for change in changes:
+        with pytest.raises(OrderError, match=r"model: Sequential (has other weights|is on meta)"):
+            steps("crest", change)
+        steps("random", change)
+
+
+def test_choices_are_the_same_whatever_the_default_device_is() -> None:
+    """As after torch.set_default_device("cuda"); what the loop calls keeps it."""
+    seen = []
+
+    class Watched(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = linear_model()
+
+        def forward(self, features: Tensor) -> Tensor:
+            seen.append(torch.empty(0).device.type)
+            return self.linear(features)
+
+    split = linear_split()
+    options: dict = {"steps": 6, "batch_size": 4, "subset_size": 12}
+    plain = Coresets(linear_model(), split.inputs, split.labels, **options)
+    with torch.device("meta"):
+        with torch.device("cpu"):
+            model = Watched()
+        moved = Coresets(model, split.inputs, split.labels.tolist(), **options)
+        for (indices, weights), (expected, ones) in zip(moved, plain, strict=True):
+            with torch.device("cpu"):
+                assert torch.equal(indices, expected)
+                assert torch.equal(weights, ones)
+                plain.step()
+            moved.step()
+        assert moved.tables()["coresets"].equals(plain.tables()["coresets"])
+        moved.load_state_dict(moved.state_dict())
+    assert set(seen) == {"meta"}

@@ -15,14 +15,14 @@ from crest.methods.replay import Replay
 from crest.methods.stratified import Stratified
 
 METHODS: Mapping[str, MethodSpec] = {
-    "full": MethodSpec(Random, takes_all_steps=True),
-    "random": MethodSpec(Random),
+    "full": MethodSpec(Random, takes_all_steps=True, looks=False),
+    "random": MethodSpec(Random, looks=False),
     "crest": MethodSpec(Crest),
-    "replay": MethodSpec(Replay),
-    "sgd": MethodSpec(Random, schedule_of_full=True),
-    "large": MethodSpec(large),
-    "stratified": MethodSpec(Stratified),
-    "focused": MethodSpec(Focused),
+    "replay": MethodSpec(Replay, looks=False),
+    "sgd": MethodSpec(Random, schedule_of_full=True, looks=False),
+    "large": MethodSpec(large, looks=False),
+    "stratified": MethodSpec(Stratified, looks=False),
+    "focused": MethodSpec(Focused, looks=False),
     "greedy": MethodSpec(Greedy),
     "craig": MethodSpec(craig),
     "gradmatch": MethodSpec(gradmatch),

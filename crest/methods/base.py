@@ -100,9 +100,11 @@ class MethodSpec:
     """An entry of METHODS: how to build a method, and how long it trains.
 
     ``takes_all_steps``: all steps of full training, whatever the budget. ``schedule_of_full``: the
-    learning rate of each step is that of full training, which the budget cuts off.
+    learning rate of each step is that of full training, which the budget cuts off. ``looks``:
+    whether it looks at examples through the model.
     """
 
     build: Callable[[Context], Method]
     takes_all_steps: bool = False
     schedule_of_full: bool = False
+    looks: bool = True

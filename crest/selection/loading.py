@@ -115,7 +115,7 @@ class Weighted(Dataset[Any]):
                 f"Weighted: there is no example {index} among {count}; were the coresets chosen "
                 "from other data?"
             )
-        example, weight = self._examples[index], torch.tensor(number)
+        example, weight = self._examples[index], torch.tensor(number, device="cpu")
         if isinstance(example, Mapping):
             return {**example, self._name_in(example): weight}
         return (*example, weight) if isinstance(example, tuple) else (example, weight)

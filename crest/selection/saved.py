@@ -52,7 +52,7 @@ class SavedCoresets:
             region, number = self.sequence[step]
             return self.regions[region][number]
         coresets = self.region_of(step, steps)
-        return coresets[int(torch.randint(len(coresets), (1,), generator=generator))]
+        return coresets[int(torch.randint(len(coresets), (1,), generator=generator, device="cpu"))]
 
     def region_of(self, step: int, steps: int) -> tuple[MiniBatchCoreset, ...]:
         """Return the mini-batches of the region of step t of N, by the rule of minibatch."""
@@ -166,9 +166,9 @@ def from_tables(
 
 def _minibatch(group: pl.DataFrame) -> MiniBatchCoreset:
     return MiniBatchCoreset(
-        indices=torch.tensor(group["index"].to_numpy()),
-        weights=torch.tensor(group["weight"].to_numpy()),
-        losses=torch.tensor(group["loss"].to_numpy()),
+        indices=torch.tensor(group["index"].to_numpy(), device="cpu"),
+        weights=torch.tensor(group["weight"].to_numpy(), device="cpu"),
+        losses=torch.tensor(group["loss"].to_numpy(), device="cpu"),
         region=group["region"][0],
         number=group["minibatch"][0],
     )
