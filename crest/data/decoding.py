@@ -236,7 +236,9 @@ def _on_ground(image: Image.Image, depth: int, traits: set[Trait]) -> Image.Imag
     colours = image.convert("RGBA")
     alpha = colours.getchannel("A")
     colours = colours.convert("RGB")
-    if alpha.getextrema()[0] == 255:
+    lowest, topmost = alpha.getextrema()
+    # Many programs leave the fourth byte of a BMP's pixels at 0, and show it as if it were 255.
+    if lowest == 255 or (image.format == "BMP" and topmost == 0):
         return colours
     traits.add(Trait.TRANSPARENT)
     ground = Image.new("RGB", image.size, GROUND)

@@ -72,6 +72,16 @@ def tiff_file(samples, bits, photometric, order="<", kind=None, extra=None, tags
     return mark + count + directory + bytes(4) + beyond + content
 
 
+def bmp_file(pixels):
+    """A BMP of 32 bits whose header names the masks of red, green, blue and alpha; H×W×4."""
+    height, width = pixels.shape[:2]
+    content = np.ascontiguousarray(pixels[::-1, :, [2, 1, 0, 3]]).tobytes()
+    masks = struct.pack("<4I", 0xFF0000, 0xFF00, 0xFF, 0xFF000000)
+    fields = (56, width, height, 1, 32, 3, len(content), 2835, 2835, 0, 0)
+    header = struct.pack("<IiiHHIIiiII", *fields) + masks
+    return b"BM" + struct.pack("<IHHI", 14 + 56 + len(content), 0, 0, 14 + 56) + header + content
+
+
 def exif(orientation):
     """EXIF data that hold an orientation."""
     data = Image.Exif()

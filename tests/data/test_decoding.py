@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 
 from crest.data import decoding
 from crest.data.decoding import GROUND, Trait, decode
-from tests.data.image_files import exif, png_chunk, png_file, tiff_file, written
+from tests.data.image_files import bmp_file, exif, png_chunk, png_file, tiff_file, written
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
 IMAGE = Image.fromarray(PIXELS)
@@ -189,6 +189,17 @@ def test_what_is_wholly_transparent_is_the_ground_whatever_its_colours(form):
     options = {"lossless": True, "exact": True} if form == "WEBP" else {}
     found = decode(written(image, form, **options))
     assert np.array_equal(found.pixels, np.broadcast_to(GROUND, PIXELS.shape))
+
+
+def test_a_bmp_whose_alpha_is_nowhere_set_is_opaque():
+    alpha = RNG.integers(0, 256, PIXELS.shape[:2], dtype=np.uint8)
+    found = decode(bmp_file(np.dstack([PIXELS, alpha])))
+    assert np.abs(found.pixels - on_white(PIXELS, alpha)).max() <= 0.5
+    assert found.traits == {Trait.TRANSPARENT}
+    for value in (0, 255):
+        found = decode(bmp_file(np.dstack([PIXELS, np.full_like(alpha, value)])))
+        assert np.array_equal(found.pixels, PIXELS)
+        assert not found.traits
 
 
 @pytest.mark.parametrize("depth", [1, 2, 4, 8])
