@@ -260,7 +260,7 @@ def test_logits_that_overflowed_are_not_remembered() -> None:
         if coresets.steps_taken % 3 == 0:
             logits[2] = torch.tensor([torch.inf, torch.nan, 0.0])
         for weight in model.parameters():
-            weight.grad = torch.zeros_like(weight)
+            weight.grad = torch.ones_like(weight)
         coresets.step(logits)
     state = coresets.state_dict()["method"]["subsets"]["memory"]
     assert state["logits"].isfinite().all()
