@@ -15,6 +15,7 @@ import argparse
 import json
 import os
 import resource
+import shutil
 import statistics
 import subprocess
 import sys
@@ -38,15 +39,15 @@ METHOD = "crest"
 Seconds = dict[str, tuple[float, float]]
 
 
-def write_parameters(folder: Path, source: Path | None) -> None:
-    """Write params.yaml: the bundled digits, or CIFAR-10."""
-    prepare: dict[str, Any] = {"dataset": "digits"}
-    train: dict[str, Any] = {"methods": [METHOD], "device": "cpu"}
-    if source is not None:
-        prepare = {"dataset": "cifar10", "source": str(source.resolve())}
-        train |= {"model": "resnet20"}
+def write_parameters(folder: Path, before: Path, source: Path | None) -> None:
+    """Write params.yaml as the older checkout has it, for the bundled digits or CIFAR-10."""
     folder.mkdir(parents=True)
-    (folder / "params.yaml").write_text(yaml.safe_dump({"prepare": prepare, "train": train}))
+    shutil.copy(before / "params.yaml", folder)
+    if source is not None:
+        preset = yaml.safe_load((before / "crest/presets/cifar10-resnet20.yaml").read_text())
+        preset.pop("description", None)
+        preset["prepare"]["source"] = str(source.resolve())
+        (folder / "params.yaml").write_text(yaml.safe_dump(preset))
 
 
 def timed(checkout: Path, project: Path, overrides: Sequence[str]) -> Seconds:
@@ -146,7 +147,7 @@ def main() -> None:
     checkouts = {"before": given.before.resolve(), "here": ROOT}
     with tempfile.TemporaryDirectory() as folder:
         for name in checkouts:
-            write_parameters(Path(folder) / name, given.source)
+            write_parameters(Path(folder) / name, checkouts["before"], given.source)
         rounds = []
         for number in range(given.rounds):
             order = list(checkouts) if number % 2 == 0 else list(reversed(checkouts))

@@ -5,6 +5,7 @@ that the format has room for: at the end of a Parquet file, at the head of a saf
 """
 
 import hashlib
+import json
 import re
 import struct
 from collections.abc import Iterator
@@ -46,13 +47,29 @@ def _digest(content: bytes, place: int) -> str:
 
 
 def seal_tensors(path: Path) -> None:
-    """Fill in the checksum of a safetensors file that was written with ``KEY: BLANK``."""
+    """Fill in the checksum of a safetensors file that was written with ``KEY: BLANK``.
+
+    The metadata are sorted: safetensors puts them in an order of its own each time, so that the
+    same weights would be another file.
+    """
     with path.open("r+b") as file:
+        _sort_metadata(file)
+        file.seek(0)
         place = _in_tensors(file)
         assert place is not None
         found = _digest_of(file, place)
         file.seek(place)
         file.write(found.encode())
+
+
+def _sort_metadata(file: BinaryIO) -> None:
+    (length,) = struct.unpack("<Q", file.read(8))
+    head = json.loads(file.read(length))
+    head["__metadata__"] = dict(sorted(head["__metadata__"].items()))
+    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode()
+    assert len(text) <= length  # the same, padded with spaces
+    file.seek(8)
+    file.write(text.ljust(length))
 
 
 def tensors_are_whole(path: Path) -> bool | None:

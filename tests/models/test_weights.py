@@ -220,6 +220,12 @@ def test_damaged_metadata(model, path, changes, reason):
     assert reason in text
 
 
+def test_the_same_weights_are_the_same_file(model, tmp_path):
+    for number in range(6):
+        weights.save(model, SPEC, tmp_path / f"{number}.safetensors")
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+
+
 def test_no_bit_of_a_file_changes_unnoticed(model, path):
     weights.save(model, SPEC, path)
     whole = path.read_bytes()

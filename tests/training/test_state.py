@@ -54,6 +54,12 @@ def test_tensors_come_back_bit_for_bit(tmp_path: Path, tensor: torch.Tensor) -> 
         assert torch.equal(value, tensor)
 
 
+def test_a_state_may_hold_any_text(tmp_path: Path) -> None:
+    text = "".join(map(chr, [*range(256), 0x2028, 0xFFFD, 0x1F600])) + '"\\'
+    write_state(tmp_path / "state", {**KEY, text: text}, {text: text})
+    assert read_state(tmp_path / "state", {**KEY, text: text}) == {text: text}
+
+
 def test_tensors_that_share_memory_come_back_too(tmp_path: Path) -> None:
     whole = torch.arange(12)
     state = {"whole": whole, "tail": whole[7:], "head": whole[:5], "again": whole, "other": [whole]}
