@@ -49,7 +49,7 @@ class Delimited:
         """
         found = [frame[label] for frame in self._frames(file, (label,), keys_of(texts, label))]
         labels = pl.concat(found) if found else pl.Series(label, [], pl.String)
-        plain = without_blanks(labels).alias("")
+        plain = without_blanks(labels.alias(""))
         return _Labels(plain, file, label, self.at).typed().alias(label)
 
     def texts(self, file: str, texts: Sequence[str], size: int) -> Iterator[pl.DataFrame]:

@@ -284,6 +284,21 @@ def test_a_folder_of_any_name_is_read_and_no_other(tmp_path, form, name):
     assert rows(source.train) == rows(source.test) == [("mine", "x"), ("mine", "y")]
 
 
+@pytest.mark.parametrize("form", WRITERS)
+@pytest.mark.parametrize("name", ["^label$", "*", "^.*$"])
+def test_columns_are_taken_by_their_exact_names(tmp_path, form, name):
+    texts = ["one", "two", "three", "four"]
+    columns = {"text": ["x"] * 4, "label": [9] * 4, name: [0, 1, 0, 1], f"{name}$": texts}
+    for split in ("train", "test"):
+        WRITERS[form](pl.DataFrame(columns), tmp_path, split)
+    source = open_source(
+        PrepareParameters(
+            dataset="text", source=str(tmp_path), label_column=name, text_columns=[f"{name}$"]
+        )
+    )
+    assert rows(source.train) == list(zip(texts, [0, 1, 0, 1], strict=True))
+
+
 @pytest.mark.parametrize(
     ("one", "other"),
     [
