@@ -6,8 +6,10 @@ In the source itself, its folder data/, or in one folder of any other name, they
 are left out, and endings may be in capitals.
 """
 
+import os
 import re
 from collections.abc import Iterator, Sequence
+from functools import cache
 from itertools import chain
 from pathlib import Path
 from urllib.parse import unquote
@@ -55,6 +57,7 @@ class SplitFiles:
         self._source = source
         self._suffixes = suffixes
         self._found: dict[str, list[str]] = {}
+        self._folders = cache(Folders)
         if self.is_remote:
             check_address(source)
 
@@ -103,7 +106,7 @@ class SplitFiles:
         """List the files of a split in the one format that it is in."""
         root = local_folder(self._source)
         formats = (
-            [listed for at in places(split) if (listed := _matching(root, at, suffix))]
+            [listed for at in places(split) if (listed := self._folders(root).matching(at, suffix))]
             for suffix in self._suffixes
         )
         found = [listings for listings in formats if listings]
@@ -132,7 +135,7 @@ class SplitFiles:
             Path(file).relative_to(root).as_posix()
             for suffix in self._suffixes
             for at in ("", "*/", "*/*/")
-            for file in _matching(root, f"{at}*", suffix)
+            for file in self._folders(root).matching(f"{at}*", suffix)
         ]
         kind = "Parquet files" if len(self._suffixes) == 1 else "files of these formats"
         return f"{kind} there: {some(others)}"
@@ -206,15 +209,51 @@ def _configuration(folder: str, split: str) -> str:
     return above.rpartition("/")[2] if name.removeprefix(PARTIAL) == split else name
 
 
-def _matching(root: Path, place: str, suffix: str) -> list[str]:
-    """List the files that match, whose ending may be in capitals, outside hidden folders."""
-    any_case = "".join(f"[{letter.lower()}{letter.upper()}]" for letter in suffix)
-    found = sorted(path for path in root.glob(f"{place}.{any_case}") if path.is_file())
-    return [
-        path.as_posix()
-        for path in found
-        if not any(part.startswith(".") for part in path.relative_to(root).parts)
-    ]
+class Folders:
+    """What lies in a folder and its folders, hidden names left out, each looked at once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._seen: dict[Path, tuple[list[str], list[str]]] = {}
+
+    def matching(self, place: str, suffix: str) -> list[str]:
+        """List the files of a place, as of :func:`places`; their ending may be in capitals."""
+        *above, stem = place.split("/")
+        folders = [self._root]
+        for part in above:
+            inner = [(folder, name) for folder in folders for name in self._look(folder)[1]]
+            folders = [folder / name for folder, name in inner if part in ("*", name)]
+        ending = f".{suffix}"
+        return sorted(
+            (folder / name).as_posix()
+            for folder in folders
+            for name in self._look(folder)[0]
+            if name.lower().endswith(ending) and _is_named(name[: -len(ending)], stem)
+        )
+
+    def _look(self, folder: Path) -> tuple[list[str], list[str]]:
+        """Names of the files and of the folders in a folder."""
+        if folder not in self._seen:
+            files: list[str] = []
+            folders: list[str] = []
+            try:
+                with os.scandir(folder) as entries:
+                    for entry in entries:
+                        if entry.name.startswith("."):
+                            continue
+                        if entry.is_dir():
+                            folders.append(entry.name)
+                        elif entry.is_file():  # no pipe, which would be waited for
+                            files.append(entry.name)
+            except OSError as error:
+                reason = error.strerror or error
+                raise DataError(f"{folder}: cannot be read: {reason}; mend it") from None
+            self._seen[folder] = (files, folders)
+        return self._seen[folder]
+
+
+def _is_named(name: str, stem: str) -> bool:
+    return name.startswith(stem[:-1]) if stem.endswith("*") else name == stem
 
 
 def _list_remote(pattern: str) -> list[str]:

@@ -1,3 +1,5 @@
+import errno
+import os
 from pathlib import Path
 
 import polars as pl
@@ -73,6 +75,32 @@ def test_what_is_left_out_is_said(touch, tmp_path):
 def test_what_is_not_one_whole_split_is_refused(touch, names, message):
     with pytest.raises(DataError, match=message):
         touch(*names).find("train", "train_split")
+
+
+def test_pipes_are_no_files(touch, tmp_path):
+    files = touch("data/train.parquet")
+    os.mkfifo(tmp_path / "train.parquet")
+    assert found(files, tmp_path) == ["data/train.parquet"]
+
+
+def test_a_folder_is_looked_at_once(touch, monkeypatch):
+    files = touch("train.parquet", "data/test.csv")
+    looked = []
+    scan = os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: looked.append(path) or scan(path))
+    assert "train" in files
+    assert "test" in files
+    assert "validation" not in files
+    assert len(looked) == len(set(looked)) == 2
+
+
+def test_a_folder_that_cannot_be_read_is_said_so(touch, monkeypatch):
+    def refused(path):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(os, "scandir", refused)
+    with pytest.raises(DataError, match=r"cannot be read: Permission denied; mend it"):
+        touch("train.parquet").find("train", "train_split")
 
 
 def test_a_set_may_be_numbered_from_one(touch, tmp_path):
