@@ -1,10 +1,16 @@
 """Whatever is wrong, one message says what, where and what to do, and nothing is touched."""
 
+import shutil
+from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.bad_input import CASES, Case, make_project, meet
+from tests.bad_input.advice import ADVICE, Advice
+from tests.bad_input.case import invoke
 
 ROOT = Path(__file__).parents[1]
 LEFTOVERS = {".partial", ".earlier", ".part", ".tmp"}
@@ -39,6 +45,26 @@ def test_a_mistake_is_told_in_one_message_and_touches_nothing(case: Case, whole,
     assert case.expects(outcome.message), outcome.message
     assert outcome.after == outcome.before
     assert not [path for path in tmp_path.rglob("*") if path.suffix in LEFTOVERS]
+
+
+@pytest.fixture
+def same_threads() -> Iterator[None]:
+    """As many threads afterwards as before."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.mark.usefixtures("same_threads")
+@pytest.mark.parametrize("advice", ADVICE, ids=lambda advice: advice.followed)
+def test_advice_that_is_followed_leads_on(advice: Advice, whole, tmp_path) -> None:
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    with chdir(tmp_path), advice.surroundings():
+        failed = invoke(advice.command)
+        assert failed.exit_code in (1, 2)
+        assert advice.words in failed.stderr
+        followed = invoke(advice.followed)
+        assert followed.exit_code == 0, followed.output
 
 
 def test_every_case_is_in_the_documentation_with_its_exit_code() -> None:
