@@ -39,14 +39,20 @@ def run(name: str, path: Path) -> None:
     round_trip = YAML()
     round_trip.width = 200
     round_trip.representer.add_representer(type(None), _represent_null)
-    document = round_trip.load(path.read_text(encoding="utf-8")) or {}
+    content = path.read_bytes()
+    text = content.decode("utf-8-sig").replace("\r\n", "\n")
+    document = round_trip.load(text) or {}
+    # What holds no section has comments at most, which belong to none.
+    comments = [] if document else [line for line in text.splitlines() if line[:1] == "#"]
     for section, values in known[name].items():
         if section == "description":
             continue
         document[section] = document.get(section) or {}
         document[section].update({key: _in_a_line(value) for key, value in values.items()})
     with replacing(path) as partial:
-        with partial.open("w", encoding="utf-8") as written:
+        newline = "\r\n" if b"\r\n" in content else "\n"
+        with partial.open("w", encoding="utf-8", newline=newline) as written:
+            written.writelines(f"{line}\n" for line in comments)
             round_trip.dump(document, written)
         load(partial)
 

@@ -125,3 +125,19 @@ def test_a_write_that_fails_leaves_the_file(params, monkeypatch):
         preset.run("digits", params)
     assert params.read_bytes() == before
     assert [path.name for path in params.parent.iterdir()] == ["params.yaml"]
+
+
+def test_the_ends_of_the_lines_stay_as_windows_has_them(params):
+    params.write_bytes(b"\xef\xbb\xbf" + params.read_bytes().replace(b"\n", b"\r\n"))
+    preset.run("digits-as-published", params)
+    content = params.read_bytes()
+    assert content.count(b"\r\n") == content.count(b"\n") > 100
+    assert b"\r\r" not in content
+
+
+@pytest.mark.parametrize("text", ["# mine\n", "# mine\n\n# of two lines\n---\n", "# mine\nnull\n"])
+def test_comments_of_a_file_without_a_section_stay(params, text):
+    params.write_text(text)
+    preset.run("digits", params)
+    assert comments(params.read_text())[0] == ("", " mine")
+    assert load(params).prepare.dataset == "digits"
