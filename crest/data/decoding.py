@@ -47,14 +47,14 @@ _one_large = threading.Lock()
 class Trait(Enum):
     """What was done to an image, or left undone, that people are to know; in words."""
 
-    TURNED = "turned upright, as their EXIF orientation says"
-    BROKEN_EXIF = "with EXIF data that cannot be read, taken as they are stored"
+    TURNED = "turned upright, as EXIF orientation says"
+    BROKEN_EXIF = "with EXIF data that cannot be read, taken as stored"
     TRANSPARENT = "transparent in parts, laid on white"
     FRAMES = "of several frames or pages, of which the first is taken"
     CMYK = "in CMYK, converted to RGB by the plain formula"
-    PROFILE = "with another colour profile or gamma than sRGB's, their values taken as stored"
-    EXTRA = "with channels beyond their colours, which are left out"
-    PALETTE = "with colours that their palette lacks, taken for black"
+    PROFILE = "with another colour profile or gamma than sRGB's, values taken as stored"
+    EXTRA = "with channels beyond the colours, which are left out"
+    PALETTE = "with colours that the palette lacks, taken for black"
 
 
 class Decoded(NamedTuple):
@@ -179,7 +179,9 @@ def _traits(image: Image.Image) -> set[Trait]:
         traits.add(Trait.FRAMES)
     if image.mode == "CMYK":
         traits.add(Trait.CMYK)
-    if not _is_srgb(info.get("icc_profile"), info.get("gamma", USUAL_GAMMA)):
+    if image.mode != "LAB" and not _is_srgb(
+        info.get("icc_profile"), info.get("gamma", USUAL_GAMMA)
+    ):
         traits.add(Trait.PROFILE)
     if image.format == "TIFF":
         if max(tiff_tag(image, SAMPLES_PER_PIXEL), default=1) > len(image.getbands()):

@@ -204,7 +204,7 @@ def test_what_was_done_to_images_is_written_in_their_order(write_source, pixels,
     said = prepare_parquet(folder, tmp_path / "out", workers=3).notes
     first = f"(first: {folder}/train-00000-of-00001.parquet, column 'image', row"
     assert said[:2] == [
-        f"1 image turned upright, as their EXIF orientation says {first} 5 (counted from 0))",
+        f"1 image turned upright, as EXIF orientation says {first} 5 (counted from 0))",
         f"3 images transparent in parts, laid on white {first} 3 (counted from 0))",
     ]
     assert said[2].startswith("warning: 3 images are of one colour throughout (first: ")

@@ -252,6 +252,15 @@ def test_a_cmyk_jpeg_keeps_dark_dark_and_is_told():
         assert decode(written(light, form)).traits == {Trait.CMYK}
 
 
+def test_lab_is_converted_to_srgb():
+    lab = written(
+        Image.fromarray(np.full((4, 4, 3), [200, 30, 60], np.uint8)).convert("LAB"), "TIFF"
+    )
+    found = decode(lab)
+    assert np.abs(found.pixels.astype(int) - [200, 30, 60]).max() <= 6
+    assert not found.traits
+
+
 def test_profiles_and_gammas_other_than_srgb_are_told():
     from PIL import ImageCms
 
