@@ -62,7 +62,8 @@ ROWS: Mapping[str, tuple[str, str]] = {
 }
 
 TRACKER = 25  # seen, correct, forgotten, first learned 4 each; sum of losses 8; was right 1
-ERRORS = 12  # how often seen early 4, sum of errors 8: of examples as they are trained on
+# Of examples as they are trained on: seen early 4, sum of errors 8, class taken for 4, its lead 4.
+ERRORS = 20
 ACTIVE = 12  # members, places, excluded at 4 each
 LEFT = 4  # of the pass or the round
 LOSS = 4  # the last of each
@@ -250,7 +251,8 @@ def work(
     )
     folder = root / outcome.row
     folder.mkdir()
-    train.write(train.Trained(model, spec, done, {}, {}), folder)
+    described = {"data": {"content_hash": "none"}}
+    train.write(train.Trained(model, spec, done, {"run": "none"}, described), folder)
     connection.send("done")
     outcome.regions = 0 if done.record.regions is None else len(done.record.regions)
     outcome.accuracy = float(done.steps["accuracy"].tail(max(1, steps // 10)).mean())

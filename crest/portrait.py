@@ -1,13 +1,15 @@
 """A data set in a few sentences: how hard it is, which examples were chosen, which were dropped."""
 
+import statistics
 from collections.abc import Sequence
 
 import polars as pl
 
 from crest.comparison import percent
-from crest.difficulty import NEVER, mislabelled
+from crest.difficulty import MOST_MISLABELLED, NEVER, mislabelled
 
 OFTEN = 3  # times forgotten from which an example counts as hard
+MANY_TIMES = 3  # its share of the data, from which a class is too often among the suspects
 
 
 def portrait(difficulty: pl.DataFrame, classes: Sequence[str]) -> list[str]:
@@ -52,14 +54,31 @@ def _by_class(seen: pl.DataFrame, classes: Sequence[str]) -> list[str]:
 
 
 def _suspects(difficulty: pl.DataFrame, classes: Sequence[str]) -> list[str]:
-    suspects = mislabelled(difficulty)
-    if suspects.is_empty():
-        return ["No example looks mislabelled: none was always wrong or far off early on."]
-    sentence = f"{_of(len(suspects), difficulty)} of the examples may be mislabelled, or are odd"
-    label, count = suspects["label"].value_counts(name="times").sort("times", "label").row(-1)
-    if len(suspects) >= len(classes) and count > 1:
-        sentence += f"; of one class the most, {count:,}, are labelled {_name(label, classes)}"
-    return [f"{sentence}. They are shown below."]
+    """Say how far the likeliest wrong labels stand out, and of which class too many are."""
+    ranked = mislabelled(difficulty)
+    shown = ranked.head(MOST_MISLABELLED)
+    losses = shown["mean_loss"]
+    sentence = (
+        f"The labels that are likeliest wrong are those of the {len(shown):,} highest mean losses, "
+        f"shown below: from {losses[0]:.2f} down to {losses[-1]:.2f}, where the median is "
+        f"{statistics.median(ranked['mean_loss']):.2f}."
+    )
+    often, usual = _shares(shown), _shares(ranked)
+    label = max(often, key=lambda label: often[label] / usual[label])
+    count = round(often[label] * len(shown))
+    if count >= OFTEN and often[label] > MANY_TIMES * usual[label]:
+        sentence += (
+            f" Of these, {count:,} are labelled {_name(label, classes)}, a class of "
+            f"{percent(usual[label])} of the data: a rare class is learned late, and ranks high "
+            "even where its labels are right."
+        )
+    return [sentence]
+
+
+def _shares(rows: pl.DataFrame) -> dict[int, float]:
+    """Return each label's share of some examples."""
+    counts = rows["label"].value_counts(name="times").sort("label").rows()
+    return {label: times / len(rows) for label, times in counts}
 
 
 def _selected(difficulty: pl.DataFrame) -> list[str]:

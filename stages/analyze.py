@@ -12,13 +12,13 @@ from crest import artifacts
 from crest.analysis import ANALYSIS_TABLES, Analysis, Run, analyse
 from crest.config import Parameters
 from crest.data.files import Meta, TextMeta, read_meta
-from crest.difficulty import notable, training_pass
+from crest.difficulty import mislabelled, notable, training_pass
 from crest.errors import ArtifactError, ParameterError
 from crest.figures import gallery, png
 from stages import manifest
 from stages.moments import measure
 from stages.paths import ANALYSED, Paths
-from stages.texts import shown_texts
+from stages.texts import class_name, shown_texts, taken_for_name
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,8 @@ AGAIN = "make it again with `python cli.py analyze`"
 def run(parameters: Parameters, paths: Paths) -> None:
     """Write artifacts/analyze: difficulty.parquet, a CSV a table, a PNG a picture.
 
-    For text also texts.csv: the examples that the report shows, with their texts.
+    mislabelled.csv lists the examples whose labels are likeliest wrong. For text there is also
+    texts.csv: the examples that the report shows, with their texts.
 
     What the models of several moments show is there for runs that kept snapshots
     (train.snapshots). Without a selecting method the selection tables have no rows,
@@ -67,7 +68,20 @@ def run(parameters: Parameters, paths: Paths) -> None:
         if isinstance(meta, TextMeta):
             texts = shown_texts(paths.prepared, meta, notable(analysis.difficulty))
             texts.write_csv(folder / "texts.csv")
+        suspects(analysis.difficulty, meta).write_csv(folder / "mislabelled.csv")
         manifest.seal(folder, rests_on, meta.content_hash)
+
+
+def suspects(difficulty: pl.DataFrame, meta: Meta, most: int = 1000) -> pl.DataFrame:
+    """Return the examples whose labels are likeliest wrong, the likeliest first, with names."""
+    ranked = mislabelled(difficulty).head(most)
+    names = {
+        "label": [class_name(meta, label) for label in ranked["label"]],
+        "taken_for": [taken_for_name(meta, label) for label in ranked["taken_for"]],
+    }
+    kinds = dict.fromkeys(names, pl.String)
+    columns = ["index", "label", "taken_for", "mean_loss", "seen", "correct"]
+    return ranked.with_columns(pl.DataFrame(names, schema=kinds)).select(columns)
 
 
 def read_run(folder: Path, method: str) -> Run:

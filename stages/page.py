@@ -16,11 +16,11 @@ from markupsafe import Markup
 from crest.analysis import Analysis
 from crest.comparison import percent, run_name, seconds
 from crest.data.files import ImageMeta, Meta, TextMeta, open_array
-from crest.difficulty import NEVER, notable
+from crest.difficulty import NEVER, Group, notable
 from crest.errors import ArtifactError
 from crest.figures import gallery, svg, thumbnail
 from crest.portrait import portrait
-from stages.texts import class_name, read_texts
+from stages.texts import class_name, read_texts, taken_for_name
 
 TEMPLATES = Path(__file__).parent / "templates"
 LONGEST = 400  # characters shown of a text
@@ -29,14 +29,15 @@ LONGEST = 400  # characters shown of a text
 SHEETS = {
     "hardest": (
         "Hardest",
-        "Most often forgotten: right at one time and wrong at the next. What was always wrong is "
-        "not among them, see below.",
+        "Most often forgotten: right at one time and wrong at the next. What was always wrong was "
+        "never forgotten, see below.",
     ),
     "mislabelled": (
         "Likely mislabelled",
-        "Never once classified rightly, or worse than a uniform guess early in training (EL2N "
-        "above 1), when models have not yet learned labels by heart; and a mean loss over four "
-        "times the median. Highest first. Some will be rare or odd instead: look.",
+        "The highest mean losses over training first, for wrong labels are learned last. Taken "
+        "for: the class that most of its wrong classifications name. This is an order, and no "
+        "verdict: some will be rare or odd instead, and where no label is wrong all are. Look. "
+        "artifacts/analyze/mislabelled.csv goes on where this ends.",
     ),
     "most_selected": ("Most selected", "Most often picked into a mini-batch coreset."),
     "never_selected": ("Never selected", "Spread evenly over the data."),
@@ -156,18 +157,29 @@ def _sheets(page: Page) -> list[Sheet]:
     indices = [index for group in groups for index in group.shown["index"]]
     contents = CONTENTS[page.meta.kind](page, indices)
     return [
-        Sheet(
-            group.name, *SHEETS[group.name], group.count, _cards(group.shown, page.meta, contents)
-        )
+        Sheet(group.name, *SHEETS[group.name], group.count, _cards(group, page.meta, contents))
         for group in groups
     ]
 
 
-def _cards(rows: pl.DataFrame, meta: Meta, contents: Mapping[int, Content]) -> list[Card]:
+def _cards(group: Group, meta: Meta, contents: Mapping[int, Content]) -> list[Card]:
     return [
-        Card(row["index"], class_name(meta, row["label"]), _facts(row), contents[row["index"]])
-        for row in rows.iter_rows(named=True)
+        Card(
+            row["index"],
+            class_name(meta, row["label"]),
+            [*_taken_for(row, group, meta), *_facts(row)],
+            contents[row["index"]],
+        )
+        for row in group.shown.iter_rows(named=True)
     ]
+
+
+def _taken_for(row: Mapping[str, Any], group: Group, meta: Meta) -> list[str]:
+    """Name the class that a suspect is taken for."""
+    if group.name != "mislabelled":
+        return []
+    name = taken_for_name(meta, row["taken_for"])
+    return ["never taken for another" if name is None else f"taken for {name}"]
 
 
 def _images(page: Page, indices: Sequence[int]) -> dict[int, Content]:

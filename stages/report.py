@@ -16,6 +16,7 @@ from crest.comparison import SUMMARY, findings, format_table, summarise
 from crest.config import Parameters
 from crest.data.files import Meta, read_meta
 from crest.errors import ArtifactError
+from crest.selection.choices import UNWEIGHTED
 from stages import manifest
 from stages.analyze import AGAIN, read_analysis, read_csv
 from stages.manifest import Manifest
@@ -56,13 +57,14 @@ def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
         rows.append(_reuse_row(paths, model, meta))
     runs = {name: artifacts.read_json(path / artifacts.RUN) for name, path in folders.items()}
     summary = summarise(rows)
+    analysis = _read_analysis(paths, parameters.train.methods, meta)
     page = Page(
         title=parameters.report.title,
         meta=meta,
         summary=summary,
-        findings=_findings(summary, runs, parameters, meta),
-        analysis=_read_analysis(paths, parameters.train.methods, meta),
-        threshold=parameters.crest.threshold,
+        findings=[*_findings(summary, runs, parameters, meta), *_choices(analysis, runs)],
+        analysis=analysis,
+        threshold=_threshold(runs, parameters),
         runs=runs,
         prepared=paths.prepared,
     )
@@ -229,6 +231,27 @@ def _findings(
     return sentences
 
 
+def _choices(analysis: Analysis, runs: Mapping[str, Mapping[str, Any]]) -> Iterator[str]:
+    """Say what the mini-batches of each method are worth, and which choices lead astray."""
+    for method, values in runs.items():
+        sizes = analysis.regions.filter(pl.col("method") == method)["effective_size"].drop_nulls()
+        examples = _section(values).get("batch_size")
+        if len(sizes) and isinstance(examples, int) and min(sizes) < 0.95 * examples:
+            yield (
+                f"By their weights, the {examples} examples of a mini-batch of {method} are worth "
+                f"{sizes[0]:.1f} of equal weight in the first region and {sizes[-1]:.1f} in the "
+                "last (Kish's effective size)."
+            )
+        if _section(values, method).get("choice") == "medoids":
+            yield f"{method} trained on {UNWEIGHTED}."
+
+
+def _threshold(runs: Mapping[str, Mapping[str, Any]], parameters: Parameters) -> float:
+    """Return the τ that crest's run had, which the parameters may not say any more."""
+    found = _section(runs.get("crest", {}), "crest").get("threshold")
+    return float(found) if isinstance(found, int | float) else parameters.crest.threshold
+
+
 def _settings(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the parameters that runs of methods are to share, as run.json has them."""
     section = _section(values)
@@ -239,9 +262,10 @@ def _settings(values: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _section(values: Mapping[str, Any]) -> Mapping[str, Any]:
+def _section(values: Mapping[str, Any], name: str = "train") -> Mapping[str, Any]:
+    """Return a section of the parameters that run.json holds."""
     parameters = values.get("parameters")
-    section = parameters.get("train") if isinstance(parameters, dict) else None
+    section = parameters.get(name) if isinstance(parameters, dict) else None
     return section if isinstance(section, dict) else {}
 
 

@@ -9,7 +9,7 @@ from crest.data.files import Meta, TextMeta, damaged
 from crest.data.parquet import column_of
 from crest.data.split_files import UNREADABLE
 from crest.data.verifying import file_hash
-from crest.difficulty import Group
+from crest.difficulty import NEVER, Group
 from crest.errors import ArtifactError
 
 # The columns of texts.csv that come before the texts.
@@ -22,6 +22,7 @@ SHOWN = {
     "correct": pl.Int32,
     "mean_loss": pl.Float64,
     "el2n": pl.Float64,
+    "taken_for": pl.String,
     "first_learned": pl.Int32,
     "selected": pl.Int32,
     "excluded_at": pl.Int32,
@@ -45,6 +46,7 @@ def shown_texts(folder: Path, meta: TextMeta, groups: Sequence[Group]) -> pl.Dat
             **row,
             "group": group.name,
             "label": class_name(meta, row["label"]),
+            "taken_for": taken_for_name(meta, row["taken_for"]),
             **dict(zip(_text_names(meta), texts[row["index"]], strict=True)),
         }
         for group in groups
@@ -68,6 +70,11 @@ def free_name(name: str, taken: Collection[str]) -> str:
 def class_name(meta: Meta, label: int) -> str:
     """Return the name of a label, or its number where it has none."""
     return meta.classes[label] if 0 <= label < len(meta.classes) else str(label)
+
+
+def taken_for_name(meta: Meta, label: int | None) -> str | None:
+    """Return the name of the class that an example is taken for; None for none."""
+    return None if label is None or label == NEVER else class_name(meta, label)
 
 
 def read_texts(folder: Path, meta: TextMeta, rows: Sequence[int]) -> dict[int, list[str]]:

@@ -115,7 +115,46 @@ def test_a_tracker_of_no_errors_counts_the_rest_alike(history):
                     torch.tensor([index]), torch.tensor([right]), torch.tensor([float(loss)]), step
                 )
     labels = torch.arange(COUNT)
-    assert without.frame(labels, "selection").equals(plain.frame(labels, "selection"))
+    found = without.frame(labels, "selection")
+    assert found["taken_for"].null_count() == COUNT
+    rest = plain.frame(labels, "selection").drop("taken_for")
+    assert found.drop("taken_for").equals(rest)
+
+
+def voted_one_by_one(votes):
+    """The candidate of Boyer and Moore, of two that are level the later."""
+    taken, lead = [-1] * COUNT, [0] * COUNT
+    for index, named in votes:
+        if named == taken[index]:
+            lead[index] += 1
+        elif lead[index] <= 1:
+            taken[index], lead[index] = named, 1
+        else:
+            lead[index] -= 1
+    return taken
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, COUNT - 1), st.integers(0, 3)), max_size=40), st.data())
+def test_the_class_taken_for_is_voted_for_as_a_plain_loop_does(votes, data):
+    whole, parts = ExampleTracker(COUNT), ExampleTracker(COUNT)
+    cut = data.draw(st.integers(0, len(votes)))
+    for tracker, stretches in ((whole, [votes]), (parts, [votes[:cut], votes[cut:]])):
+        for stretch in stretches:
+            columns = torch.tensor(stretch, dtype=torch.int64).reshape(-1, 2).T
+            tracker.record_wrong(*columns)
+        frame = tracker.frame(torch.arange(COUNT), "training")
+        assert frame["taken_for"].to_list() == voted_one_by_one(votes)
+
+
+def test_a_majority_of_wrong_classifications_is_found_whatever_their_order():
+    votes = [1, 2, 2, 3, 2, 1, 2, 2]  # five of eight
+    for order in range(20):
+        torch.manual_seed(order)
+        tracker = ExampleTracker(1)
+        shuffled = torch.tensor(votes)[torch.randperm(len(votes))]
+        tracker.record_wrong(torch.zeros(len(votes), dtype=torch.int64), shuffled)
+        assert tracker.frame(torch.tensor([0]), "training")["taken_for"].item() == 2
 
 
 def test_a_tracker_of_no_errors_refuses_them():
@@ -144,7 +183,7 @@ def test_frame_is_an_examples_table(tmp_path):
     read = read_table(tmp_path / "examples.parquet")
     assert read.row(1, named=True) == {
         "pass": "selection", "index": 1, "label": 8, "seen": 2, "correct": 1, "forgotten": 1,
-        "first_learned": 0, "loss_sum": 1.5, "el2n": 1.5, "excluded_at": 4,
+        "first_learned": 0, "loss_sum": 1.5, "el2n": 1.5, "taken_for": -1, "excluded_at": 4,
     }  # fmt: skip
 
 
@@ -160,6 +199,7 @@ def examples(seen, forgotten, first_learned, excluded_at=None, labels=None, kind
         "first_learned": first_learned,
         "loss_sum": [0.5 * times for times in seen],
         "el2n": [0.1 * times if times else None for times in seen],
+        "taken_for": [index % 2 - 1 for index in range(count)],
         "excluded_at": excluded_at or [-1] * count,
     }
     return pl.DataFrame(values, schema=dict(TABLES["examples"]))
@@ -259,40 +299,40 @@ def test_class_balance_compares_picks_and_weights_with_the_data():
     assert together["share"].to_list() == [0.75, 0.25]
 
 
-def test_hardest_are_the_most_forgotten_without_the_unseen_and_the_mislabelled():
-    assert hardest(difficulty_table(ONE_WRONG))["index"].to_list() == [1, 0]
+def test_hardest_are_the_most_forgotten_without_the_unseen():
+    assert hardest(difficulty_table(ONE_WRONG))["index"].to_list() == [1, 2, 0]
     once = examples(seen=[9, 9, 2], forgotten=[0, 2, 0], first_learned=[3, 5, -1])
     assert hardest(difficulty_table(once))["index"].to_list() == [1, 0, 2]
 
 
-def test_mislabelled_are_those_always_wrong_and_those_far_off_early_by_their_loss():
+def test_mislabelled_ranks_whatever_was_seen_by_its_mean_loss():
+    """However often it was right, and however near each other all losses are."""
     scoring = examples(
-        seen=[9, 9, 9, 2, 9, 0, 9, *[9] * 8],
-        forgotten=[0] * 15,
-        first_learned=[-1, 40, 5, -1, 30, -1, -1, *[1] * 8],
-    ).with_columns(
-        el2n=pl.Series([0.9, 1.2, 0.9, 1.3, 1.1, None, 1.2, *[0.5] * 8]),
-        loss_sum=pl.Series([18.0, 27.0, 90.0, 9.0, 18.0, 0.0, 10.0, *[4.0] * 8]),
-    )
-    assert mislabelled(difficulty_table(scoring))["index"].to_list() == [1, 0, 4]
+        seen=[9, 9, 9, 2, 0, 9],
+        forgotten=[0, 3, 0, 0, 0, 0],
+        first_learned=[-1, 40, 5, -1, -1, 1],
+    ).with_columns(loss_sum=pl.Series([18.0, 27.0, 18.1, 9.0, 0.0, 17.9]))
+    found = mislabelled(difficulty_table(scoring))
+    assert found["index"].to_list() == [3, 1, 2, 0, 5]
+    assert found["taken_for"].to_list() == [0, 0, -1, -1, 0]
 
 
 def test_notable_groups_are_ordered_counted_and_cut():
     coresets = picks({(0, 0): [(0, 0, 1.0), (1, 1, 1.0), (0, 0, 1.0)]})
     table = difficulty_table(ONE_WRONG, coresets, SCORING.with_columns(excluded_at=pl.lit(5)))
-    groups = {group.name: group for group in notable(table, most=1)}
+    groups = {group.name: group for group in notable(table, 1, 2)}
     names = ["hardest", "mislabelled", "most_selected", "never_selected", "excluded"]
     assert list(groups) == names
     assert {name: group.count for name, group in groups.items()} == {
-        "hardest": 2,
-        "mislabelled": 1,
+        "hardest": 3,
+        "mislabelled": 3,
         "most_selected": 2,
         "never_selected": 2,
         "excluded": 4,
     }
     assert {name: group.shown["index"].to_list() for name, group in groups.items()} == {
         "hardest": [1],
-        "mislabelled": [2],
+        "mislabelled": [2, 0],
         "most_selected": [0],
         "never_selected": [2],
         "excluded": [0],
@@ -304,7 +344,8 @@ def test_notable_groups_of_none_are_left_out():
     names = [group.name for group in notable(difficulty_table(ONE_WRONG, coresets))]
     assert names == ["hardest", "mislabelled", "most_selected"]
     learned = SCORING.with_columns(first_learned=pl.lit(1, pl.Int32))
-    assert [group.name for group in notable(difficulty_table(learned))] == ["hardest"]
+    names = [group.name for group in notable(difficulty_table(learned))]
+    assert names == ["hardest", "mislabelled"]
     assert notable(difficulty_table(SCORING).clear()) == []
 
 

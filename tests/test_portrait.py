@@ -18,6 +18,7 @@ def table(**columns: list) -> pl.DataFrame:
         "correct": [9] * count,
         "mean_loss": [0.5] * count,
         "el2n": [0.5] * count,
+        "taken_for": [-1] * count,
         "first_learned": [1] * count,
         "selected": [0] * count,
         "trained": [0] * count,
@@ -43,7 +44,10 @@ def test_it_counts_what_was_learned_and_names_the_hardest_classes():
     assert found[1] == (
         "The hardest classes by mean loss are bird (0.90), dog (0.20); the easiest is cat (0.10)."
     )
-    assert found[2].startswith("No example looks mislabelled")
+    assert found[2] == (
+        "The labels that are likeliest wrong are those of the 5 highest mean losses, shown below: "
+        "from 0.90 down to 0.10, where the median is 0.20."
+    )
     assert len(found) == 3
 
 
@@ -66,22 +70,30 @@ def test_it_says_where_the_selections_went_and_what_was_dropped():
     )
 
 
-def test_it_counts_suspects_and_names_a_class_only_where_there_are_many():
-    few = portrait(table(first_learned=[-1, 1, 1, 1], mean_loss=[3.0, 0.5, 0.5, 0.5]), CLASSES)
-    assert (
-        few[2] == "1 (25.0%) of the examples may be mislabelled, or are odd. They are shown below."
-    )
-    many = portrait(
+def test_it_says_where_a_rare_class_fills_the_list():
+    """Six of class 2 among 200, all of them with high losses."""
+    rare = [number < 6 for number in range(200)]
+    frequent = portrait(table(label=[number % 2 for number in range(200)]), CLASSES)
+    assert "a class of" not in frequent[1]
+    found = portrait(
         table(
-            label=[0, 1, 2, 0, 1, 2, 1],
-            first_learned=[-1, -1, 1, -1, 1, 1, 1],
-            mean_loss=[3.0, 3.0, 0.5, 3.0, 0.5, 0.5, 0.5],
+            label=[2 if few else number % 2 for number, few in enumerate(rare)],
+            mean_loss=[2.0 if few else 0.5 for few in rare],
         ),
         CLASSES,
     )
-    assert many[2] == (
-        "3 (42.9%) of the examples may be mislabelled, or are odd; of one class the most, 2, are "
-        "labelled cat. They are shown below."
+    assert "the 48 highest mean losses, shown below: from 2.00 down to 0.50" in found[2]
+    assert "Of these, 6 are labelled bird, a class of 3.0% of the data" in found[2]
+    fewer = portrait(
+        table(
+            label=[2 if number < 30 else number % 2 for number in range(400)],
+            mean_loss=[2.0 if number < 30 else 0.5 for number in range(400)],
+        ),
+        CLASSES,
+    )
+    assert fewer[2].endswith(
+        "Of these, 30 are labelled bird, a class of 7.5% of the data: a rare class is learned "
+        "late, and ranks high even where its labels are right."
     )
 
 

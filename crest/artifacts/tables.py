@@ -16,7 +16,7 @@ from crest.errors import ArtifactError
 
 SCHEMA_VERSION = 1
 # Tables whose columns have changed since, so that files of the others stay readable.
-NEWER_VERSIONS: Mapping[str, int] = {"examples": 2, "difficulty": 2}
+NEWER_VERSIONS: Mapping[str, int] = {"examples": 3, "difficulty": 3, "regions": 2}
 
 ABOUT = "crest_about_"  # begins the names of what a table's metadata says that it is of
 
@@ -54,6 +54,9 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
         "loss_start": pl.Float64,  # L(w_l)
         "gradient_norm": pl.Float64,  # null for methods without a quadratic model
         "curvature_norm": pl.Float64,  # null for methods without a quadratic model
+        # Kish's effective size (Σw)²/Σw², a mean over its mini-batches: as many examples of equal
+        # weight would vary as much.
+        "effective_size": pl.Float64,
         "active": pl.Int64,
         "excluded": pl.Int64,
         "seconds_select": pl.Float64,
@@ -81,6 +84,8 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
         "first_learned": pl.Int32,  # step at which it was first right, -1 for never
         "loss_sum": pl.Float64,
         "el2n": pl.Float64,  # mean norm of softmax - one-hot, trained on early; null where not
+        # Class that most of its wrong classifications name, -1 for none; null where not kept.
+        "taken_for": pl.Int32,
         "excluded_at": pl.Int32,  # step at which it left V, -1 for never
     },
     "validation": {
@@ -104,6 +109,7 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
         "correct": pl.Int32,  # times it was right of those
         "mean_loss": pl.Float64,  # null for never seen
         "el2n": pl.Float64,  # null for never seen early
+        "taken_for": pl.Int32,  # class that its wrong classifications name, -1 for none
         "first_learned": pl.Int32,
         "selected": pl.Int32,  # times picked into a mini-batch coreset
         "trained": pl.Int32,  # times trained on by crest

@@ -178,10 +178,15 @@ def _regions(regions: pl.DataFrame, threshold: float) -> list[Picture]:
         "minibatches": "Each point is a region, at the step where it opened.",
         "rho": f"Above τ = {threshold:g} a region ends. Each point is a region, at its end.",
         "updates": "How many times coresets had been selected anew by that step.",
+        "effective_size": "Kish's effective size of the mini-batches' weights, a mean over each "
+        "region's: as many examples of equal weight would vary as much. All m of a mini-batch "
+        "count where the weights are the same.",
         "active": "Examples that selection still draws from, at the opening of each region.",
     }
     if not regions["excluded"].gt(0).any():
         del captions["active"]
+    if not _is_weighted(regions):
+        del captions["effective_size"]
     return [
         Picture(
             name=f"regions_{column}",
@@ -193,6 +198,12 @@ def _regions(regions: pl.DataFrame, threshold: float) -> list[Picture]:
         )
         for column, caption in captions.items()
     ]
+
+
+def _is_weighted(regions: pl.DataFrame) -> bool:
+    """Whether weights differ within a mini-batch: the effective size is then no whole number."""
+    sizes = regions["effective_size"].drop_nulls()
+    return bool(((sizes - sizes.round()).abs() > 1e-6).any())
 
 
 def _ends(curves: pl.DataFrame, split: str, y: str) -> str:

@@ -10,6 +10,7 @@ TITLES = {
     "minibatches": ("Mini-batch coresets per region, P", "P"),
     "rho": ("Error of the quadratic model, ρ", "ρ at the last check"),
     "updates": ("Coreset updates", "regions opened"),
+    "effective_size": ("What a mini-batch is worth", "examples of equal weight"),
     "active": ("Examples not yet learned", "examples in V"),
 }
 

@@ -31,7 +31,7 @@ from crest.regions.interval import check_interval, minibatch_count, whole_subset
 from crest.regions.loss import LossFilter
 from crest.regions.quadratic import Average, QuadraticModel, Smoothing, relative_error
 from crest.regions.region import Region, load_region, region_state
-from crest.selection.choices import find_choice
+from crest.selection.choices import find_choice, warn_of_choice
 from crest.selection.coresets import (
     MiniBatchCoreset,
     choose_minibatch_coresets,
@@ -41,6 +41,7 @@ from crest.selection.gradients import find_proxy
 from crest.selection.rows import CoresetRows
 from crest.selection.shares import stratified_subset
 from crest.selection.subsets import Subsets
+from crest.selection.totals import with_effective_sizes
 
 
 class Crest:
@@ -66,6 +67,8 @@ class Crest:
         self._floor = max(self._subset_size, count_of(parameters.learned_floor, examples))
         self._proxy = find_proxy(parameters.proxy)
         self._choice = find_choice(parameters.choice)
+        if context.group.first:
+            warn_of_choice(parameters.choice, "crest.choice")
         self._coverage = Coverage(context.model, parameters.quadratic)
         self._folds = find_folds(
             context.model, context.train.inputs(torch.arange(min(2, examples)))
@@ -190,11 +193,12 @@ class Crest:
         if self._region is not None:
             self._close_region(self._region, self._region.start_step + self._region.steps)
         labels, excluded_at = self._context.train.labels, self._active.excluded_at
+        coresets = self._coreset_rows.frame()
         regions = pl.DataFrame(self._region_rows, schema=dict(TABLES["regions"]))
         parts = ("select", "model", "check")
         return Record(
-            coresets=self._coreset_rows.frame(),
-            regions=regions,
+            coresets=coresets,
+            regions=with_effective_sizes(regions, coresets),
             looks=self._looks.frame(labels, "selection", excluded_at),
             seconds={part: float(regions[f"seconds_{part}"].sum()) for part in parts},
             counts=self._counts,

@@ -16,10 +16,11 @@ from crest.methods.base import Context, Record
 from crest.models.folding import find_folds, folded
 from crest.regions.active import ActiveSet, LearnedExamples
 from crest.regions.region import region_row
-from crest.selection.choices import find_choice
+from crest.selection.choices import find_choice, warn_of_choice
 from crest.selection.coresets import MiniBatchCoreset, select_minibatch_coresets
 from crest.selection.gradients import find_proxy
 from crest.selection.rows import CoresetRows
+from crest.selection.totals import with_effective_sizes
 
 
 class Greedy:
@@ -48,6 +49,8 @@ class Greedy:
         self._floor = max(self._size, count_of(parameters.learned_floor, examples))
         self._proxy = find_proxy(parameters.proxy, "greedy.proxy")
         self._choice = find_choice(parameters.choice, "greedy.choice")
+        if context.group.first:
+            warn_of_choice(parameters.choice, "greedy.choice")
         self._folds = find_folds(
             context.model, context.train.inputs(torch.arange(min(2, examples)))
         )
@@ -113,11 +116,12 @@ class Greedy:
 
     def finish(self) -> Record:
         """Return the tables of the run."""
+        coresets = self._coreset_rows.frame()
         regions = pl.DataFrame(self._region_rows, schema=dict(TABLES["regions"]))
         labels, excluded_at = self._context.train.labels, self._active.excluded_at
         return Record(
-            coresets=self._coreset_rows.frame(),
-            regions=regions,
+            coresets=coresets,
+            regions=with_effective_sizes(regions, coresets),
             looks=self._looks.frame(labels, "selection", excluded_at),
             seconds={"select": float(regions["seconds_select"].sum())},
             counts={"examples_looked_at": len(regions) * self._size},

@@ -26,6 +26,7 @@ from crest.selection.gradients import GradientProxy
 from crest.selection.groups import groups
 from crest.selection.rows import CoresetRows
 from crest.selection.shares import proportional
+from crest.selection.totals import with_effective_sizes
 
 # Examples looked at between two moments at which a run that is told to stop does.
 LOOK_AT_ONCE = 2000
@@ -153,10 +154,11 @@ class Renewed:
         """Return the tables of the run."""
         if self._period is not None:
             self._close(self._period, self._period.start_step + self._period.dealt)
+        coresets = self._coreset_rows.frame()
         regions = pl.DataFrame(self._region_rows, schema=dict(TABLES["regions"]))
         return Record(
-            coresets=self._coreset_rows.frame(),
-            regions=regions,
+            coresets=coresets,
+            regions=with_effective_sizes(regions, coresets),
             looks=self._looks.frame(self._context.train.labels, "selection"),
             seconds={"select": float(regions["seconds_select"].sum())},
             counts=self._counts,

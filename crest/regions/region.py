@@ -91,6 +91,7 @@ def region_row(
         "loss_start": loss,
         "gradient_norm": None,
         "curvature_norm": None,
+        "effective_size": None,  # known when all coresets are
         "active": active[0],
         "excluded": active[1] - active[0],
         **{

@@ -4,6 +4,7 @@ Several mini-batches of one subset have no example in common, and each stands fo
 subset.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -13,6 +14,15 @@ from torch import Tensor
 from crest.errors import ParameterError
 from crest.selection.balanced import deal
 from crest.selection.facility_location import cluster_sizes, greedy
+
+logger = logging.getLogger(__name__)
+
+# Measured on digits, with a network that is right on 95 to 97% of them.
+UNWEIGHTED = (
+    "medoids without their weights: the mean gradient of such a mini-batch was three times as far "
+    "from its subset's as that of as many examples drawn at random; choose facility_location, "
+    "which weighs them, or balanced"
+)
 
 
 @dataclass(frozen=True)
@@ -70,3 +80,9 @@ def find_choice(name: str, key: str = "crest.choice") -> Choice:
     if name not in CHOICES:
         raise ParameterError(f"{key}: '{name}' is not one of {', '.join(CHOICES)}")
     return CHOICES[name]
+
+
+def warn_of_choice(name: str, key: str) -> None:
+    """Say so where what is chosen is known to lead training astray."""
+    if name == "medoids":
+        logger.warning("%s: %s", key, UNWEIGHTED)

@@ -205,14 +205,16 @@ class _Training:
         shown = self._stepper.take(minibatch)
         self.steps_taken = step + 1
         self._method.update(step, time.perf_counter() - started, shown.logits)
+        predictions = shown.logits.argmax(1)
         self._recorder.step(
             step,
             minibatch,
             rate,
             shown.loss,
             shown.losses,
-            shown.logits.argmax(1) == shown.labels,
+            predictions == shown.labels,
             error_norms(shown.logits, shown.labels),
+            predictions,
             self.clock.seconds,
         )
 

@@ -27,7 +27,7 @@ class Recorder:
         self.tracker = ExampleTracker(examples)
         self._early_steps = math.ceil(EARLY * steps)
         self._rows: dict[str, list[float | int]] = {column: [] for column in TABLES["steps"]}
-        self._waiting: list[tuple[int, MiniBatchCoreset, Tensor, Tensor, Tensor, Tensor]] = []
+        self._waiting: list[tuple[int, MiniBatchCoreset, *tuple[Tensor, ...]]] = []
         self._examples = 0
 
     @property
@@ -44,6 +44,7 @@ class Recorder:
         losses: Tensor,
         correct: Tensor,
         errors: Tensor,
+        predictions: Tensor,
         seconds: float,
     ) -> None:
         """Take note of a step.
@@ -52,9 +53,9 @@ class Recorder:
         ----------
         loss
             What the step descended, a scalar.
-        losses, correct, errors
+        losses, correct, errors, predictions
             Of each example of the mini-batch, before the step; errors of
-            :func:`crest.difficulty.error_norms`.
+            :func:`crest.difficulty.error_norms`, predictions the classes it was classified as.
         seconds
             Since the start of training.
         """
@@ -69,7 +70,7 @@ class Recorder:
         }
         for column, value in row.items():
             self._rows[column].append(value)
-        self._waiting.append((step, minibatch, loss, losses, correct, errors))
+        self._waiting.append((step, minibatch, loss, losses, correct, errors, predictions))
         if len(self._waiting) >= FLUSH_EVERY:
             self.flush()
 
@@ -85,7 +86,8 @@ class Recorder:
             return
         steps, minibatches, *shown = zip(*self._waiting, strict=True)
         rows = zip(steps, minibatches, *map(_fetched, shown), strict=True)
-        for step, minibatch, loss, losses, correct, errors in rows:
+        wrong = []
+        for step, minibatch, loss, losses, correct, errors, predictions in rows:
             value = float(loss)
             if not math.isfinite(value):
                 raise diverged(value, step, minibatch.region)
@@ -93,6 +95,8 @@ class Recorder:
             self._rows["accuracy"].append(float(correct.double().mean()))
             early = errors if step < self._early_steps else None
             self.tracker.record(minibatch.indices, correct, losses, step, early)
+            wrong.append((minibatch.indices[~correct], predictions[~correct]))
+        self.tracker.record_wrong(*map(torch.cat, zip(*wrong, strict=True)))
         self._waiting = []
 
     def state(self) -> dict[str, Any]:

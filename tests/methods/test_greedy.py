@@ -6,6 +6,7 @@ import torch
 
 from crest.errors import ParameterError, TrainingError
 from crest.inference import look
+from crest.methods.crest import Crest
 from crest.methods.greedy import Greedy
 from crest.models.head import last_layer
 from crest.selection.choices import find_choice
@@ -87,3 +88,28 @@ def test_a_subset_that_does_not_fit_is_refused_by_its_own_key() -> None:
         Greedy(context(greedy={"proxy": "x"}))
     with pytest.raises(ParameterError, match=r"greedy\.choice: 'x' is not one of"):
         Greedy(context(greedy={"choice": "x"}))
+
+
+def test_medoids_without_weights_are_warned_of_where_training_starts(caplog) -> None:
+    for choice in ("facility_location", "balanced"):
+        Greedy(context(greedy={"choice": choice}))
+    assert not caplog.records
+    Greedy(context(greedy={"choice": "medoids"}))
+    Crest(context(crest={"choice": "medoids"}))
+    keys = [record.getMessage().partition(":")[0] for record in caplog.records]
+    assert keys == ["greedy.choice", "crest.choice"]
+    assert "medoids without their weights" in caplog.text
+
+
+def test_regions_say_what_their_mini_batches_are_worth() -> None:
+    worth = {}
+    for choice in ("facility_location", "medoids"):
+        method = Greedy(context(greedy={"choice": choice}))
+        chosen = [method.minibatch(step) for step in range(3)]
+        regions = method.finish().regions
+        assert regions is not None
+        worth[choice] = regions["effective_size"].to_list()
+        by_hand = [float(one.weights.sum() ** 2 / (one.weights**2).sum()) for one in chosen]
+        assert worth[choice] == pytest.approx(by_hand)
+    assert worth["medoids"] == [8.0] * 3
+    assert max(worth["facility_location"]) < 8

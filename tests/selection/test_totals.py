@@ -2,8 +2,11 @@
 
 import numpy as np
 import polars as pl
+from hypothesis import given
+from hypothesis import strategies as st
 
-from crest.selection.totals import example_totals
+from crest.artifacts import TABLES
+from crest.selection.totals import effective_sizes, example_totals, with_effective_sizes
 from tests.tiny import linear_split
 
 
@@ -51,3 +54,30 @@ def test_their_mean_is_that_of_the_minibatches() -> None:
     totals = example_totals(table)
     weighted = totals["weight"].to_numpy()[:, None] * values[totals["index"].to_numpy()]
     np.testing.assert_allclose(weighted.mean(0), of_minibatches, rtol=1e-5, atol=1e-6)
+
+
+def test_effective_size_of_weights_by_kish() -> None:
+    """Σw = 4: of 1, 1, 1, 1 four count, of 4, 0, 0, 0 one, of 2, 2, 0, 0 two."""
+    weights = {(0, 0): [1.0] * 4, (0, 1): [4.0, 0.0, 0.0, 0.0], (1, 0): [2.0, 2.0, 0.0, 0.0]}
+    rows = [
+        (region, minibatch, place, place, 0, weight, 0.0)
+        for (region, minibatch), row in weights.items()
+        for place, weight in enumerate(row)
+    ]
+    coresets = pl.DataFrame(rows, schema=dict(TABLES["coresets"]), orient="row")
+    assert effective_sizes(coresets).sort("region").rows() == [(0, 2.5), (1, 2.0)]
+    regions = pl.DataFrame(
+        [{"region": region} for region in (1, 0, 2)], schema=dict(TABLES["regions"])
+    )
+    found = with_effective_sizes(regions, coresets)
+    assert found["region"].to_list() == [1, 0, 2]
+    assert found["effective_size"].to_list() == [2.0, 2.5, None]
+    assert found.columns == list(TABLES["regions"])
+
+
+@given(st.lists(st.floats(0.0078125, 128, width=32), min_size=1, max_size=20))
+def test_effective_size_is_at_most_the_number_of_examples(weights: list[float]) -> None:
+    rows = [(0, 0, place, place, 0, weight, 0.0) for place, weight in enumerate(weights)]
+    coresets = pl.DataFrame(rows, schema=dict(TABLES["coresets"]), orient="row")
+    (size,) = effective_sizes(coresets)["effective_size"]
+    assert 1 - 1e-9 <= size <= len(weights) * (1 + 1e-9)

@@ -188,6 +188,9 @@ def example_rows(pass_name: str, method: str) -> pl.DataFrame:
             "first_learned": [-1 if wrong else 2 for wrong in never],
             "loss_sum": [index + 200.0 * wrong for index, wrong in enumerate(never)],
             "el2n": [index / EXAMPLES for index in everyone],
+            "taken_for": [
+                (label + 1) % 4 if index % 2 else -1 for index, label in enumerate(labels())
+            ],
             "excluded_at": [5 if looked and index < 3 else -1 for index in everyone],
         },
     )
@@ -229,6 +232,7 @@ def write_selections(folder: Path) -> None:
             loss_start=[2.0, 1.5, 1.0],
             gradient_norm=[1.0, 0.9, 0.8],
             curvature_norm=[5.0, 4.0, 3.0],
+            effective_size=[3.5, 2.5, 1.5],
             active=[40, 40, 37],
             excluded=[0, 0, 3],
             seconds_select=[0.1] * 3,

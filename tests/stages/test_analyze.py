@@ -53,6 +53,8 @@ def test_writes_every_table_and_picture(paths, monkeypatch):
         "regions_rho.png",
         "regions_updates.png",
         "regions_active.png",
+        "regions_effective_size.png",
+        "mislabelled.csv",
     }
     assert list(paths.analyze.parent.glob(".*")) == []
     assert all(path.read_bytes()[:4] == b"\x89PNG" for path in paths.analyze.glob("*.png"))
@@ -216,7 +218,7 @@ def test_texts_holds_the_examples_that_the_report_shows(paths):
     suspects = table.filter(pl.col("group") == "mislabelled")
     assert suspects.row(1, named=True) == {
         "group": "mislabelled", "index": 19, "label": "three", "forgotten": 0, "seen": 6,
-        "correct": 0, "mean_loss": 219 / 6, "el2n": 0.475, "first_learned": -1,
+        "correct": 0, "mean_loss": 219 / 6, "el2n": 0.475, "taken_for": "zero", "first_learned": -1,
         "selected": 1, "excluded_at": -1, "premise": "one of example 19",
         "claim": "two of example 19",
     }  # fmt: skip
@@ -259,6 +261,18 @@ def test_texts_that_are_gone_leave_the_earlier_analysis(paths):
     with pytest.raises(ArtifactError, match=r"train_texts\.parquet: no such file.*cli\.py prepare"):
         analyze.run(parameters(), paths)
     assert (paths.analyze / "texts.csv").read_bytes() == before
+
+
+def test_suspects_are_listed_by_falling_loss_with_the_class_they_are_taken_for(paths):
+    analyze.run(parameters(), paths)
+    table = pl.read_csv(paths.analyze / "mislabelled.csv")
+    assert len(table) == made_up.EXAMPLES
+    assert table["mean_loss"].is_sorted(descending=True)
+    assert table.row(0, named=True) == {
+        "index": 39, "label": "three", "taken_for": "zero", "mean_loss": 239 / 6, "seen": 6,
+        "correct": 0,
+    }  # fmt: skip
+    assert table.row(2, named=True)["taken_for"] is None  # 38, which was never taken for another
 
 
 def test_images_have_no_table_of_texts(paths):

@@ -155,7 +155,7 @@ def test_page_has_unique_ids_and_no_dangling_references(page):
 def test_page_describes_every_picture(page):
     drawn = [attributes for tag, attributes in page.elements if tag == "svg"]
     images = [attributes for tag, attributes in page.elements if tag == "img"]
-    assert len(drawn) == 12
+    assert len(drawn) == 13
     assert images
     assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in drawn)
     assert all(attributes["alt"] for attributes in images)
@@ -414,6 +414,23 @@ def test_runs_of_other_settings_are_told_apart(paths, caplog):
     sentence = "The runs differ in train.lr (crest 0.1, random 0.1, full 0.0001)"
     assert sentence in caplog.text
     assert sentence in Page((paths.report / "report.html").read_text(encoding="utf-8")).text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_weights_that_leave_few_examples_and_choices_that_lead_astray_are_said(paths):
+    path = paths.train("crest") / "run.json"
+    values = artifacts.read_json(path)
+    values["parameters"]["train"]["batch_size"] = 4
+    values["parameters"]["crest"] = {"choice": "medoids"}
+    artifacts.write_json(path, values)
+    made_up.sealed_again(path.parent)
+    report.run(parameters(), paths)
+    text = Page((paths.report / "report.html").read_text(encoding="utf-8")).text
+    assert (
+        "By their weights, the 4 examples of a mini-batch of crest are worth 3.5 of equal weight "
+        "in the first region and 1.5 in the last (Kish's effective size)." in text
+    )
+    assert "crest trained on medoids without their weights" in text
 
 
 HOSTILE = {

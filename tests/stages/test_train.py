@@ -21,6 +21,7 @@ FILES = {
     "steps.parquet",
     "validation.parquet",
     "examples.parquet",
+    "manifest.json",
     "metrics.json",
     "run.json",
 }

@@ -26,7 +26,9 @@ def take(
 ) -> None:
     chosen = minibatch or uniform(torch.arange(4))
     rate, scalar = 0.1 / (step + 1), torch.tensor(loss)
-    recorder.step(step, chosen, rate, scalar, LOSSES, correct, ERRORS * (step + 1), float(step))
+    predictions = torch.where(correct, 0, 2)
+    errors = ERRORS * (step + 1)
+    recorder.step(step, chosen, rate, scalar, LOSSES, correct, errors, predictions, float(step))
 
 
 def test_a_step_is_a_row() -> None:
@@ -71,6 +73,7 @@ def test_examples_are_followed_in_the_order_of_the_steps() -> None:
     assert rows["forgotten"].to_list() == [1, 1, 1, 1, 0]
     assert rows["first_learned"].to_list() == [0, 0, 0, 0, -1]
     assert rows["loss_sum"].to_list() == [3.0, 0.0, 9.0, 0.0, 0.0]
+    assert rows["taken_for"].to_list() == [2, 2, 2, 2, -1]
 
 
 def test_el2n_is_the_mean_error_within_the_first_tenth_of_the_steps() -> None:
