@@ -73,6 +73,10 @@ ANALYSIS_TABLES: Mapping[str, Mapping[str, Any]] = {
 }
 
 
+MOST_CLASSES = 1000  # whose shares are followed one by one
+OTHERS = -1  # the label of all others together
+
+
 @dataclass(frozen=True)
 class Run:
     """The tables of one training run; ``regions`` and ``coresets`` only where it selected."""
@@ -191,13 +195,21 @@ def _scores(difficulty: pl.DataFrame, run: Run, span: int | None) -> pl.DataFram
     return _named(pl.DataFrame(ends), run.method)
 
 
-def _balance(run: Run, classes: Sequence[str]) -> pl.DataFrame:
+def _balance(run: Run, classes: Sequence[str], most: int = MOST_CLASSES) -> pl.DataFrame:
+    """Shares of each class; those beyond the ``most`` frequent are taken together."""
     assert run.coresets is not None
     assert run.regions is not None
     labels = run.examples.filter(pl.col("pass") == "training").select("label")
-    balance = class_balance(run.coresets, run.regions, labels)
+    counts = labels["label"].value_counts(sort=False, name="examples")
+    frequent = counts.sort("examples", "label", descending=[True, False]).head(most)["label"]
+    label = pl.col("label")
+    merged = pl.when(label.is_in(frequent.implode())).then(label).otherwise(OTHERS).alias("label")
+    balance = class_balance(
+        run.coresets.with_columns(merged), run.regions, labels.with_columns(merged)
+    )
+    others = f"the {len(counts) - len(frequent):,} other classes"
     names = pl.DataFrame(
-        {"label": range(len(classes)), "name": list(classes)},
+        {"label": [OTHERS, *range(len(classes))], "name": [others, *classes]},
         schema={"label": pl.Int64, "name": pl.String},
     )
     return _named(balance.join(names, on="label", how="left", maintain_order="left"), run.method)

@@ -5,6 +5,8 @@ from typing import Any
 
 import polars as pl
 
+from crest.errors import printable
+
 # One row a method, and one a model reused on saved coresets (method 'replay').
 SUMMARY: Mapping[str, Any] = {
     "method": pl.String,
@@ -82,8 +84,8 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
     if row["outdated"]:
         name += " (outdated)"
     return [
-        name,
-        row["model"],
+        printable(name),
+        printable(row["model"]),
         percent(row["accuracy"], 2),
         percent(row["relative_error"], 2),
         f"{row['steps']:,}",

@@ -1,7 +1,7 @@
 """analyze: which examples were chosen, when, and how hard they were."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import polars as pl
 from crest import artifacts
 from crest.analysis import ANALYSIS_TABLES, Analysis, Run, analyse
 from crest.config import Parameters
+from crest.csv_cells import formula_note
 from crest.data.files import Meta, TextMeta, read_meta
 from crest.difficulty import mislabelled, notable, training_pass
 from crest.errors import ArtifactError, ParameterError
@@ -68,8 +69,16 @@ def run(parameters: Parameters, paths: Paths) -> None:
         if isinstance(meta, TextMeta):
             texts = shown_texts(paths.prepared, meta, notable(analysis.difficulty))
             texts.write_csv(folder / "texts.csv")
+            _note_formulas("texts", (text for name in texts.columns for text in texts[name]))
         suspects(analysis.difficulty, meta).write_csv(folder / "mislabelled.csv")
+        _note_formulas("names of classes", meta.classes)
         manifest.seal(folder, rests_on, meta.content_hash)
+
+
+def _note_formulas(what: str, cells: Iterable[object]) -> None:
+    """Say where a spreadsheet would take what stands in a CSV for a formula."""
+    if note := formula_note(what, (cell for cell in cells if isinstance(cell, str))):
+        logger.warning("analyze: in the CSVs, %s", note)
 
 
 def suspects(difficulty: pl.DataFrame, meta: Meta, most: int = 1000) -> pl.DataFrame:

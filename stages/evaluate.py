@@ -7,7 +7,7 @@ import polars as pl
 
 from crest import artifacts
 from crest.config import Parameters
-from crest.errors import ArtifactError
+from crest.errors import ArtifactError, TrainingError
 from crest.training.evaluation import Evaluation, evaluate
 from stages import manifest
 from stages.paths import EVALUATED, Paths
@@ -38,6 +38,7 @@ def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
     sealed.verify(artifacts.METRICS, artifacts.MODEL)
     shown = evaluate(model, data.test, precision, parameters.evaluate.batch_size)
     data.require_whole()
+    require_numbers(shown, source / artifacts.MODEL)
     metrics = {"accuracy": shown.accuracy, "loss": shown.loss, **trained}
     with artifacts.replacing_folder(paths.evaluate(method), EVALUATED) as partial:
         artifacts.write_table(partial / artifacts.PREDICTIONS, predictions(shown))
@@ -52,6 +53,17 @@ def _training_metrics(path: Path) -> dict[str, Any]:
         if key not in values:
             raise ArtifactError(f"{path}: lacks '{key}'; train again")
     return {key: values[key] for key in KEPT}
+
+
+def require_numbers(shown: Evaluation, model: Path) -> None:
+    """Refuse a model that answers with what are no finite numbers, as one that diverged does."""
+    wrong = int((~shown.losses.isfinite()).sum())
+    if wrong:
+        raise TrainingError(
+            f"{model}: its outputs are no finite numbers for {wrong:,} of {len(shown.losses):,} "
+            "test examples, so that it has no accuracy: training diverged in its last steps; lower "
+            "train.lr and train again"
+        )
 
 
 def predictions(shown: Evaluation) -> pl.DataFrame:

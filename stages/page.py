@@ -1,7 +1,6 @@
 """The report's page: everything in one HTML file that needs nothing else."""
 
 import json
-import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from crest.difficulty import NEVER, Group, notable
 from crest.errors import ArtifactError
 from crest.figures import gallery, svg, thumbnail
 from crest.portrait import portrait
+from crest.showing import visible
 from stages.texts import class_name, read_texts, taken_for_name
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -122,6 +122,7 @@ def render(page: Page) -> str:
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -215,12 +216,14 @@ def _texts(page: Page, indices: Sequence[int]) -> dict[int, Content]:
 
 def _passage(name: str, text: str) -> Passage:
     cut = len(text) > LONGEST
-    return Passage(name, _visible(text[:LONGEST]), len(text) if cut else None)
+    return Passage(name, text[:LONGEST], len(text) if cut else None)
 
 
-def _visible(text: str) -> str:
-    """Put a sign in the place of each control character but white space, which HTML cannot hold."""
-    return re.sub(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]", "\N{REPLACEMENT CHARACTER}", text)
+def _shown(value: Any) -> Any:
+    """Make whatever a template puts out something that a page can hold."""
+    if isinstance(value, str) and not isinstance(value, Markup):
+        return visible(value)
+    return value
 
 
 # What of the examples at some indices the cards show, by kind of data; how, the template of that

@@ -8,7 +8,7 @@ from crest import artifacts
 from crest.config import Parameters
 from crest.training.evaluation import evaluate
 from stages import signals
-from stages.evaluate import predictions
+from stages.evaluate import predictions, require_numbers
 from stages.manifest import coresets_origin, seal
 from stages.paths import TRAINED, Paths
 from stages.resume import checkpoint_for
@@ -51,6 +51,7 @@ def run(
             checkpoint.remove()
         trained = train_model(parameters, data, "replay", precision, saved, checkpoint)
         shown = evaluate(trained.model, data.test, precision, parameters.evaluate.batch_size)
+        require_numbers(shown, paths.reuse(model) / artifacts.MODEL)
         metrics = {**trained.metrics, "accuracy": shown.accuracy, "loss": shown.loss}
         write(replace(trained, metrics=metrics), partial)
         artifacts.write_table(partial / artifacts.PREDICTIONS, predictions(shown))

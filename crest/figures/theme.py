@@ -14,6 +14,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
+from crest.showing import visible
+
 INK = "#23262d"
 GRID = "#dfe2e7"
 PAPER = "#ffffff"
@@ -84,8 +86,8 @@ def logarithmic(axes: Axes, which: Literal["x", "y"]) -> None:
 
 
 def plain(text: str) -> str:
-    """Keep text that came from data from being read as a formula."""
-    return text.replace("$", r"\$")
+    """Keep text that came from data from being read as a formula, or from breaking the picture."""
+    return visible(text).replace("$", r"\$")
 
 
 def png(figure: Figure, dots_per_inch: int = 160) -> bytes:
@@ -128,7 +130,7 @@ def svg(figure: Figure, alt: str, name: str) -> Markup:
     text = _with_css_colours(text)
     view = re.search(r'viewBox="[^"]*"', text)
     assert view is not None
-    head = f'<svg {view.group()} role="img" aria-label="{escape(alt)}">'
+    head = f'<svg {view.group()} role="img" aria-label="{escape(visible(alt))}">'
     return Markup(head + text[text.index(">") + 1 :])
 
 

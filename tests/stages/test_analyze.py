@@ -2,13 +2,15 @@
 
 import csv
 import logging
+from dataclasses import replace
 
 import polars as pl
 import pytest
 
 from crest import artifacts
-from crest.analysis import ANALYSIS_TABLES, training_curve
+from crest.analysis import ANALYSIS_TABLES, _balance, training_curve
 from crest.config import parse
+from crest.data.files import read_meta, write_meta
 from crest.errors import ArtifactError, ParameterError
 from crest.figures import gallery
 from stages import analyze
@@ -226,7 +228,7 @@ def test_texts_holds_the_examples_that_the_report_shows(paths):
     assert len(analyze.read_analysis(paths.analyze).difficulty) == made_up.EXAMPLES
 
 
-def test_texts_read_back_whatever_they_hold(paths):
+def test_texts_read_back_whatever_they_hold(paths, caplog):
     hostile = [
         "",
         " ",
@@ -239,6 +241,7 @@ def test_texts_read_back_whatever_they_hold(paths):
     texts = [hostile[index % len(hostile)] for index in range(made_up.EXAMPLES)]
     table = write_texts(paths, text=texts)
     assert table["text"].to_list() == [texts[index] for index in table["index"]]
+    assert "in the CSVs, texts begin with =, +, - or @" in caplog.text
     with (paths.analyze / "texts.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["text"] for row in rows] == table["text"].to_list()
@@ -278,3 +281,23 @@ def test_suspects_are_listed_by_falling_loss_with_the_class_they_are_taken_for(p
 def test_images_have_no_table_of_texts(paths):
     analyze.run(parameters(), paths)
     assert not (paths.analyze / "texts.csv").exists()
+
+
+def test_the_balance_of_very_many_classes_takes_the_rare_ones_together(paths):
+    run = analyze.read_run(paths.train("crest"), "crest")
+    whole = _balance(run, made_up.CLASSES)
+    assert set(whole["label"]) == {0, 1, 2, 3}
+    few = _balance(run, made_up.CLASSES, most=2)
+    assert set(few["label"]) == {-1, 0, 1}
+    assert few.filter(pl.col("label") == -1)["name"].unique().to_list() == ["the 2 other classes"]
+    for column in ("share", "weighted_share", "data_share"):
+        sums = few.group_by("region").agg(pl.col(column).sum())[column]
+        assert sums.to_list() == pytest.approx([1.0] * len(sums))
+
+
+def test_names_that_look_like_formulas_are_kept_and_told(paths, caplog):
+    names = ["=cmd()", "a\x1b[31m", "-two", "three"]
+    write_meta(paths.prepared, replace(read_meta(paths.prepared), classes=names))
+    analyze.run(parameters(), paths)
+    assert set(analyze.read_analysis(paths.analyze).class_balance["name"]) == set(names)
+    assert "in the CSVs, names of classes begin with =, +, - or @ (2 of them)" in caplog.text

@@ -7,10 +7,10 @@ from torch.nn import functional as F
 
 from crest import artifacts
 from crest.data.prepared import load
-from crest.errors import ArtifactError, ParameterError
+from crest.errors import ArtifactError, ParameterError, TrainingError
 from crest.models import ModelSpec, build, weights
 from crest.training import evaluation
-from stages import evaluate
+from stages import evaluate, manifest
 from tests.tiny import CPU, digits_parameters
 
 
@@ -100,4 +100,17 @@ def test_metrics_that_lack_a_number_are_refused(project):
     path = project.train("random") / "metrics.json"
     rewrite_metrics(path, seconds_train=None)
     with pytest.raises(ArtifactError, match=r"metrics\.json: lacks 'seconds_train'; train again"):
+        evaluate.run(digits_parameters(), project, "random")
+
+
+def test_a_model_that_diverged_in_its_last_step_has_no_accuracy(project):
+    path = project.train("random") / "model.safetensors"
+    model, spec = weights.load_model(path)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.fill_(3e38)
+    weights.save(model, spec, path)
+    found = manifest.read(path.parent, "again")
+    manifest.seal(path.parent, found.runs, found.data)
+    with pytest.raises(TrainingError, match=r"no finite numbers for 355 of 355 .*train\.lr"):
         evaluate.run(digits_parameters(), project, "random")

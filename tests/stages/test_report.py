@@ -433,6 +433,18 @@ def test_weights_that_leave_few_examples_and_choices_that_lead_astray_are_said(p
     assert "crest trained on medoids without their weights" in text
 
 
+@pytest.mark.usefixtures("undrawn_analysis")
+def test_control_characters_in_names_do_not_reach_the_page(tmp_path):
+    paths = made_up.write_project(tmp_path)
+    names = ["zero\x1b[31m", "\u202eone", "\x00", "three"]
+    write_meta(paths.prepared, replace(read_meta(paths.prepared), classes=names))
+    analyze.run(parameters(), paths)
+    report.run(parameters(), paths)
+    html = (paths.report / "report.html").read_text(encoding="utf-8")
+    assert not re.search(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]", html)
+    assert "zero\ufffd[31m" in html
+
+
 HOSTILE = {
     19: "<script>alert(1)</script>&\"'",
     39: "</dd></article><img src=x onerror=alert(1)> {{ 7 * 7 }} {% raw %} &lt; <!-- ]]>",
