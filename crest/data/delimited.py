@@ -39,6 +39,11 @@ class Delimited:
 
     delimiter: str = ","
 
+    def columns(self, file: str) -> list[str]:
+        """Name the columns, less the white space around them."""
+        _, _, header = next(self._numbered(file), (-1, (1, 1), []))
+        return [name.strip() for name in header]
+
     def labels(self, file: str, texts: Sequence[str], label: str) -> pl.Series:
         """Read the labels of a file, and check all of it; what are all numbers are numbers.
 
@@ -50,7 +55,7 @@ class Delimited:
         found = [frame[label] for frame in self._frames(file, (label,), keys_of(texts, label))]
         labels = pl.concat(found) if found else pl.Series(label, [], pl.String)
         plain = without_blanks(labels.alias(""))
-        return _Labels(plain, file, label, self.at).typed().alias(label)
+        return _Labels(plain, file, label, self.at).typed().alias("label")
 
     def texts(self, file: str, texts: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
         """Yield the text columns, a piece of consecutive rows at a time."""

@@ -21,6 +21,11 @@ Row = dict[str, Any]
 class JsonRows:
     """JSON lines, or one array: an object a row."""
 
+    def columns(self, file: str) -> list[str]:
+        """Name the keys of the first row."""
+        with objects(file) as (rows, _):
+            return [key for row in rows.take(1) for key in row]
+
     def labels(self, file: str, texts: Sequence[str], label: str) -> pl.Series:
         """Read the labels of a file, and check all of it.
 
@@ -36,7 +41,7 @@ class JsonRows:
             for column in texts:
                 _require_texts(file, column, start, columns[column])
             labels.append(columns[label], start)
-        return without_blanks(labels.series())
+        return without_blanks(labels.series().alias("label"))
 
     def texts(self, file: str, texts: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
         """Yield the text columns, a piece of consecutive rows at a time."""

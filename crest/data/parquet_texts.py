@@ -13,6 +13,13 @@ from crest.errors import DataError
 class ParquetTexts:
     """Parquet files of texts, or of categories of them."""
 
+    def columns(self, file: str) -> list[str]:
+        """Name the columns."""
+        try:
+            return list(scan(file).collect_schema())
+        except UNREADABLE as error:
+            unreadable(file, error)
+
     def labels(self, file: str, texts: Sequence[str], label: str) -> pl.Series:
         """Read the label column, and check the types of the text columns.
 

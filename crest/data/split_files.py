@@ -8,7 +8,7 @@ are left out, and endings may be in capitals.
 
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from itertools import chain
 from pathlib import Path
@@ -34,6 +34,10 @@ CONVERTED = re.compile(r"(\d{4})\.parquet")
 PARTIAL = "partial-"
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
+# Of lists of files, each in a format of its own: the place of the one to read, and why not the
+# others; None if that cannot be told.
+Choose = Callable[[Sequence[Sequence[str]]], tuple[int, str] | None]
+
 
 class SplitFiles:
     """The files of a source's splits, each listed once.
@@ -44,6 +48,8 @@ class SplitFiles:
         A local folder, or an ``hf://datasets/OWNER/NAME`` address.
     suffixes
         Of the formats that a split may be in; on the hub it is in Parquet.
+    choose
+        Which of several formats a split is in; that there are several is refused if None.
 
     Raises
     ------
@@ -51,11 +57,17 @@ class SplitFiles:
         If the source cannot be an address.
     """
 
-    def __init__(self, source: str, suffixes: Sequence[str] = (PARQUET_SUFFIX,)) -> None:
+    def __init__(
+        self,
+        source: str,
+        suffixes: Sequence[str] = (PARQUET_SUFFIX,),
+        choose: Choose | None = None,
+    ) -> None:
         self.notes: list[str] = []
         self.is_remote = source.startswith(REMOTE)
         self._source = source
         self._suffixes = suffixes
+        self._choose = choose
         self._found: dict[str, list[str]] = {}
         self._folders = cache(Folders)
         if self.is_remote:
@@ -111,8 +123,7 @@ class SplitFiles:
         )
         found = [listings for listings in formats if listings]
         if len(found) > 1:
-            names = some([listings[0][0] for listings in found])
-            raise DataError(f"{root}: {split} in several formats ({names}); keep one")
+            found = [self._one_of(root, split, found)]
         if not found:
             return []
         first = found[0][0]
@@ -121,6 +132,18 @@ class SplitFiles:
             left = some([Path(file).relative_to(root).as_posix() for file in others], 3)
             self.notes.append(f"{split}: {left} left out: {first[0]} comes first")
         return first
+
+    def _one_of(self, root: Path, split: str, found: list[list[list[str]]]) -> list[list[str]]:
+        """Return the one of several formats that is the split's; notes say of the others why."""
+        firsts = [listings[0] for listings in found]
+        chosen = None if self._choose is None else self._choose(firsts)
+        if chosen is None:
+            names = some([files[0] for files in firsts])
+            raise DataError(f"{root}: {split} in several formats ({names}); keep one")
+        number, why = chosen
+        left = some([files[0] for files in firsts if files is not firsts[number]])
+        self.notes.append(f"{split}: {left} left out: {why}")
+        return found[number]
 
     def _names(self, split: str) -> Iterator[str]:
         yield f"{split}-*.{self._suffixes[0]}"

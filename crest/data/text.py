@@ -5,6 +5,7 @@ lines of CSV and JSON may be gzipped. In every format white space around a label
 and a blank cell is one without a text or label.
 """
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -125,7 +126,7 @@ def open_text(params: PrepareParameters, layout: TextLayout = TextLayout()) -> S
     texts = params.text_columns or layout.text_columns
     label = layout.label_column if params.label_column is None else params.label_column
 
-    there = SplitFiles(str(params.source), SUFFIXES)
+    there = SplitFiles(str(params.source), SUFFIXES, partial(_choose, texts=texts, label=label))
     naming = Naming()
 
     def split(name: str, key: str) -> TextReader:
@@ -153,6 +154,41 @@ def open_text(params: PrepareParameters, layout: TextLayout = TextLayout()) -> S
     source = open_splits(params, there, split, is_remote=there.is_remote)
     notes = (*source.notes, *there.notes, *naming.notes)
     return replace(source, class_names=naming.classes, notes=notes)
+
+
+def _choose(
+    formats: Sequence[Sequence[str]], texts: Sequence[str], label: str
+) -> tuple[int, str] | None:
+    """Choose the format that has the columns, or the first of several that hold the same rows."""
+    try:
+        fitting = [
+            number
+            for number, files in enumerate(formats)
+            if {*texts, label}.issubset(_format(files[0]).columns(files[0]))
+        ]
+        if len({_content(formats[number], texts, label) for number in fitting}) != 1:
+            return None
+    except DataError:  # of a file that cannot be read nobody knows what it holds
+        return None
+    why = ["the same rows"] if len(fitting) > 1 else []
+    if len(fitting) < len(formats):
+        why.insert(0, f"no columns {', '.join([*texts, label])}")
+    return fitting[0], " or ".join(why)
+
+
+def _content(files: Sequence[str], texts: Sequence[str], label: str) -> str:
+    """Return a hash of the rows of some files."""
+    digest = hashlib.sha256()
+    for file in files:
+        labels = _format(file).labels(file, texts, label)
+        rows = (
+            row
+            for frame in _format(file).texts(file, texts, len(labels))
+            for row in frame.iter_rows()
+        )
+        for row, value in zip(rows, labels, strict=True):
+            digest.update(f"{row!r} {value!s}\n".encode())
+    return digest.hexdigest()
 
 
 def _place(file: str, column: str, row: int) -> str:

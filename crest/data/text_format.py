@@ -12,6 +12,10 @@ from crest.errors import DataError
 class TextFormat(Protocol):
     """A format of files of rows; rows are counted from 0 within a file."""
 
+    def columns(self, file: str) -> list[str]:
+        """Name the columns, as far as the file's beginning tells."""
+        ...
+
     def labels(self, file: str, texts: Sequence[str], label: str) -> pl.Series:
         """Read the label column and check that the text columns are there."""
         ...

@@ -194,9 +194,32 @@ def test_a_missing_column_is_named_with_those_there(write):
 
 
 def test_one_format_at_a_time(tmp_path, write):
-    write("jsonl")
+    write("jsonl", {"label": [1, 1, 0, 2, 1, 2]})
+    with pytest.raises(DataError, match=r"train in several formats \(.*csv, .*jsonl\); keep one"):
+        open_source(write("csv"))
+    (tmp_path / "train.jsonl").write_text("{")
     with pytest.raises(DataError, match="train in several formats"):
         open_source(write("csv"))
+
+
+def test_the_same_rows_in_several_formats_are_read_once(tmp_path, write):
+    for form in WRITERS:
+        parameters = write(form)
+    source = open_source(parameters)
+    assert rows(source.train) == list(zip(*ROWS.values(), strict=True))
+    assert f"train: {tmp_path}/train.csv, {tmp_path}/train.jsonl left out: the same rows" in (
+        source.notes
+    )
+
+
+def test_a_format_without_the_columns_is_left_out(tmp_path, write):
+    parameters = write("csv")
+    pl.DataFrame({"image": [b"a"], "label": [0]}).write_parquet(tmp_path / "train.parquet")
+    source = open_source(parameters)
+    assert len(source.train) == 6
+    assert source.notes == (f"train: {tmp_path}/train.parquet left out: no columns text, label",)
+    with pytest.raises(DataError, match=r"no column 'body'|several formats"):
+        open_source(parameters.model_copy(update={"text_columns": ("body",)}))
 
 
 def test_a_missing_split_is_named_with_every_format(tmp_path, write):
