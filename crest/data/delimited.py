@@ -22,7 +22,9 @@ NAMES = {",": "commas", "\t": "tabs", ";": "semicolons", "|": "bars"}
 WHOLE_NUMBER = r"^[+-]?[0-9]+$"
 NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 # What programs write for a number that there is not.
-MISSING = frozenset({"na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "nil", "?", "-"})
+MISSING = frozenset(
+    {"na", "n/a", "#n/a", "<na>", "nan", "-nan", "null", "none", "nil", "?", "-", "\\n"}
+)
 
 # What Python's csv says, and what it means.
 REASONS = (
@@ -163,6 +165,8 @@ class Delimited:
 
     def _hint(self, header: list[str], keys: Mapping[str, str]) -> str:
         """Say what else may be wrong with a header that lacks a column."""
+        if header[0].startswith("sep="):
+            return "; or remove the first line, which only Excel knows"
         for delimiter, name in NAMES.items():
             if len(header) == 1 and delimiter != self.delimiter and delimiter in header[0]:
                 remedy = {"\t": "let its name end in .tsv", ",": "let its name end in .csv"}

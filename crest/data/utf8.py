@@ -31,6 +31,9 @@ OTHERS = (
     (b"ARROW1", "an Arrow file", "save it as Parquet"),
     (b"BZh", "compressed by bzip2", "unpack it, or compress it by gzip"),
     (b"\xfd7zXZ", "compressed by xz", "unpack it, or compress it by gzip"),
+    (b"version https://git-lfs", "a Git LFS pointer", "fetch the file with git lfs pull"),
+    (b"<!DOCTYPE", "a web page", "download the file itself"),
+    (b"<html", "a web page", "download the file itself"),
     (b"(\xb5/\xfd", "compressed by zstd", "unpack it, or compress it by gzip"),
 )
 
@@ -93,7 +96,7 @@ def opened(file: str, breaks: Sequence[bytes] = ()) -> Iterator[tuple[io.TextIOW
     """
     try:
         with _bytes(file) as stream:
-            start = stream.read(8)
+            start = stream.read(64)
             _refuse_others(file, start)
             watched = Watched(file, start.removeprefix(codecs.BOM_UTF8), stream, breaks)
             newline = "\n" if breaks == LINE_FEED else ""

@@ -126,6 +126,14 @@ def test_the_advice_for_a_missing_header_leads_on(file):
     assert ours(file, b"text,label\n" + rows) == [("a", "0"), ("b", "1")]
 
 
+def test_the_advice_for_the_line_that_excel_takes_leads_on(file):
+    rows = b"text,label\na,0\n"
+    assert str(ours(file, b"sep=,\n" + rows)).endswith(
+        "remove the first line, which only Excel knows"
+    )
+    assert ours(file, rows) == [("a", "0")]
+
+
 def test_names_in_the_header_may_have_white_space_around_them(file):
     assert ours(file, b"text , label\na,0\n") == [("a", "0")]
     error = ours(file, b"text,label ,label\na,0,1\n")
@@ -184,6 +192,7 @@ def test_a_column_may_have_any_name(file, name):
     [
         (["0", "1"] * 9 + ["l"], r"row 18 .*, line 20: the label 'l' is no number"),
         (["0", "NaN", "1"], r"row 1 .*'NaN' is no number"),
+        (["0", r"\N", "1"], r"row 1 .*is no number"),
         (["0.0", "null", "1.0"], r"row 1 .*'null' is no number"),
         (["1", "01"], r"row 0 .*'1' stands for a number written in several ways \(01, 1\)"),
         (["1", "2", "1.0"], r"row 0 .*several ways"),

@@ -73,6 +73,8 @@ def parquet() -> bytes:
         (bz2.compress(TEXT.encode()), "compressed by bzip2"),
         (lzma.compress(TEXT.encode()), "compressed by xz"),
         (b"(\xb5/\xfd\0", "compressed by zstd"),
+        (b"version https://git-lfs.github.com/spec/v1\noid", "a Git LFS pointer.*git lfs pull"),
+        (b"<!DOCTYPE html>\n<html>", "a web page"),
         (gzip.compress(TEXT.encode()), "compressed by gzip; let its name end in .gz"),
     ],
 )
