@@ -1,5 +1,6 @@
 """What a model said of a mini-batch, as somebody's loop hands it over: the logits in it."""
 
+import math
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -53,6 +54,11 @@ def logits_of(answer: Any, examples: int, classes: int) -> Tensor:
             f"step: {logits.dtype}; hand over the logits themselves, not what follows from them"
         )
     return logits
+
+
+def is_finite(values: Tensor) -> bool:
+    """Whether all of some numbers are finite, as far as their sum is."""
+    return math.isfinite(float(values.sum(dtype=torch.float64)))
 
 
 def refuse_probabilities(logits: Tensor) -> None:

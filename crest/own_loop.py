@@ -20,7 +20,7 @@ from crest.errors import (
     TrainingError,
 )
 from crest.methods import METHODS
-from crest.own_answers import logits_of, refuse_probabilities
+from crest.own_answers import is_finite, logits_of, refuse_probabilities
 from crest.own_options import Options, named_as_arguments, parameters_of
 from crest.own_setup import as_outside, check_saved, context_of, settings_of, tried
 from crest.own_state import checked_state, digest_of
@@ -357,7 +357,7 @@ class Coresets:
             refuse_probabilities(logits)
             self._told_logits = True
         # On a GPU a look at them would have to wait for it.
-        if (not logits.is_cuda or self.steps_taken % 64 == 0) and not logits.isfinite().all():
+        if (not logits.is_cuda or self.steps_taken % 64 == 0) and not is_finite(logits):
             self._split.refuse_not_finite(minibatch.indices)
             if not all(bool(weight.isfinite().all()) for weight in self._model.parameters()):
                 raise TrainingError(

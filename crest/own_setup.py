@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -183,13 +183,19 @@ def _digest_of(saved: SavedCoresets) -> str:
     return digest_of([[len(region) for region in saved.regions], coresets, saved.sequence])
 
 
-@contextmanager
-def as_outside() -> Iterator[None]:
-    """Look at examples and model the loss whatever block the loop stands in.
+def as_outside() -> AbstractContextManager[None]:
+    """Return a block to look and to model the loss in, whatever block the loop stands in.
 
     Whatever is drawn is drawn on the CPU, also where torch's default device is another.
     """
-    default = torch.get_default_device()
-    device = nullcontext() if default.type == "cpu" else torch.device("cpu")
+    elsewhere = torch.empty(0).device.type != "cpu"  # of what asks for no device
+    if elsewhere or torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
+        return _outside(elsewhere)
+    return nullcontext()
+
+
+@contextmanager
+def _outside(elsewhere: bool) -> Iterator[None]:
+    device = torch.device("cpu") if elsewhere else nullcontext()
     with torch.inference_mode(False), torch.enable_grad(), device:
         yield

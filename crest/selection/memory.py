@@ -1,5 +1,6 @@
 """What is known of each example from the last time it was trained on or looked at."""
 
+import math
 from typing import Any
 
 import torch
@@ -43,7 +44,8 @@ class Memory:
         labels = on_device(self._labels[indices], known.device)
         losses = F.cross_entropy(known, labels, reduction="none")
         kept = known[:, : self._kept].clamp(-LARGEST, LARGEST).half()
-        if self._may_skip:
+        # A GPU would have to be waited for to know.
+        if self._may_skip and (known.is_cuda or not math.isfinite(float(known.sum()))):
             finite = known.isfinite().all(1)
             losses = torch.where(finite, losses, self._losses[places])
             kept = torch.where(finite[:, None], kept, self._logits[places])
