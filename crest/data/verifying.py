@@ -17,7 +17,7 @@ from crest.data.files import Meta, TextMeta
 from crest.errors import ArtifactError, DamagedDataError
 
 AT_ONCE = 2**30
-BLOCK_BYTES = 2**24
+BLOCK_BYTES = 2**20
 # Share of the time that the thread works: it is not to take the cores and the disk from training.
 SHARE = 0.2
 
