@@ -27,6 +27,7 @@ from crest import Coresets, CrestError, focused
 
 CLASSES, EXAMPLES, STEPS, BATCH = 4, 24, 4, 4
 VOCABULARY, LENGTH = 64, 12
+LARGEST = 30_000_000  # weights of a model that is tried
 OPTIONS: dict[str, dict[str, Any]] = {"default": {}, "focused": dict(focused(BATCH))}
 # What makes a configuration small, where it has a number of that name.
 SMALL: dict[str, Any] = {
@@ -115,6 +116,13 @@ def attempt(
     """Train with each of the options; how each ended."""
     row: dict[str, Any] = {"source": source, "name": name}
     try:
+        with torch.device("meta"):
+            weights = sum(weight.numel() for weight in make().parameters())
+    except Exception:
+        weights = 0  # what is wrong shows when it is built
+    if weights > LARGEST:
+        return row | dict.fromkeys(options, ("left out", f"{weights / 1e6:.0f} million weights"))
+    try:
         torch.manual_seed(0)
         loop(make(), inputs, method="random")
     except CrestError as error:
@@ -143,7 +151,8 @@ def attempt(
 def loop(model: nn.Module, inputs: Callable[[Tensor], Any], **options: Any) -> dict[str, str]:
     """Train a few steps; returns what was used other than asked for."""
     labels = torch.arange(EXAMPLES) % CLASSES
-    options = {"subset_size": 8, **options}
+    if "method" not in options:
+        options = {"subset_size": 8, **options}
     coresets = Coresets(model, inputs, labels, steps=STEPS, batch_size=BATCH, **options)
     trained = [weight for weight in model.parameters() if weight.requires_grad]
     optimizer = torch.optim.SGD(trained, lr=1e-3)
@@ -187,17 +196,23 @@ def _configurations(mapping: Any) -> Iterator[tuple[str, Any, Any]]:
 
 def _small(config_class: Any) -> Any:
     """Return a configuration with few and narrow layers."""
-    config = config_class()
-    shrink(config)
-    config = config_class(**_changes(config_class))
+    config = config_class(**_changes(config_class()))
     shrink(config)
     config.num_labels = CLASSES
     return config
 
 
-def _changes(config_class: Any) -> dict[str, Any]:
-    known = inspect.signature(config_class.__init__).parameters
-    return {name: value for name, value in SMALL.items() if name in known}
+def _changes(config: Any) -> dict[str, Any]:
+    """Return what makes a configuration small, of the values that it was built from."""
+    changes = {name: value for name, value in SMALL.items() if type(value) is type_of(config, name)}
+    depths = getattr(config, "depths", None)
+    return changes | ({"depths": [1] * len(depths)} if isinstance(depths, list | tuple) else {})
+
+
+def type_of(config: Any, name: str) -> type | None:
+    """Return the type of a value of a configuration; None where there is no such value."""
+    value = getattr(config, name, None)
+    return None if value is None else type(value)
 
 
 def shrink(config: Any) -> None:

@@ -249,3 +249,30 @@ def test_a_gpu_adds_in_one_order(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
     train.run_precision(digits_parameters())
     assert torch.backends.cudnn.deterministic
+
+
+def test_a_model_without_second_derivatives_is_trained_and_the_results_say_how(
+    project, monkeypatch
+):
+    """As with crest.quadratic: last_layer, which the parameters recorded beside it would give."""
+    from crest import models
+
+    def with_hardsigmoid(classes, image_shape, stem):
+        width = image_shape[0] * image_shape[1]
+        layers = torch.nn.Flatten(), torch.nn.Linear(width, 8), torch.nn.Hardsigmoid()
+        return torch.nn.Sequential(*layers, torch.nn.Linear(8, classes))
+
+    monkeypatch.setattr(models, "MODELS", {**models.MODELS, "hard": with_hardsigmoid})
+    settings = {"model": "hard", "budget": 0.1, "validations": 1}
+    found = {}
+    for quadratic in ("full", "last_layer"):
+        parameters = digits_parameters(train=settings, crest={"quadratic": quadratic})
+        metrics = train.run(parameters, project, "crest", fresh=True)
+        run = artifacts.read_json(project.train("crest") / artifacts.RUN)
+        fell_back = quadratic == "full"
+        used = {"crest.quadratic": "last_layer"} if fell_back else {}
+        assert run["used"] == used
+        assert run["parameters"]["crest"]["quadratic"] == quadratic
+        assert ("crest.quadratic" in metrics) == fell_back
+        found[quadratic] = tensors(project, "crest")
+    assert equal(found["full"], found["last_layer"])
