@@ -162,7 +162,7 @@ def estimate_curvature(
             except NoCurvatureError as error:
                 failure = error
                 break
-    if not group.lowest(failure is None):  # a process with no share has not seen it
+    if not group.lowest(int(failure is None)):  # a process with no share has not seen it
         raise failure or NoCurvatureError("another process found no second derivative")
     gradient, hessian = group.sum(both)
     if not both.isfinite().all():
