@@ -38,8 +38,8 @@ if TYPE_CHECKING:
         TrainingError,
     )
     from crest.models.checkpointing import checkpoint_activations
-    from crest.own_loop import Coresets
-    from crest.own_options import focused
+    from crest.own_loop.coresets import Coresets
+    from crest.own_loop.options import focused
     from crest.selection.loading import CoresetBatchSampler, Weighted
     from crest.selection.saved import SavedCoresets, read_coresets
 
@@ -62,7 +62,7 @@ __all__ = [
 _MODULES = {
     "ArtifactError": "crest.errors",
     "CoresetBatchSampler": "crest.selection.loading",
-    "Coresets": "crest.own_loop",
+    "Coresets": "crest.own_loop.coresets",
     "CrestError": "crest.errors",
     "OrderError": "crest.errors",
     "ParameterError": "crest.errors",
@@ -70,7 +70,7 @@ _MODULES = {
     "TrainingError": "crest.errors",
     "Weighted": "crest.selection.loading",
     "checkpoint_activations": "crest.models.checkpointing",
-    "focused": "crest.own_options",
+    "focused": "crest.own_loop.options",
     "read_coresets": "crest.selection.saved",
 }
 

@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from crest.errors import ParameterError, TrainingError
-from crest.own_watch import Ranks
+from crest.own_loop.watch import Ranks
 
 
 def two_ranks(*settings: dict[str, object]) -> list[Ranks]:
@@ -121,7 +121,7 @@ dist.barrier()
 def test_processes_of_torch_distributed_choose_alike_or_are_told(tmp_path: Path) -> None:
     script = tmp_path / "processes.py"
     script.write_text(PROCESSES, encoding="utf-8")
-    root = str(Path(__file__).parents[1])
+    root = str(Path(__file__).parents[2])
     launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script)
     done = subprocess.run(
         [sys.executable, *map(str, launcher)],

@@ -20,11 +20,11 @@ from crest.errors import (
     TrainingError,
 )
 from crest.methods import METHODS
-from crest.own_answers import is_finite, logits_of, refuse_probabilities
-from crest.own_options import Options, named_as_arguments, parameters_of
-from crest.own_setup import as_outside, check_saved, context_of, settings_of, tried
-from crest.own_state import checked_state, digest_of
-from crest.own_watch import Autocast, Ranks, Weights, refuse_cleared, warn_of_rounding
+from crest.own_loop.answers import is_finite, logits_of, refuse_probabilities
+from crest.own_loop.options import Options, named_as_arguments, parameters_of
+from crest.own_loop.setup import as_outside, check_saved, context_of, settings_of, tried
+from crest.own_loop.state import checked_state, digest_of
+from crest.own_loop.watch import Autocast, Ranks, Weights, refuse_cleared, warn_of_rounding
 from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.saved import SavedCoresets
 

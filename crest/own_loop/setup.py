@@ -15,8 +15,8 @@ from crest.errors import ParameterError
 from crest.inference import look
 from crest.methods import Context
 from crest.models.classifier import Classifier
-from crest.own_options import own_section
-from crest.own_state import digest_of
+from crest.own_loop.options import own_section
+from crest.own_loop.state import digest_of
 from crest.selection.saved import SavedCoresets
 from crest.training.generators import generator_for
 from crest.training.precision import resolve_precision

@@ -1,0 +1,1 @@
+"""CREST in a loop of one's own: what stands between somebody's loop and the methods."""
