@@ -218,8 +218,8 @@ def type_of(config: Any, name: str) -> type | None:
 def shrink(config: Any) -> None:
     """Make a configuration and those within it small, in place."""
     for name, value in SMALL.items():
-        known = hasattr(config, name) if name.endswith("token_id") else False
-        if known or isinstance(getattr(config, name, None), int) and not isinstance(value, list):
+        known = name.endswith("token_id") and hasattr(config, name)
+        if known or isinstance(getattr(config, name, None), int):
             try:
                 setattr(config, name, value)
             except (AttributeError, NotImplementedError, ValueError, TypeError):
