@@ -9,6 +9,7 @@ from crest import artifacts
 from crest.errors import ArtifactError
 from stages import analyze, train
 from tests.conftest import copied
+from tests.stages.synthetic_artifacts import sealed_again
 from tests.tiny import digits_parameters
 
 
@@ -96,6 +97,7 @@ def test_a_run_that_is_not_of_this_project_is_refused(kept, tmp_path, change, me
     paths = copied(kept, tmp_path)
     path = paths.train("crest") / artifacts.RUN
     artifacts.write_json(path, artifacts.read_json(path) | change)
+    sealed_again(path.parent)
     before = (paths.analyze / "curves.csv").read_bytes()
     with pytest.raises(ArtifactError, match=message):
         analyze.run(parameters(), paths)
@@ -106,5 +108,8 @@ def test_a_damaged_snapshot_is_refused(kept, tmp_path):
     paths = copied(kept, tmp_path)
     path = paths.train("crest") / "snapshots" / "step_20.safetensors"
     path.write_bytes(path.read_bytes()[:100])
+    with pytest.raises(ArtifactError, match=r"step_20\.safetensors: not as it was written"):
+        analyze.run(parameters(), paths)
+    sealed_again(path.parent.parent)
     with pytest.raises(ArtifactError, match=r"step_20\.safetensors: not a safetensors file"):
         analyze.run(parameters(), paths)
