@@ -22,6 +22,8 @@ import polars as pl
 import torch
 from safetensors.torch import load_file
 
+from crest import focused
+
 ROOT = Path(__file__).resolve().parent.parent
 SETTINGS = {
     "prepare": {"dataset": "digits"},
@@ -36,20 +38,7 @@ SETTINGS = {
         "snapshots": 2,
     },
 }
-FOCUSED = {
-    "choice": "balanced",
-    "subset_size": 128,
-    "interval_factor": 40.0,
-    "selection": "as_used",
-    "looks": "remembered",
-    "draw": "stratified_rounds",
-    "focus": 0.5,
-    "focus_until": 0.85,
-    "subset_coresets": 4,
-    "curvature_minibatches": 5,
-    "gradient": "training",
-    "region_loss": "filtered",
-}
+FOCUSED = {**focused(32)}
 PUBLISHED = {"subset_size": 64}
 METHODS = (
     "full",
