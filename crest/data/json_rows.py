@@ -103,12 +103,14 @@ class _Labels:
     def _mixed(self) -> DataError:
         """Return the error that names the first label of the rarest type, of such the last."""
         kind, (_, row, value) = min(self._kinds.items(), key=lambda item: (item[1][0], -item[1][1]))
-        usual = max(self._kinds, key=lambda kind: self._kinds[kind][0])
+        others = {other: count for other, (count, *_) in self._kinds.items() if other is not kind}
+        usual = max(others, key=others.__getitem__)
+        many = "as many" if others[usual] == self._kinds[kind][0] else "most"
         where = f"{self._file}, column '{self._column}', {_at(self._file, row)}"
         if isinstance(value, float) and math.isnan(value):
             return DataError(f"{where}: the label is NaN; label the row or remove it")
         return DataError(
-            f"{where}: the label is {NAMES[kind]} ({json.dumps(value):.40}), most are "
+            f"{where}: the label is {NAMES[kind]} ({json.dumps(value):.40}), {many} are "
             f"{NAMES[usual]}; write all alike"
         )
 
