@@ -9,6 +9,7 @@ import polars as pl
 from crest import artifacts
 from crest.config import Parameters, subset_size
 from crest.data.files import read_meta
+from crest.errors import ParameterError
 from crest.limits import (
     MINIBATCHES,
     examples_of_each,
@@ -23,6 +24,10 @@ from crest.selection.gradients import find_proxy
 from crest.training.generators import generator_for
 from stages.paths import Paths
 from stages.train import load_trained, prepared_data, run_precision
+
+# Files beside which others are parts of one whole: a run, prepared data, what Coresets.save wrote.
+WHOLES = (artifacts.RUN, "manifest.json", "meta.json", "steps.parquet")
+PARQUET = b"PAR1"  # what a file of it begins with
 
 
 def as_json(table: pl.DataFrame, paths: Paths) -> str:
@@ -39,6 +44,31 @@ def as_bytes(table: pl.DataFrame, paths: Paths) -> bytes:
 def with_class_names(table: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
     """Put the name of each label into a column 'class'."""
     return table.with_columns(pl.Series("class", classes).gather(table["label"]))
+
+
+def refuse_what_is_kept(out: Path) -> None:
+    """Refuse to write over a file of a run, of prepared data, or of anything but coresets.
+
+    Raises
+    ------
+    ParameterError
+        If there is such a file.
+    """
+    if not out.is_file():
+        return
+    if (
+        whole := next((name for name in WHOLES if (out.parent / name).is_file()), None)
+    ) is not None:
+        raise ParameterError(
+            f"--out {out}: belongs to what {out.parent / whole} is of, which would be lost; name a "
+            "file in another folder"
+        )
+    with out.open("rb") as file:
+        begins = file.read(len(PARQUET))
+    if begins not in (b"", PARQUET):
+        raise ParameterError(
+            f"--out {out}: is there and no Parquet file; name a new one, or remove it first"
+        )
 
 
 def run(
@@ -62,10 +92,12 @@ def run(
     Raises
     ------
     ParameterError
-        If a parameter does not fit the data.
+        If a parameter does not fit the data, or ``out`` is a file of something else.
     ArtifactError
         If the checkpoint or the prepared data are missing, damaged, or do not go together.
     """
+    if out is not None:
+        refuse_what_is_kept(out)
     settings = parameters.crest
     precision = run_precision(parameters)
     data = prepared_data(parameters, paths, precision.device)

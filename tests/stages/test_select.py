@@ -98,3 +98,20 @@ def test_what_is_no_model_is_refused(runs):
     for checkpoint in (runs.train("random"), runs.train("random") / "steps.parquet"):
         with pytest.raises(ArtifactError, match=str(checkpoint)):
             select.run(digits_parameters(), runs, checkpoint, None, None)
+
+
+@pytest.mark.parametrize("name", ["coresets.parquet", "model.safetensors"])
+def test_a_file_of_a_run_is_not_written_over(runs, name):
+    kept = runs.train("crest") / name
+    before = kept.read_bytes()
+    with pytest.raises(ParameterError, match=f"--out {kept}: belongs to .*name a file in another"):
+        selected(runs, kept)
+    assert kept.read_bytes() == before
+
+
+def test_a_file_that_holds_no_coresets_is_not_written_over(runs, tmp_path):
+    notes = tmp_path / "params.yaml"
+    notes.write_text("train: {}")
+    with pytest.raises(ParameterError, match=f"--out {notes}: is there and no Parquet file"):
+        selected(runs, notes)
+    assert notes.read_text() == "train: {}"
