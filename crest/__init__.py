@@ -37,9 +37,9 @@ if TYPE_CHECKING:
         ParameterError,
         TrainingError,
     )
+    from crest.loop_support.options import focused
     from crest.models.checkpointing import checkpoint_activations
-    from crest.own_loop.coresets import Coresets
-    from crest.own_loop.options import focused
+    from crest.own_loop import Coresets
     from crest.selection.loading import CoresetBatchSampler, Weighted
     from crest.selection.saved import SavedCoresets, read_coresets
 
@@ -62,7 +62,7 @@ __all__ = [
 _MODULES = {
     "ArtifactError": "crest.errors",
     "CoresetBatchSampler": "crest.selection.loading",
-    "Coresets": "crest.own_loop.coresets",
+    "Coresets": "crest.own_loop",
     "CrestError": "crest.errors",
     "OrderError": "crest.errors",
     "ParameterError": "crest.errors",
@@ -70,7 +70,7 @@ _MODULES = {
     "TrainingError": "crest.errors",
     "Weighted": "crest.selection.loading",
     "checkpoint_activations": "crest.models.checkpointing",
-    "focused": "crest.own_loop.options",
+    "focused": "crest.loop_support.options",
     "read_coresets": "crest.selection.saved",
 }
 

@@ -13,10 +13,10 @@ from crest.data.given import Gather, GivenSplit, integers
 from crest.data.prepared import Inputs
 from crest.errors import ParameterError
 from crest.inference import look
+from crest.loop_support.options import own_section
+from crest.loop_support.state import digest_of
 from crest.methods import Context
 from crest.models.classifier import Classifier
-from crest.own_loop.options import own_section
-from crest.own_loop.state import digest_of
 from crest.selection.saved import SavedCoresets
 from crest.training.generators import generator_for
 from crest.training.precision import resolve_precision

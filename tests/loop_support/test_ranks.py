@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from crest.errors import ParameterError, TrainingError
-from crest.own_loop.watch import Ranks
+from crest.loop_support.watch import Ranks
 
 
 def two_ranks(*settings: dict[str, object]) -> list[Ranks]:

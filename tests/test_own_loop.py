@@ -16,8 +16,8 @@ from crest import Coresets, artifacts, focused
 from crest.config import CrestOptions, CrestParameters, Parameters
 from crest.data.prepared import Prepared
 from crest.errors import ArtifactError, OrderError, ParameterError, TrainingError
+from crest.loop_support.options import Options
 from crest.methods import METHODS
-from crest.own_loop.options import Options
 from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.saved import SavedCoresets, read_coresets
 from crest.training import optimizers
@@ -596,7 +596,7 @@ def test_an_option_that_the_method_does_not_use_is_refused(method, options, mess
 def test_a_method_of_the_registry_is_served_by_name(monkeypatch) -> None:
     """A new one is a line in METHODS, here too."""
     base = METHODS["random"]
-    monkeypatch.setattr("crest.own_loop.coresets.METHODS", {**METHODS, "other": replace(base)})
+    monkeypatch.setattr("crest.own_loop.METHODS", {**METHODS, "other": replace(base)})
     assert equal(Loop("other").run().taken, Loop("random").run().taken)
 
 

@@ -19,12 +19,12 @@ from crest.errors import (
     OrderError,
     TrainingError,
 )
+from crest.loop_support.answers import is_finite, logits_of, refuse_probabilities
+from crest.loop_support.options import Options, named_as_arguments, parameters_of
+from crest.loop_support.setup import as_outside, check_saved, context_of, settings_of, tried
+from crest.loop_support.state import checked_state, digest_of
+from crest.loop_support.watch import Autocast, Ranks, Weights, refuse_cleared, warn_of_rounding
 from crest.methods import METHODS
-from crest.own_loop.answers import is_finite, logits_of, refuse_probabilities
-from crest.own_loop.options import Options, named_as_arguments, parameters_of
-from crest.own_loop.setup import as_outside, check_saved, context_of, settings_of, tried
-from crest.own_loop.state import checked_state, digest_of
-from crest.own_loop.watch import Autocast, Ranks, Weights, refuse_cleared, warn_of_rounding
 from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.saved import SavedCoresets
 

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from crest.errors import ParameterError
-from crest.own_loop.answers import logits_of, refuse_probabilities
+from crest.loop_support.answers import logits_of, refuse_probabilities
 
 EXAMPLES, CLASSES = 6, 4
 LOGITS = torch.randn(EXAMPLES, CLASSES, generator=torch.Generator().manual_seed(0))

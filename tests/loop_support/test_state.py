@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from crest import Coresets
 from crest.errors import CrestError, OrderError, ParameterError
-from crest.own_loop.state import digest_of
+from crest.loop_support.state import digest_of
 from tests.tiny import CLASSES, convnet, image_split, linear_model, linear_split
 
 METHODS = ("random", "focused", "stratified", "crest", "greedy", "craig", "gradmatch", "glister")
