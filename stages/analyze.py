@@ -48,8 +48,8 @@ def run(parameters: Parameters, paths: Paths) -> None:
     scores_from = parameters.analyze.scores_from
     if scores_from not in methods:
         raise ParameterError(
-            f"analyze.scores_from: '{scores_from}' was not run; name one of train.methods: "
-            f"{', '.join(methods)}"
+            f"analyze.scores_from: '{scores_from}' is not one of train.methods "
+            f"({', '.join(methods)}); name one of them, or add it there"
         )
     meta = read_meta(paths.prepared)
     runs = [read_run(paths.train(method), method) for method in methods]
@@ -93,6 +93,12 @@ def suspects(difficulty: pl.DataFrame, meta: Meta, most: int = 1000) -> pl.DataF
     return ranked.with_columns(pl.DataFrame(names, schema=kinds)).select(columns)
 
 
+def _runs_there(folder: Path) -> str:
+    """Name the runs that there are, for a message."""
+    found = sorted(path.parent.name for path in folder.glob(f"*/{artifacts.METRICS}"))
+    return f" ({', '.join(found)})" if found else ""
+
+
 def read_run(folder: Path, method: str) -> Run:
     """Read the tables of a training run and check that they belong together.
 
@@ -104,7 +110,7 @@ def read_run(folder: Path, method: str) -> Run:
     if not folder.is_dir():
         raise ArtifactError(
             f"{folder}: no such run; make it with `python cli.py train --method {method}`, "
-            "or take it out of train.methods"
+            f"or set train.methods to those that were run{_runs_there(folder.parent)}"
         )
     selects = bool(artifacts.read_json(folder / artifacts.METRICS).get("regions"))
     found = Run(

@@ -31,6 +31,10 @@ def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
     precision = run_precision(parameters)
     data = prepared_data(parameters, paths, precision.device)
     source = paths.train(method)
+    if not source.is_dir():
+        raise ArtifactError(
+            f"{source}: no such run; make it with `python cli.py train --method {method}`"
+        )
     trained = _training_metrics(source / artifacts.METRICS)
     model = load_trained(source / artifacts.MODEL, data, precision.device)
     sealed = manifest.of_training(source, method)

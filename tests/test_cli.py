@@ -304,7 +304,7 @@ def test_a_stage_before_its_time_says_which_comes_first(empty, arguments, expect
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (("evaluate",), "artifacts/train/random/metrics.json: no such file"),
+        (("evaluate",), "artifacts/train/random: no such run"),
         (("reuse", "--model", "convnet"), "artifacts/train/crest: no such file"),
         (("select", "--checkpoint", "m", "--json"), "m: "),
         (("report",), "artifacts/train/random: not there; make it with `python cli.py train"),
@@ -425,7 +425,7 @@ def test_a_report_lacking_a_run_leaves_the_earlier(trained):
 
 
 def test_analyze_needs_the_run_that_it_scores_by(trained):
-    assert fails(2, "analyze").startswith("analyze.scores_from: 'full' was not run; name one of")
+    assert fails(2, "analyze").startswith("analyze.scores_from: 'full' is not one of train.methods")
 
 
 def test_presets_are_listed(empty):

@@ -54,6 +54,7 @@ class Trait(Enum):
     CMYK = "in CMYK, converted to RGB by the plain formula"
     PROFILE = "with another colour profile or gamma than sRGB's, values taken as stored"
     EXTRA = "with channels beyond the colours, which are left out"
+    SQUEEZED = "that were not square, squeezed into the square of prepare.image_size"
     PALETTE = "with colours that the palette lacks, taken for black"
 
 
@@ -122,8 +123,12 @@ def _upright_rgb(image: Image.Image, content: bytes, side: int | None) -> Decode
     if width * height > LARGE_PIXELS:
         _check_size(width, height)
         with _one_large:
-            return _convert(image, content, side)
-    return _convert(image, content, side)
+            decoded = _convert(image, content, side)
+    else:
+        decoded = _convert(image, content, side)
+    if side is None or width == height:
+        return decoded
+    return Decoded(decoded.pixels, decoded.traits | {Trait.SQUEEZED})
 
 
 def _convert(image: Image.Image, content: bytes, side: int | None) -> Decoded:

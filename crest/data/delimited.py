@@ -56,7 +56,9 @@ class Delimited:
         """
         found = [frame[label] for frame in self._frames(file, (label,), keys_of(texts, label))]
         labels = pl.concat(found) if found else pl.Series(label, [], pl.String)
-        plain = without_blanks(labels.alias(""))
+        cells = labels.alias("")
+        _Labels(cells, file, label, self.at).refuse_space_before_quotes()
+        plain = without_blanks(cells)
         return _Labels(plain, file, label, self.at).typed().alias("label")
 
     def texts(self, file: str, texts: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
@@ -187,6 +189,11 @@ class _Labels:
     file: str
     column: str
     at: Callable[[str, int], str]
+
+    def refuse_space_before_quotes(self) -> None:
+        """Raise for a cell whose quotes csv takes for a part of it, as white space comes first."""
+        quoted = self.cells.filter(self.cells.str.contains(r'^\s+"').fill_null(False)).unique()
+        self._refuse(quoted, "has white space before its quote, which is thereby a part of it")
 
     def typed(self) -> pl.Series:
         """Return labels that are all numbers as numbers."""

@@ -174,7 +174,7 @@ def _check_file(path: Path) -> None:
         raise cannot_be_read(path, error) from None
     except (OSError, ValueError):
         raise ArtifactError(
-            f"{path}: no such file; train writes it as model.safetensors: {AGAIN}"
+            f"{path}: no such file; train writes artifacts/train/METHOD/model.safetensors: {AGAIN}"
         ) from None
     if path.is_dir():
         raise ArtifactError(f"{path}: is a folder; name the model.safetensors in it")

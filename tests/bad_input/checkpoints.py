@@ -17,12 +17,13 @@ TRAIN_AGAIN = "train it again, or name another file"
 
 # fmt: off
 
+WRITES = "train writes artifacts/train/METHOD/model.safetensors: "
 CHECKPOINTS = [
     Case("no model", "evaluate",
-         f"{RUN}/model.safetensors: no such file; train writes it as model.safetensors: "
+         f"{RUN}/model.safetensors: no such file; {WRITES}"
          f"{TRAIN_AGAIN}", gone(MODEL)),
     Case("a checkpoint that is not there", "select --checkpoint none.safetensors --json",
-         "none.safetensors: no such file; train writes it as model.safetensors: "
+         f"none.safetensors: no such file; {WRITES}"
          f"{TRAIN_AGAIN}"),
     Case("a folder for a checkpoint", f"select --checkpoint {RUN} --json",
          f"{RUN}: is a folder; name the model.safetensors in it"),
@@ -65,7 +66,7 @@ CHECKPOINTS = [
          f"file; convolutions.2.weight is not in the file and 17 more; {TRAIN_AGAIN}",
          checkpoint_holding(lambda tensors: tensors.clear())),
     Case("a name that is too long", f"select --checkpoint {'x' * 300} --json",
-         f"…: no such file; train writes it as model.safetensors: {TRAIN_AGAIN}"),
+         f"…: no such file; {WRITES}{TRAIN_AGAIN}"),
     Case("weights that are NaN", SELECT,
          f"{RUN}/model.safetensors: linear.weight is not all finite numbers; "
          f"{TRAIN_AGAIN}",

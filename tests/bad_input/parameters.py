@@ -231,7 +231,8 @@ PARAMETERS = [
          "crest.quadratic: 'head.*' is neither full, last_layer nor a pattern of a parameter's "
          "name; the last ones are …, linear.weight, linear.bias", code=2),
     Case("scores from a method that was not run", "analyze -S analyze.scores_from=full",
-         "analyze.scores_from: 'full' was not run; name one of train.methods: crest", code=2),
+         "analyze.scores_from: 'full' is not one of train.methods (crest); name one of them, or "
+         "add it there", code=2),
     Case("-S without a value", "train -S train.lr",
          "-S train.lr: write it as section.key=value, e.g. train.budget=0.2", code=2),
     Case("-S without a section", "train -S lr=0.1",

@@ -368,3 +368,11 @@ def test_damage_of_any_kind_gives_an_image_or_a_value_error(form, flips, cut):
         warnings.simplefilter("ignore")
         with suppress(ValueError):
             assert decode(bytes(content[: len(content) - cut])).pixels.shape[-1] == 3
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+@pytest.mark.parametrize(("size", "traits"), [((8, 8), set()), ((8, 4), {Trait.SQUEEZED})])
+def test_an_image_that_is_squeezed_into_a_square_is_told(form, size, traits):
+    content = written(Image.new("RGB", size), form)
+    assert decode(content, 4).traits == traits
+    assert decode(content).traits == set()

@@ -220,3 +220,11 @@ def test_gzipped_is_the_same(tmp_path):
     file = tmp_path / "train.csv.gz"
     data = written([('a "b"\n', "0"), ("é", "1")])
     assert ours(file, gzip.compress(data)) == [('a "b"\n', "0"), ("é", "1")]
+
+
+def test_white_space_before_a_quoted_label_is_refused_with_its_row(tmp_path):
+    """Csv takes the quotes for a part of the cell: a class of its own, seen by nobody."""
+    file = tmp_path / "train.csv"
+    file.write_text('text,label\na dog,pos\na cat, "pos"\nan ox,neg\n')
+    with pytest.raises(DataError, match=r"row 1 .*white space before its quote"):
+        Delimited().labels(str(file), ("text",), "label")

@@ -86,7 +86,9 @@ def test_a_model_of_other_classes_is_refused_and_the_earlier_result_stays(projec
 
 
 def test_a_method_that_was_not_trained_is_said_so(digits):
-    with pytest.raises(ArtifactError, match=r"train/full/metrics\.json: no such file"):
+    with pytest.raises(
+        ArtifactError, match=r"train/full: no such run.*cli\.py train --method full"
+    ):
         evaluate.run(digits_parameters(), digits, "full")
     assert not digits.evaluate("full").exists()
 
