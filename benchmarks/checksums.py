@@ -3,12 +3,14 @@
     git worktree add ../before COMMIT
     python benchmarks/checksums.py ../before --rounds 5 --out checksums.json
     python benchmarks/checksums.py ../before --source CIFAR10 -S train.budget=0.02 ...
+    python benchmarks/checksums.py ../before --source CIFAR10 --stages prepare
 
 Each round prepares the data (the bundled digits, or CIFAR-10 as Parquet in --source), trains and
 evaluates with both checkouts in turn, as programs in project folders of their own; printed are the
 ratios of wall-clock and of processor time, which other processes on the machine disturb less: the
 median, and the least and greatest of the rounds. Then a training of this checkout runs in this
 process, and the seconds within the functions that compute checksums and take locks are summed.
+Without train among --stages there is none.
 """
 
 import argparse
@@ -50,10 +52,12 @@ def write_parameters(folder: Path, before: Path, source: Path | None) -> None:
         (folder / "params.yaml").write_text(yaml.safe_dump(preset))
 
 
-def timed(checkout: Path, project: Path, overrides: Sequence[str]) -> Seconds:
+def timed(
+    checkout: Path, project: Path, stages: Sequence[str], overrides: Sequence[str]
+) -> Seconds:
     """Return the wall-clock and the processor seconds of each stage, run as a program."""
     found: Seconds = {}
-    for stage in STAGES:
+    for stage in stages:
         method = [] if stage == "prepare" else ["--method", METHOD]
         options = [word for override in overrides for word in ("-S", override)]
         started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -70,10 +74,12 @@ def timed(checkout: Path, project: Path, overrides: Sequence[str]) -> Seconds:
     return found
 
 
-def ratios(rounds: Sequence[tuple[Seconds, Seconds]]) -> dict[str, dict[str, dict[str, float]]]:
+def ratios(
+    rounds: Sequence[tuple[Seconds, Seconds]], stages: Sequence[str]
+) -> dict[str, dict[str, dict[str, float]]]:
     """Return this checkout's seconds over the other's: median, least and greatest of the rounds."""
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for stage in STAGES:
+    for stage in stages:
         found[stage] = {}
         for place, name in enumerate(("wall", "processor")):
             each = [here[stage][place] / before[stage][place] for before, here in rounds]
@@ -140,6 +146,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("before", type=Path, help="Another checkout.")
     parser.add_argument("--source", type=Path, help="CIFAR-10 as Parquet; without, the digits.")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=STAGES)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("-S", dest="overrides", action="append", default=[])
     parser.add_argument("--out", type=Path)
@@ -152,18 +159,22 @@ def main() -> None:
         for number in range(given.rounds):
             order = list(checkouts) if number % 2 == 0 else list(reversed(checkouts))
             done = {
-                name: timed(checkouts[name], Path(folder) / name, given.overrides) for name in order
+                name: timed(checkouts[name], Path(folder) / name, given.stages, given.overrides)
+                for name in order
             }
             rounds.append((done["before"], done["here"]))
-        found = ratios(rounds)
-        spent = shares(Path(folder) / "here", given.overrides)
+        found = ratios(rounds, given.stages)
+        trains = "train" in given.stages
+        spent = shares(Path(folder) / "here", given.overrides) if trains else None
     for stage, kinds in found.items():
         for kind, value in kinds.items():
             spread = f"{value['least']:.3f} to {value['greatest']:.3f}"
             print(f"{stage:9} {kind:9} {value['median']:.3f} ({spread}), {value['seconds']:.2f} s")
-    print(f"checks    {spent['checks']:.4f} s of {spent['seconds']:.2f} s: {spent['share']:.2%}")
-    for name, seconds in spent["each"].items():
-        print(f"  {name:18} {seconds:.4f} s in {spent['calls'][name]} calls")
+    if spent is not None:
+        share = f"{spent['share']:.2%}"
+        print(f"checks    {spent['checks']:.4f} s of {spent['seconds']:.2f} s: {share}")
+        for name, seconds in spent["each"].items():
+            print(f"  {name:18} {seconds:.4f} s in {spent['calls'][name]} calls")
     if given.out:
         record = {"machine": machine.describe(), "ratios": found, "checks": spent}
         given.out.write_text(json.dumps(record, indent=2) + "\n")
