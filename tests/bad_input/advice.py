@@ -90,7 +90,7 @@ ADVICE = [
     Advice("train --method large -S large.factor=6.0", "make it smaller",
            "train --method large -S large.factor=5.0"),
     Advice("train --method random -S train.lr=1e30", "lower train.lr", f"{TRAIN} --fresh"),
-    Advice("analyze -S analyze.scores_from=full", "name one of train.methods: crest",
+    Advice("analyze -S analyze.scores_from=full", "train.methods (crest); name one of them",
            "analyze -S analyze.scores_from=crest"),
     Advice("select --checkpoint artifacts/train/crest/model.safetensors", "--json", SELECT),
     Advice("select --checkpoint artifacts/train/crest/model.safetensors", "--out FILE",
