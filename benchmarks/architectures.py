@@ -166,7 +166,7 @@ def loop(model: nn.Module, inputs: Callable[[Tensor], Any], **options: Any) -> d
         (losses * weights).mean().backward()
         optimizer.step()
         coresets.step(logits)
-    return coresets._method.finish().used or {}
+    return coresets._method.record().used or {}
 
 
 def of_torchvision() -> Iterator[tuple[str, Callable[[], nn.Module], Callable[[Tensor], Any]]]:

@@ -295,8 +295,8 @@ def follow(
             taken[name].append((minibatch.region, minibatch.number))
         minibatch = next(iter(chosen.values()))
         take_step(bench, model, optimizer, first, minibatch, start + step, augmentation)
-        for method in methods.values():
-            method.update(start + step, 0.0)
+        for name, method in methods.items():
+            method.update(chosen[name], None, 0.0)
     return errors, taken
 
 

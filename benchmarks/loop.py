@@ -167,7 +167,7 @@ class WatchedMethod:
         self._watch = watch
         self._method = method
         self.update = method.update
-        self.finish = method.finish
+        self.record = method.record
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
         with self._watch.running():

@@ -31,6 +31,7 @@ from crest.difficulty import difficulty_table
 from crest.inference import look
 from crest.methods import METHODS, Context
 from crest.models import spec_for
+from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.training.generators import generator_for
 from crest.training.loop import train
 from crest.training.precision import Precision
@@ -65,22 +66,18 @@ CASES = (
 
 
 class Watched:
-    """A method that keeps what every step showed of its mini-batch."""
+    """A method that keeps what every step knew of its mini-batch."""
 
     def __init__(self, method: Any) -> None:
         self._method = method
         self.indices: list[Tensor] = []
         self.logits: list[Tensor] = []
 
-    def minibatch(self, step: int) -> Any:
-        minibatch = self._method.minibatch(step)
+    def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
+        assert outputs is not None
         self.indices.append(minibatch.indices)
-        return minibatch
-
-    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
-        assert logits is not None
-        self.logits.append(logits)
-        self._method.update(step, seconds, logits)
+        self.logits.append(outputs.logits)
+        self._method.update(minibatch, outputs, seconds)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._method, name)

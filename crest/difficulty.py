@@ -25,6 +25,7 @@ from torch import Tensor
 NEVER = -1
 MOST_MISLABELLED = 48  # examples shown whose labels are likeliest wrong
 EARLY = 0.1  # share of a run's steps whose sightings count for EL2N
+COUNTED_AT_ONCE = 2**12  # sightings
 _UNLEARNED = torch.iinfo(torch.int32).max
 
 
@@ -42,10 +43,10 @@ class ExampleTracker:
 
     Notes
     -----
-    A batch of k examples costs O(k log k), whatever n is. An index may repeat within a batch: each
-    repetition is a sighting of its own, in the order of the batch, exactly as if every entry had
-    been recorded alone. The result is deterministic on every device. An example takes 25 bytes, and
-    20 more where errors are recorded.
+    k sightings cost O(k log k), whatever n is: they are counted some thousand at once. An index may
+    repeat within a batch: each repetition is a sighting of its own, in the order of the batch,
+    exactly as if every entry had been recorded alone. The result is deterministic on every device.
+    An example takes 25 bytes, and 20 more where errors are recorded.
     """
 
     def __init__(self, count: int, device: torch.device | str = "cpu", errors: bool = True) -> None:
@@ -67,16 +68,13 @@ class ExampleTracker:
                 "taken_for": zeros(torch.int32).fill_(NEVER),
                 "lead": zeros(torch.int32),
             }
+        self._waiting: list[tuple[Tensor, Tensor, Tensor, int | Tensor]] = []
+        self._waiting_count = 0
 
-    def record(
-        self,
-        indices: Tensor,
-        correct: Tensor,
-        losses: Tensor,
-        step: int,
-        errors: Tensor | None = None,
-    ) -> None:
+    def record(self, indices: Tensor, correct: Tensor, losses: Tensor, step: int | Tensor) -> None:
         """Count one sighting for each entry of a batch.
+
+        The tensors are kept for a while; they must not be written to.
 
         Parameters
         ----------
@@ -87,38 +85,60 @@ class ExampleTracker:
         losses
             floating, shape k.
         step
-            Training step of the sighting; steps never decrease from call to call.
-        errors
-            floating, shape k: of :func:`error_norms`, where the sightings count for EL2N.
-
-        Raises
-        ------
-        ValueError
-            If there are errors, and the tracker is not one of errors.
+            Training step of the sightings, or int32, shape k, of each; steps never decrease.
         """
-        if errors is not None and "early" not in self._counts:
-            raise ValueError("this tracker records no errors")
-        if indices.numel() == 0:
+        self._waiting.append((indices, correct, losses, step))
+        self._waiting_count += len(indices)
+        if self._waiting_count >= COUNTED_AT_ONCE:
+            self._count_waiting()
+
+    def _count_waiting(self) -> None:
+        """Count the sightings that wait, as if each came alone."""
+        if not self._waiting_count:
             return
+        waiting, self._waiting, self._waiting_count = self._waiting, [], 0
         counts = self._counts
-        indices, order = indices.detach().to(counts["seen"].device).sort(stable=True)
-        right = correct.detach().to(order.device)[order]
-        loss = losses.detach().to(order.device, torch.float64)[order]
+        device = counts["seen"].device
+        columns = zip(*((*batch[:3], _of_each(batch)) for batch in waiting), strict=True)
+        indices, correct, losses, steps = (
+            torch.cat([part.detach().to(device) for part in column]) for column in columns
+        )
+        indices, order = indices.sort(stable=True)
+        right, loss, step = correct[order], losses[order].double(), steps[order]
 
         previous = torch.where(_repeats(indices), right.roll(1), counts["was_right"][indices])
         counts["seen"].index_add_(0, indices, torch.ones_like(indices, dtype=torch.int32))
         counts["correct"].index_add_(0, indices, right.int())
         counts["forgotten"].index_add_(0, indices, (previous & ~right).int())
-        learned = torch.where(right, step, _UNLEARNED).int()
+        learned = torch.where(right, step, _UNLEARNED)
         counts["first_learned"].scatter_reduce_(0, indices, learned, "amin")
         _add(counts["loss_sum"], indices, loss)
-        if errors is not None:
-            error = errors.detach().to(order.device, torch.float64)[order]
-            counts["early"].index_add_(0, indices, torch.ones_like(indices, dtype=torch.int32))
-            _add(counts["error_sum"], indices, error)
         # Every repetition writes the same value, the last one's, so the order of writing is moot.
         last = torch.searchsorted(indices, indices, right=True) - 1
         counts["was_right"][indices] = right[last]
+
+    def record_errors(self, indices: Tensor, errors: Tensor) -> None:
+        """Count the errors of sightings for EL2N.
+
+        Parameters
+        ----------
+        indices
+            int64, shape k; in the order of the sightings.
+        errors
+            floating, shape k: of :func:`error_norms`.
+
+        Raises
+        ------
+        ValueError
+            If the tracker is not one of errors.
+        """
+        if "early" not in self._counts:
+            raise ValueError("this tracker records no errors")
+        early, total = self._counts["early"], self._counts["error_sum"]
+        indices, order = indices.detach().to(early.device).sort(stable=True)
+        error = errors.detach().to(early.device, torch.float64)[order]
+        early.index_add_(0, indices, torch.ones_like(indices, dtype=torch.int32))
+        _add(total, indices, error)
 
     def record_wrong(self, indices: Tensor, classes: Tensor) -> None:
         """Count a vote for each wrong classification of a stretch of training.
@@ -158,7 +178,7 @@ class ExampleTracker:
         excluded_at
             Integer, shape n; step at which an example left V, -1 for never. None: none did.
         """
-        counts = self.state()
+        counts = self.state_dict()
         first = counts["first_learned"]
         # Polars takes arrays without copying them.
         kept = {name: counts[name].clone() for name in ("seen", "correct", "forgotten", "loss_sum")}
@@ -180,12 +200,13 @@ class ExampleTracker:
             }
         )
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """Return everything the tracker knows, on the CPU; no copy of what is there already."""
+        self._count_waiting()
         return {name: values.cpu() for name, values in self._counts.items()}
 
-    def load_state(self, state: Mapping[str, Tensor]) -> None:
-        """Take over what :meth:`state` returned.
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Take over what :meth:`state_dict` returned.
 
         Raises
         ------
@@ -195,6 +216,7 @@ class ExampleTracker:
         for name, values in self._counts.items():
             if name not in state or state[name].shape != values.shape:
                 raise ValueError(f"tracker state: '{name}' must have shape {tuple(values.shape)}")
+        self._waiting, self._waiting_count = [], 0
         for name, values in self._counts.items():
             values.copy_(state[name])
 
@@ -222,6 +244,14 @@ def _means(sums: Tensor, counts: Tensor) -> pl.Series:
     """Return sums over counts, null where nothing was counted."""
     table = pl.DataFrame({"sum": sums.numpy(), "count": counts.numpy()})
     return table.select(pl.when(pl.col("count") > 0).then(pl.col("sum") / pl.col("count")))["sum"]
+
+
+def _of_each(batch: tuple[Tensor, Tensor, Tensor, int | Tensor]) -> Tensor:
+    """Return the step of each sighting of a batch, int32."""
+    indices, _, _, step = batch
+    if isinstance(step, Tensor):
+        return step
+    return torch.full((len(indices),), step, dtype=torch.int32)
 
 
 def _repeats(ordered: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -54,10 +55,14 @@ class Look:
     logits: Tensor
     features: Tensor
 
-    @property
+    @cached_property
     def losses(self) -> Tensor:
         """Cross-entropy of each example, float32 k."""
         return F.cross_entropy(self.logits, self.labels, reduction="none")
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what another look may be made of by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
 
     def to(self, device: torch.device) -> "Look":
         """Return the look with everything but the indices on a device."""
@@ -72,7 +77,7 @@ class Look:
         """Return the look without its features, which are the largest part of it."""
         return replace(self, features=self.features[:, :0].clone())
 
-    @property
+    @cached_property
     def correct(self) -> Tensor:
         """Whether each example is classified right, bool k."""
         return self.logits.argmax(1) == self.labels

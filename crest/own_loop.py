@@ -25,8 +25,9 @@ from crest.loop_support.setup import as_outside, check_saved, context_of, settin
 from crest.loop_support.state import checked_state, digest_of
 from crest.loop_support.watch import Autocast, Ranks, Weights, refuse_cleared, warn_of_rounding
 from crest.methods import METHODS
-from crest.selection.coresets import MiniBatchCoreset
+from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.selection.saved import SavedCoresets
+from crest.transfer import on_device
 
 CHECKED_EVERY = 8  # steps after which weights are compared with those of the beginning
 # Columns of the 'steps' table; the loop knows the others.
@@ -130,7 +131,7 @@ class Coresets:
         self._steps = count
         self._rows: dict[str, list[Any]] = {name: [] for name in RECORDED}
         self._minibatch: MiniBatchCoreset | None = None  # whose step was not reported yet
-        self._asked_at = self._handed_out_at = 0.0
+        self._asked_at = self._given_at = 0.0
         self._told_logits = False
         self._weights = Weights(model)
         self._autocast = Autocast(model, self._device)
@@ -192,10 +193,10 @@ class Coresets:
                 )
             now = time.perf_counter()
             with self._called(), as_outside():
-                said = None if logits is None else self._checked(logits, minibatch)
+                outputs = None if logits is None else self._outputs(logits, minibatch)
                 if self._settings.get("gradient") == "training":
-                    refuse_cleared(self._model, said, self._split.labels[minibatch.indices])
-                self._method.update(self.steps_taken, now - self._handed_out_at, said)
+                    refuse_cleared(self._model, None if outputs is None else outputs.losses)
+                self._method.update(minibatch, outputs, now - self._given_at)
             self._record(minibatch, now - self._asked_at)
             self._minibatch = None
             self._autocast.after_step()
@@ -214,7 +215,11 @@ class Coresets:
         """
         self._require_reported("state_dict")
         with as_outside():
-            state = {"settings": self._settings, "rows": self._rows, "method": self._method.state()}
+            state = {
+                "settings": self._settings,
+                "rows": self._rows,
+                "method": self._method.state_dict(),
+            }
             return deepcopy(state) | {"digest": digest_of(state)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -227,7 +232,7 @@ class Coresets:
         """
         with as_outside():
             copy = checked_state(state, self._settings)
-            self._method.load_state(copy["method"])
+            self._method.load_state_dict(copy["method"])
         self._rows = copy["rows"]
         self._minibatch = None
         self._ranks = None  # what was chosen from here on before does not count
@@ -250,7 +255,7 @@ class Coresets:
 
         ``steps`` (lr, loss and accuracy are null: the loop knows them) and, of a method that
         chooses, ``coresets``, ``regions`` (the open one ends here) and ``examples`` (how each was
-        when looked at). Nothing changes for the steps to come; it costs a copy of the state.
+        when looked at). Nothing changes for the steps to come.
 
         Raises
         ------
@@ -261,9 +266,7 @@ class Coresets:
         if not self.steps_taken:
             raise OrderError("tables: no step was taken yet; train first")
         with as_outside():
-            state = deepcopy(self._method.state())
-            record = self._method.finish()
-            self._method.load_state(state)
+            record = self._method.record()
         tables = {
             "steps": self._steps_table(),
             "coresets": record.coresets,
@@ -311,7 +314,7 @@ class Coresets:
                 indices = minibatch.indices.clone()
                 weights = minibatch.weights.to(self._device, copy=True)
             self._minibatch = minibatch
-            self._handed_out_at = time.perf_counter()
+            self._given_at = time.perf_counter()
             return indices, weights
 
     def _chosen(self) -> MiniBatchCoreset:
@@ -349,6 +352,17 @@ class Coresets:
             self._ranks = Ranks.of(self._settings)
         if self._ranks is not None:
             self._ranks.compare(self.steps_taken, minibatch.indices)
+
+    def _outputs(self, answer: Any, minibatch: MiniBatchCoreset) -> Outputs | None:
+        """Return what the loop has handed over, with its losses where the method asks for them."""
+        logits = self._checked(answer, minibatch)
+        if not METHODS[self._method_name].outputs:
+            return None
+        logits, labels, weights = (
+            on_device(values, self._device)
+            for values in (logits, self._split.labels[minibatch.indices], minibatch.weights)
+        )
+        return Outputs.of(logits, labels, weights)
 
     def _checked(self, answer: Any, minibatch: MiniBatchCoreset) -> Tensor:
         """Return the logits in what the loop has handed over, if they can be those."""

@@ -39,8 +39,12 @@ def track(tracker, history, first_step=0):
             torch.tensor(correct, dtype=torch.bool),
             torch.tensor(losses, dtype=torch.float32) / 64,
             step,
-            torch.tensor(losses, dtype=torch.float32) / 32 if step < EARLY_STEPS else None,
         )
+        if step < EARLY_STEPS:
+            tracker.record_errors(
+                torch.tensor(indices, dtype=torch.int64),
+                torch.tensor(losses, dtype=torch.float32) / 32,
+            )
     return tracker
 
 
@@ -86,11 +90,11 @@ def test_error_norms_are_those_of_softmax_minus_one_hot():
 @settings(deadline=None, max_examples=25)
 @given(batches, st.integers(0, 6))
 def test_tracker_goes_on_from_its_state_as_if_never_stopped(history, stop):
-    whole = track(ExampleTracker(COUNT), history).state()
+    whole = track(ExampleTracker(COUNT), history).state_dict()
     resumed = ExampleTracker(COUNT)
-    resumed.load_state(track(ExampleTracker(COUNT), history[:stop]).state())
+    resumed.load_state_dict(track(ExampleTracker(COUNT), history[:stop]).state_dict())
     track(resumed, history[stop:], first_step=min(stop, len(history)))
-    state = resumed.state()
+    state = resumed.state_dict()
     assert state.keys() == whole.keys()
     assert all(torch.equal(state[name], whole[name]) for name in whole)
 
@@ -102,6 +106,19 @@ def test_frame_is_a_copy():
     track(tracker, [[(0, True, 1)], [(0, False, 2)]])
     excluded_at.fill_(3)
     assert frame.rows() == before
+
+
+@settings(deadline=None, max_examples=25)
+@given(batches)
+def test_sightings_counted_at_once_or_one_batch_after_another_are_the_same(history):
+    alone, together = ExampleTracker(COUNT), ExampleTracker(COUNT)
+    for step, batch in enumerate(history):
+        track(alone, [batch], step).state_dict()  # which counts what waits
+    entries = [[*entry, step] for step, batch in enumerate(history) for entry in batch]
+    indices, correct, losses, steps = torch.tensor(entries, dtype=torch.int64).view(-1, 4).T
+    together.record(indices, correct.bool(), losses / 64, steps.int())
+    for name in ("seen", "correct", "forgotten", "first_learned", "loss_sum", "was_right"):
+        assert torch.equal(alone.state_dict()[name], together.state_dict()[name]), name
 
 
 @settings(deadline=None, max_examples=25)
@@ -158,17 +175,16 @@ def test_a_majority_of_wrong_classifications_is_found_whatever_their_order():
 
 
 def test_a_tracker_of_no_errors_refuses_them():
-    one = torch.ones(1)
     with pytest.raises(ValueError, match="no errors"):
-        ExampleTracker(2, errors=False).record(torch.tensor([0]), one > 0, one, 0, one)
+        ExampleTracker(2, errors=False).record_errors(torch.tensor([0]), torch.ones(1))
 
 
-@pytest.mark.parametrize("state", [{}, ExampleTracker(3).state()])
+@pytest.mark.parametrize("state", [{}, ExampleTracker(3).state_dict()])
 def test_state_of_something_else_is_refused_whole(state):
     tracker = track(ExampleTracker(2), [[(0, True, 1)]])
     with pytest.raises(ValueError, match="seen"):
-        tracker.load_state(state)
-    assert tracker.state()["seen"].tolist() == [1, 0]
+        tracker.load_state_dict(state)
+    assert tracker.state_dict()["seen"].tolist() == [1, 0]
 
 
 def test_tracker_refuses_an_index_out_of_range():

@@ -109,8 +109,7 @@ def test_05_the_model_at_its_anchor_is_the_loss_as_the_check_measures_it() -> No
     base = context(train={"augment_crop": 2, "augment_flip": True}, crest={"subset_size": 240})
     before = {name: value.clone() for name, value in base.model.state_dict().items()}
     method = Crest(base)
-    method.minibatch(0)
-    method.update(0, 0.0)
+    method.update(method.minibatch(0), None, 0.0)
     region = method._region
     assert region is not None
     method._check(region)

@@ -47,7 +47,7 @@ def test_the_prediction_is_what_a_method_keeps(row: str) -> None:
     chooser.minibatch(0)
     kept = {
         values.untyped_storage().data_ptr(): values.untyped_storage().nbytes()
-        for values in tensors([chooser.state(), recorder.state()])
+        for values in tensors([chooser.state_dict(), recorder.state_dict()])
         if values.dim() and EXAMPLES // 2 < len(values) <= EXAMPLES  # the model has more weights
     }
     unsaved = {"random": 0, "crest": 4, "focused": scale.ACTIVE}[method] * EXAMPLES

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from crest.errors import OrderError, ParameterError, TrainingError
 
@@ -43,10 +42,10 @@ def warn_of_rounding(model: nn.Module) -> None:
         )
 
 
-def refuse_cleared(model: nn.Module, logits: Tensor | None, labels: Tensor) -> None:
-    """Refuse gradients that are all 0 though a loss of the mini-batch is not.
+def refuse_cleared(model: nn.Module, losses: Tensor | None) -> None:
+    """Refuse gradients that are all 0 though a loss of the mini-batch (m) is not.
 
-    Where the logits (m×C) are not known, nor can it be told whether some loss was: a warning.
+    Where the losses are not known it cannot be told whether some was: a warning.
 
     Raises
     ------
@@ -58,9 +57,9 @@ def refuse_cleared(model: nn.Module, logits: Tensor | None, labels: Tensor) -> N
         return
     fault = "gradient: the gradients of the step are all 0"
     order = "report the step after the optimiser's and before they are set to zero"
-    if logits is None:
+    if losses is None:
         warnings.warn(f"{fault}; if not every loss of it was, {order}", stacklevel=4)
-    elif bool(F.cross_entropy(logits.float(), labels.to(logits.device), reduction="none").any()):
+    elif bool(losses.any()):
         raise OrderError(f"{fault}, its losses are not; {order}")
 
 

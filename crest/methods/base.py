@@ -10,12 +10,12 @@ from typing import Any, Protocol
 
 import polars as pl
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from crest.config import Parameters
 from crest.data.prepared import Split
 from crest.distributed import ALONE, Group
-from crest.selection.coresets import MiniBatchCoreset
+from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.selection.saved import SavedCoresets
 from crest.training.precision import Precision
 
@@ -71,27 +71,32 @@ class Method(Protocol):
         """Return the mini-batch of step ``step``; called once for each step, in order."""
         ...
 
-    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
-        """Be told that step ``step`` was taken, how long it took and what the model said.
+    def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
+        """Be told that the step on this mini-batch, the last, was taken.
 
-        ``logits`` (m×C, detached) are those of the step's mini-batch before it; a loop that does
-        not hand them over leaves them None.
+        Parameters
+        ----------
+        outputs
+            What the step knew. None where a loop of somebody's own does not give its logits, or the
+            entry in METHODS does not ask for them.
+        seconds
+            What the step took.
         """
         ...
 
-    def state(self) -> dict[str, Any]:
-        """Return everything that a later :meth:`load_state` needs to go on exactly.
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a later :meth:`load_state_dict` needs to go on exactly.
 
         A tree of dictionaries and lists of tensors, numbers, strings, booleans and None.
         """
         ...
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a saved state; called before the first mini-batch."""
         ...
 
-    def finish(self) -> Record:
-        """Return what is kept of the run, after its last step."""
+    def record(self) -> Record:
+        """Return what is kept of the run up to here; the steps to come go on as without it."""
         ...
 
 
@@ -101,10 +106,12 @@ class MethodSpec:
 
     ``takes_all_steps``: all steps of full training, whatever the budget. ``schedule_of_full``: the
     learning rate of each step is that of full training, which the budget cuts off. ``looks``:
-    whether it looks at examples through the model.
+    whether it looks at examples through the model. ``outputs``: whether :meth:`Method.update` may
+    need what the step knew.
     """
 
     build: Callable[[Context], Method]
     takes_all_steps: bool = False
     schedule_of_full: bool = False
     looks: bool = True
+    outputs: bool = False

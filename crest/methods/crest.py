@@ -34,6 +34,7 @@ from crest.regions.region import Region, load_region, region_state
 from crest.selection.choices import find_choice, warn_of_choice
 from crest.selection.coresets import (
     MiniBatchCoreset,
+    Outputs,
     choose_minibatch_coresets,
     select_minibatch_coresets,
 )
@@ -95,7 +96,6 @@ class Crest:
         self._first_norm: float | None = None  # ‖H_0‖
         self._norm = 0.0  # ‖H_l‖
         self._region: Region | None = None
-        self._handed_out: Tensor | None = None  # indices of the mini-batch whose step is awaited
         self._seconds: dict[str, float] = {}
         self._counts = {"examples_looked_at": 0, "hessian_vector_products": 0}
         self._region_rows: list[dict[str, object]] = []
@@ -106,11 +106,6 @@ class Crest:
 
         Selected as used, it is the next that no step has trained on.
         """
-        coreset = self._minibatch(step)
-        self._handed_out = coreset.indices
-        return coreset
-
-    def _minibatch(self, step: int) -> MiniBatchCoreset:
         self._exclude_learned(step)
         if self._coverage.changed:
             self._follow(step)
@@ -125,11 +120,10 @@ class Crest:
         coresets = self._region.coresets
         return coresets[_randint(len(coresets), self._context.generator)]
 
-    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
+    def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Count the step towards the region's next check; take from it what is asked for."""
         assert self._region is not None, "update follows minibatch"
-        assert self._handed_out is not None, "update follows minibatch"
-        self._subsets.remember_step(self._handed_out, logits)
+        self._subsets.remember_step(minibatch.indices, outputs)
         started = time.perf_counter()
         taken = self._parameters.gradient == "training"
         gradient = self._gradient_of_step() if taken else None
@@ -140,45 +134,45 @@ class Crest:
         if taken:
             self._region.spend("model", time.perf_counter() - started)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return V, the watched losses, the averages, the rows so far and the open region."""
         smoothing = self._smoothing
         return {
             "generator": self._context.generator.get_state(),
-            "active": self._active.state(),
-            "learned": self._learned.state(),
-            "looks": self._looks.state(),
-            "coverage": self._coverage.state(),
+            "active": self._active.state_dict(),
+            "learned": self._learned.state_dict(),
+            "looks": self._looks.state_dict(),
+            "coverage": self._coverage.state_dict(),
             "gradients": dict(vars(smoothing.gradients)),
             "squares": dict(vars(smoothing.squares)),
             "filter": dict(vars(self._filter)),
             "estimated_at": self._estimated_at,
             "checked": self._checked,
-            "subsets": self._subsets.state(),
-            "unused": None if self._unused is None else dict(vars(self._unused)),
+            "subsets": self._subsets.state_dict(),
+            "unused": None if self._unused is None else self._unused.state_dict(),
             "first_norm": self._first_norm,
             "norm": self._norm,
             "seconds": self._seconds,
             "counts": self._counts,
             "region": None if self._region is None else region_state(self._region),
             "region_rows": self._region_rows,
-            "coreset_rows": self._coreset_rows.state(),
+            "coreset_rows": self._coreset_rows.state_dict(),
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the middle of a region."""
         device = next(self._context.model.parameters()).device
         self._context.generator.set_state(state["generator"])
-        self._active.load_state(state["active"])
-        self._learned.load_state(state["learned"])
-        self._looks.load_state(state["looks"])
-        self._coverage.load_state(state["coverage"])
+        self._active.load_state_dict(state["active"])
+        self._learned.load_state_dict(state["learned"])
+        self._looks.load_state_dict(state["looks"])
+        self._coverage.load_state_dict(state["coverage"])
         averages = (Average(**state[name]) for name in ("gradients", "squares"))
         self._smoothing = Smoothing(*(_to(average, device) for average in averages))
         self._filter = LossFilter(**state["filter"])
         self._estimated_at = state["estimated_at"]
         self._checked = state["checked"]
-        self._subsets.load_state(state["subsets"])
+        self._subsets.load_state_dict(state["subsets"])
         unused = state["unused"]
         self._unused = None if unused is None else Look(**unused).to(device)
         self._first_norm, self._norm = state["first_norm"], state["norm"]
@@ -186,22 +180,24 @@ class Crest:
         region = state["region"]
         self._region = None if region is None else load_region(region, device)
         self._region_rows = state["region_rows"]
-        self._coreset_rows.load_state(state["coreset_rows"])
+        self._coreset_rows.load_state_dict(state["coreset_rows"])
 
-    def finish(self) -> Record:
-        """Close the open region and return the tables of the run."""
-        if self._region is not None:
-            self._close_region(self._region, self._region.start_step + self._region.steps)
+    def record(self) -> Record:
+        """Return the tables of the run, in which the open region ends with the last step."""
+        rows, region = self._region_rows, self._region
+        if region is not None:
+            end = region.start_step + region.steps
+            rows = [*rows, region.row(end, len(self._context.train))]
         labels, excluded_at = self._context.train.labels, self._active.excluded_at
         coresets = self._coreset_rows.frame()
-        regions = pl.DataFrame(self._region_rows, schema=dict(TABLES["regions"]))
+        regions = pl.DataFrame(rows, schema=dict(TABLES["regions"]))
         parts = ("select", "model", "check")
         return Record(
             coresets=coresets,
             regions=with_effective_sizes(regions, coresets),
             looks=self._looks.frame(labels, "selection", excluded_at),
             seconds={part: float(regions[f"seconds_{part}"].sum()) for part in parts},
-            counts=self._counts,
+            counts=dict(self._counts),
             used=self._used(),
         )
 

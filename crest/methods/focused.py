@@ -6,13 +6,11 @@ looked at, chosen or modelled, so that a step costs what Random's costs.
 
 from typing import Any
 
-from torch import Tensor
-
 from crest.errors import OrderError
 from crest.methods.base import Context, Record
 from crest.methods.random import check_fits
 from crest.regions.active import ActiveSet
-from crest.selection.coresets import MiniBatchCoreset, uniform
+from crest.selection.coresets import MiniBatchCoreset, Outputs, uniform
 from crest.selection.memory import Memory
 from crest.selection.rounds import Focus, Rounds
 
@@ -48,43 +46,40 @@ class Focused:
             strata=labels if parameters.draw == "stratified_rounds" else None,
         )
         self._until = round(parameters.focus_until * context.steps)
-        self._handed_out: Tensor | None = None
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
         """Take the next m examples of the round."""
-        self._handed_out = self._rounds.take(self._size, alike=step >= self._until)
-        return uniform(self._handed_out)
+        return uniform(self._rounds.take(self._size, alike=step >= self._until))
 
-    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
+    def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Remember the losses of the step.
 
         Raises
         ------
         OrderError
-            If it came without its logits.
+            If its loop did not give the logits.
         """
-        assert self._handed_out is not None, "update follows minibatch"
-        if logits is None:
+        if outputs is None:
             raise OrderError(
                 "focused: the losses of training are remembered, but the step came without its "
                 "logits; hand them over: step(logits)"
             )
-        self._memory.remember(self._handed_out, logits)
+        self._memory.remember(minibatch.indices, outputs.logits, outputs.losses)
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the last losses, what is left of the round, and the generator."""
         return {
-            "memory": self._memory.state(),
-            "rounds": self._rounds.state(),
+            "memory": self._memory.state_dict(),
+            "rounds": self._rounds.state_dict(),
             "generator": self._generator.get_state(),
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the middle of a round."""
-        self._memory.load_state(state["memory"])
-        self._rounds.load_state(state["rounds"])
+        self._memory.load_state_dict(state["memory"])
+        self._rounds.load_state_dict(state["rounds"])
         self._generator.set_state(state["generator"])
 
-    def finish(self) -> Record:
+    def record(self) -> Record:
         """Keep nothing."""
         return Record()

@@ -5,7 +5,6 @@ from typing import Any
 
 import polars as pl
 import torch
-from torch import Tensor
 
 from crest.artifacts import TABLES
 from crest.config import count_of, fitting
@@ -17,7 +16,7 @@ from crest.models.folding import find_folds, folded
 from crest.regions.active import ActiveSet, LearnedExamples
 from crest.regions.region import region_row
 from crest.selection.choices import find_choice, warn_of_choice
-from crest.selection.coresets import MiniBatchCoreset, select_minibatch_coresets
+from crest.selection.coresets import MiniBatchCoreset, Outputs, select_minibatch_coresets
 from crest.selection.gradients import find_proxy
 from crest.selection.rows import CoresetRows
 from crest.selection.totals import with_effective_sizes
@@ -90,31 +89,31 @@ class Greedy:
         self._region_rows.append(row)
         return coreset
 
-    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
+    def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Note what the step took."""
         self._region_rows[-1]["seconds_train"] = seconds
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return V, the watched losses, the rows so far and the generator."""
         return {
             "generator": self._context.generator.get_state(),
-            "active": self._active.state(),
-            "learned": self._learned.state(),
-            "looks": self._looks.state(),
+            "active": self._active.state_dict(),
+            "learned": self._learned.state_dict(),
+            "looks": self._looks.state_dict(),
             "region_rows": self._region_rows,
-            "coreset_rows": self._coreset_rows.state(),
+            "coreset_rows": self._coreset_rows.state_dict(),
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on with the next step."""
         self._context.generator.set_state(state["generator"])
-        self._active.load_state(state["active"])
-        self._learned.load_state(state["learned"])
-        self._looks.load_state(state["looks"])
+        self._active.load_state_dict(state["active"])
+        self._learned.load_state_dict(state["learned"])
+        self._looks.load_state_dict(state["looks"])
         self._region_rows = state["region_rows"]
-        self._coreset_rows.load_state(state["coreset_rows"])
+        self._coreset_rows.load_state_dict(state["coreset_rows"])
 
-    def finish(self) -> Record:
+    def record(self) -> Record:
         """Return the tables of the run."""
         coresets = self._coreset_rows.frame()
         regions = pl.DataFrame(self._region_rows, schema=dict(TABLES["regions"]))

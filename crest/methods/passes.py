@@ -30,10 +30,10 @@ class Passes:
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         return taken.long()
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what is left of the pass."""
         return {"waiting": self._waiting}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the middle of a pass."""
         self._waiting = state["waiting"]

@@ -6,12 +6,10 @@ random subsets); with all steps of the budget it is full training.
 
 from typing import Any
 
-from torch import Tensor
-
 from crest.errors import ParameterError
 from crest.methods.base import Context, Record
 from crest.methods.passes import Passes
-from crest.selection.coresets import MiniBatchCoreset, uniform
+from crest.selection.coresets import MiniBatchCoreset, Outputs, uniform
 
 
 class Random:
@@ -33,19 +31,19 @@ class Random:
         """Take the next m examples of the epoch."""
         return uniform(self._passes.take(self._size))
 
-    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
+    def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Learn nothing from a step."""
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what is left of the epoch, and the generator."""
-        return {"passes": self._passes.state(), "generator": self._generator.get_state()}
+        return {"passes": self._passes.state_dict(), "generator": self._generator.get_state()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the middle of an epoch."""
-        self._passes.load_state(state["passes"])
+        self._passes.load_state_dict(state["passes"])
         self._generator.set_state(state["generator"])
 
-    def finish(self) -> Record:
+    def record(self) -> Record:
         """Keep nothing."""
         return Record()
 

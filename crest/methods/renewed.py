@@ -21,7 +21,7 @@ from crest.methods.passes import Passes
 from crest.models.folding import find_folds, folded
 from crest.models.head import last_layer_if_any
 from crest.regions.region import region_row
-from crest.selection.coresets import MiniBatchCoreset
+from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.selection.gradients import GradientProxy
 from crest.selection.groups import groups
 from crest.selection.rows import CoresetRows
@@ -117,51 +117,52 @@ class Renewed:
         self._coreset_rows.add([minibatch])
         return minibatch
 
-    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
+    def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Note what the step took."""
         assert self._period is not None, "update follows minibatch"
         spent = self._period.seconds
         spent["train"] = spent.get("train", 0.0) + seconds
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the coreset, what is left of the pass through it, and the rows so far."""
         period = self._period
         return {
             "generator": self._context.generator.get_state(),
-            "looks": self._looks.state(),
+            "looks": self._looks.state_dict(),
             "counts": self._counts,
             "period": None if period is None else {**vars(period), "coreset": vars(period.coreset)},
-            "passes": self._passes.state(),
+            "passes": self._passes.state_dict(),
             "region_rows": self._region_rows,
-            "coreset_rows": self._coreset_rows.state(),
+            "coreset_rows": self._coreset_rows.state_dict(),
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the middle of a pass."""
         self._context.generator.set_state(state["generator"])
-        self._looks.load_state(state["looks"])
+        self._looks.load_state_dict(state["looks"])
         self._counts = state["counts"]
         period = state["period"]
         if period is not None:
             coreset = Coreset(**period["coreset"])
             self._period = _Period(**{**period, "coreset": coreset})
             self._passes = Passes(len(coreset.indices), self._context.generator)
-        self._passes.load_state(state["passes"])
+        self._passes.load_state_dict(state["passes"])
         self._region_rows = state["region_rows"]
-        self._coreset_rows.load_state(state["coreset_rows"])
+        self._coreset_rows.load_state_dict(state["coreset_rows"])
 
-    def finish(self) -> Record:
+    def record(self) -> Record:
         """Return the tables of the run."""
-        if self._period is not None:
-            self._close(self._period, self._period.start_step + self._period.dealt)
+        rows, period = self._region_rows, self._period
+        if period is not None:
+            rows = [*rows, self._row(period, period.start_step + period.dealt)]
         coresets = self._coreset_rows.frame()
-        regions = pl.DataFrame(self._region_rows, schema=dict(TABLES["regions"]))
+        regions = pl.DataFrame(rows, schema=dict(TABLES["regions"]))
         return Record(
             coresets=coresets,
             regions=with_effective_sizes(regions, coresets),
             looks=self._looks.frame(self._context.train.labels, "selection"),
             seconds={"select": float(regions["seconds_select"].sum())},
-            counts=self._counts,
+            counts=dict(self._counts),
         )
 
     def _renew(self, step: int) -> _Period:
@@ -187,7 +188,7 @@ class Renewed:
             context.generator.set_state(generator)
             raise
         if self._period is not None:
-            self._close(self._period, step)
+            self._region_rows.append(self._row(self._period, step))
         losses = self._note(looks, step)
         mean = float(torch.cat([shown.losses for shown in looks]).double().mean())
         self._passes = Passes(len(coreset.indices), context.generator)
@@ -204,8 +205,8 @@ class Renewed:
             parts.append(
                 look(context.model, context.train, some, context.precision, group=context.group)
             )
-        columns = (torch.cat(column) for column in zip(*map(_columns, parts), strict=True))
-        return Look(*columns)
+        columns = zip(*(part.state_dict().values() for part in parts), strict=True)
+        return Look(*map(torch.cat, columns))
 
     def _note(self, looks: list[Look], step: int) -> Tensor:
         """Count what was seen; returns the losses, float32 n, NaN where nothing was."""
@@ -217,8 +218,9 @@ class Renewed:
             self._counts["examples_looked_at"] += len(seen)
         return losses
 
-    def _close(self, period: _Period, step: int) -> None:
-        row = region_row(
+    def _row(self, period: _Period, step: int) -> dict[str, object]:
+        """Return the period as a row of the 'regions' table that ends before ``step``."""
+        return region_row(
             period.number,
             (period.start_step, step),
             self._interval,
@@ -227,11 +229,6 @@ class Renewed:
             (self._candidates, len(self._context.train)),
             period.seconds,
         )
-        self._region_rows.append(row)
-
-
-def _columns(shown: Look) -> tuple[Tensor, ...]:
-    return shown.indices, shown.labels, shown.logits, shown.features
 
 
 # Called with gradients, r×d, and how many of them to pick; returns the picks and their weights.

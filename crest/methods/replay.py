@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from crest.errors import ParameterError
 from crest.methods.base import Context, Record
-from crest.selection.coresets import MiniBatchCoreset
+from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.selection.saved import SavedCoresets
 
 
@@ -47,18 +46,18 @@ class Replay:
             return self._deal(self._saved.region_of(step, self._steps))
         return self._saved.minibatch(step, self._steps, self._generator)
 
-    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
+    def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Learn nothing from a step."""
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return the generator: the coresets are saved already."""
         return {"generator": self._generator.get_state()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on drawing where the run stopped."""
         self._generator.set_state(state["generator"])
 
-    def finish(self) -> Record:
+    def record(self) -> Record:
         """Keep nothing: the coresets are saved already."""
         return Record()
 

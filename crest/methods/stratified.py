@@ -3,13 +3,12 @@
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from crest.methods.base import Context, Record
 from crest.methods.passes import Passes
 from crest.methods.random import check_fits
 from crest.numbering import number_type
-from crest.selection.coresets import MiniBatchCoreset, uniform
+from crest.selection.coresets import MiniBatchCoreset, Outputs, uniform
 from crest.selection.shares import proportional
 
 
@@ -46,22 +45,22 @@ class Stratified:
             torch.cat([members[passes.take(share)] for members, passes, share in strata]).long()
         )
 
-    def update(self, step: int, seconds: float, logits: Tensor | None = None) -> None:
+    def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Learn nothing from a step."""
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what is left of each class's pass, and the generator."""
         return {
-            "passes": [passes.state() for passes in self._passes],
+            "passes": [passes.state_dict() for passes in self._passes],
             "generator": self._generator.get_state(),
         }
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the middle of the passes."""
         for passes, saved in zip(self._passes, state["passes"], strict=True):
-            passes.load_state(saved)
+            passes.load_state_dict(saved)
         self._generator.set_state(state["generator"])
 
-    def finish(self) -> Record:
+    def record(self) -> Record:
         """Keep nothing."""
         return Record()

@@ -61,15 +61,15 @@ class ActiveSet:
             self._places[last], self._places[index] = place, self._size
         self.excluded_at[indices] = step
 
-    def state(self) -> dict[str, Tensor]:
-        """Return everything that a later :meth:`load_state` needs."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return everything that a later :meth:`load_state_dict` needs."""
         return {
             "members": self._members,
             "size": torch.tensor(self._size),
             "excluded_at": self.excluded_at,
         }
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take over a saved state, the order of the members included."""
         self._members = state["members"].clone()
         self._places = torch.empty_like(self._members)
@@ -111,12 +111,12 @@ class LearnedExamples:
         order = highest[learned].argsort(stable=True)
         return seen[learned][order][: max(0, len(active) - floor)]
 
-    def state(self) -> dict[str, Tensor]:
-        """Return everything that a later :meth:`load_state` needs."""
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return everything that a later :meth:`load_state_dict` needs."""
         self._merge()
         return {"highest": self._highest, "sightings": self._sightings, "seen": self._seen}
 
-    def load_state(self, state: dict[str, Tensor]) -> None:
+    def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take over a saved state."""
         self._start_window()
         self._seen, self._highest = state["seen"], state["highest"]

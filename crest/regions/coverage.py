@@ -83,11 +83,11 @@ class Coverage:
                 FALL_BACK,
             )
 
-    def state(self) -> dict[str, Any]:
-        """Return everything that a later :meth:`load_state` needs."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a later :meth:`load_state_dict` needs."""
         return {"quadratic": self.quadratic, "trained": list(self._trained)}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a saved state; where other parameters are trained by now, it has changed."""
         now = [parameter.requires_grad for parameter in self._all]
         self.quadratic = state["quadratic"]

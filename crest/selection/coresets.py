@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from crest.artifacts import TABLES
 from crest.data.prepared import Split
@@ -39,6 +40,27 @@ class MiniBatchCoreset:
     losses: Tensor | None = None
     region: int = NO_REGION
     number: int = NO_REGION
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """What a step knew of its mini-batch before it was taken, on every process.
+
+    ``loss`` is what was descended, a scalar; ``losses`` float32 m, ``logits`` float32 m×C and
+    ``labels`` int64 m. All are detached and on the device.
+    """
+
+    loss: Tensor
+    losses: Tensor
+    logits: Tensor
+    labels: Tensor
+
+    @classmethod
+    def of(cls, logits: Tensor, labels: Tensor, weights: Tensor) -> "Outputs":
+        """Return those of logits (m×C), labels (int64 m) and weights (float32 m) of one device."""
+        logits = logits.detach().float()
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        return cls((losses * weights).mean(), losses, logits, labels)
 
 
 def uniform(indices: Tensor) -> MiniBatchCoreset:

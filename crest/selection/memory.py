@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from crest.inference import Look
 from crest.transfer import on_device
@@ -37,16 +36,21 @@ class Memory:
         self._logits = torch.zeros(len(labels), self._kept, dtype=torch.float16, device=device)
         self._losses = torch.full((len(labels),), torch.nan, device=device)
 
-    def remember(self, indices: Tensor, logits: Tensor) -> None:
-        """Take note of examples; ``indices`` int64 k, all different, ``logits`` float k×C."""
+    def remember(self, indices: Tensor, logits: Tensor, losses: Tensor) -> None:
+        """Take note of examples.
+
+        Parameters
+        ----------
+        indices
+            int64, k, all different, on the CPU.
+        logits, losses
+            float32, k×C and k, detached and on the device.
+        """
         places = on_device(indices, self._losses.device)
-        known = logits.detach().float().to(self._losses.device)
-        labels = on_device(self._labels[indices], known.device)
-        losses = F.cross_entropy(known, labels, reduction="none")
-        kept = known[:, : self._kept].clamp(-LARGEST, LARGEST).half()
+        kept = logits[:, : self._kept].clamp(-LARGEST, LARGEST).half()
         # A GPU would have to be waited for to know.
-        if self._may_skip and (known.is_cuda or not math.isfinite(float(known.sum()))):
-            finite = known.isfinite().all(1)
+        if self._may_skip and (logits.is_cuda or not math.isfinite(float(logits.sum()))):
+            finite = logits.isfinite().all(1)
             losses = torch.where(finite, losses, self._losses[places])
             kept = torch.where(finite[:, None], kept, self._logits[places])
         self._logits[places] = kept
@@ -69,11 +73,11 @@ class Memory:
         logits = self._logits[indices.to(self._logits.device)].float()
         return Look(indices, self._labels[indices].to(logits.device), logits, logits[:, :0])
 
-    def state(self) -> dict[str, Any]:
-        """Return everything that a later :meth:`load_state` needs."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a later :meth:`load_state_dict` needs."""
         return {"logits": self._logits, "losses": self._losses}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a saved state."""
         self._logits.copy_(state["logits"])
         self._losses.copy_(state["losses"])

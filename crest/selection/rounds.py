@@ -138,11 +138,11 @@ class Rounds:
         """
         return self._chances[indices]
 
-    def state(self) -> dict[str, Any]:
+    def state_dict(self) -> dict[str, Any]:
         """Return what is left of the round, and the chances."""
         return {"waiting": self._waiting, "chances": self._chances}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the middle of a round."""
         self._waiting, self._chances = state["waiting"], state["chances"]
 

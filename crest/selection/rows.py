@@ -61,11 +61,11 @@ class CoresetRows:
         frame = {name: values.numpy() for name, values in columns.items()}
         return pl.DataFrame(frame, schema=dict(TABLES["coresets"]))
 
-    def state(self) -> dict[str, Any]:
-        """Return everything that a later :meth:`load_state` needs."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a later :meth:`load_state_dict` needs."""
         return dict(zip(NAMES, self._columns(), strict=True))
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on behind the coresets of a saved state."""
         indices, weights, losses, regions, numbers, sizes = (state[name] for name in NAMES)
         self._blocks = [(indices, weights, losses, regions, numbers, sizes)]

@@ -10,7 +10,7 @@ from crest.config import CrestParameters
 from crest.errors import OrderError
 from crest.inference import Look, joined
 from crest.regions.active import ActiveSet
-from crest.selection.coresets import MiniBatchCoreset
+from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.selection.memory import Memory
 from crest.selection.rounds import Focus, Rounds, weighed
 
@@ -91,44 +91,44 @@ class Subsets:
     def remember(self, shown: Look) -> None:
         """Remember what a look showed, where that is asked for."""
         if self._memory is not None:
-            self._memory.remember(shown.indices, shown.logits)
+            self._memory.remember(shown.indices, shown.logits, shown.losses)
 
-    def remember_step(self, indices: Tensor, logits: Tensor | None) -> None:
-        """Remember what a training step saw of its examples, where that is asked for.
+    def remember_step(self, indices: Tensor, outputs: Outputs | None) -> None:
+        """Remember what a training step knew of its examples, where that is asked for.
 
         Raises
         ------
         OrderError
-            If it is, and there are no logits.
+            If it is, and there are no outputs.
         """
         if self._memory is None:
             return
-        if logits is None:
+        if outputs is None:
             raise OrderError(
                 "crest.looks, crest.focus: what training sees of an example is remembered, but the "
                 "step came without its logits; hand them over: step(logits)"
             )
-        self._memory.remember(indices, logits)
+        self._memory.remember(indices, outputs.logits, outputs.losses)
 
-    def state(self) -> dict[str, Any]:
-        """Return everything that a later :meth:`load_state` needs."""
-        memory = None if self._memory is None else self._memory.state()
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a later :meth:`load_state_dict` needs."""
+        memory = None if self._memory is None else self._memory.state_dict()
         return {"memory": memory, "rounds": self.dealt()}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the middle of a round."""
         if self._memory is not None:
-            self._memory.load_state(state["memory"])
+            self._memory.load_state_dict(state["memory"])
         self.deal_from(state["rounds"])
 
     def dealt(self) -> dict[str, Any] | None:
         """Return how far the round is dealt, to go back there by :meth:`deal_from`."""
-        return None if self._rounds is None else self._rounds.state()
+        return None if self._rounds is None else self._rounds.state_dict()
 
     def deal_from(self, dealt: dict[str, Any] | None) -> None:
         """Go back to where a round was."""
         if self._rounds is not None and dealt is not None:
-            self._rounds.load_state(dealt)
+            self._rounds.load_state_dict(dealt)
 
     def _last_losses(self, indices: Tensor) -> Tensor:
         """Return the last loss of each example, NaN where none is known."""

@@ -13,7 +13,6 @@ from torch import nn
 from crest.artifacts import TABLES
 from crest.config import TrainParameters
 from crest.data.prepared import Split
-from crest.difficulty import error_norms
 from crest.distributed import ALONE, Group
 from crest.errors import ArtifactError, Interrupted, InterruptedAtOnce
 from crest.methods.base import Method, Record
@@ -134,7 +133,7 @@ def train(
 def _restore(training: "_Training", checkpoint: Checkpoint, group: Group) -> None:
     """Go on from the saved state, if there is one; all processes from the same."""
     if (state := checkpoint.restore()) is not None:
-        training.load_state(state)
+        training.load_state_dict(state)
     if not group.same(training.steps_taken):
         raise ArtifactError(
             f"{checkpoint.path}: the processes find different states of the run, this one that "
@@ -147,7 +146,7 @@ def _keep(training: "_Training", checkpoint: Checkpoint) -> None:
     if signal_number := training.group.asked_to_stop(checkpoint.stop()):
         _stop(training, checkpoint, Interrupted(signal_number))
     if checkpoint.due():
-        checkpoint.save(training.state())
+        checkpoint.save(training.state_dict())
 
 
 def _stop(
@@ -156,7 +155,7 @@ def _stop(
     """Save the state between two steps, and end the run."""
     if checkpoint is None:
         raise interrupted
-    checkpoint.save(training.state())
+    checkpoint.save(training.state_dict())
     training.group.wait()  # a launcher ends all processes as soon as one has ended
     raise Interrupted(
         interrupted.signal_number,
@@ -202,21 +201,10 @@ class _Training:
         rate = learning_rate(step, self._schedule_steps, self._parameters)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        shown = self._stepper.take(minibatch)
+        outputs = self._stepper.take(minibatch)
         self.steps_taken = step + 1
-        self._method.update(step, time.perf_counter() - started, shown.logits)
-        predictions = shown.logits.argmax(1)
-        self._recorder.step(
-            step,
-            minibatch,
-            rate,
-            shown.loss,
-            shown.losses,
-            predictions == shown.labels,
-            error_norms(shown.logits, shown.labels),
-            predictions,
-            self.clock.seconds,
-        )
+        self._method.update(minibatch, outputs, time.perf_counter() - started)
+        self._recorder.step(step, minibatch, rate, outputs, self.clock.seconds)
 
     def validate(self, split: Split) -> None:
         """Add a point to the validation curve, off the clock."""
@@ -252,35 +240,35 @@ class _Training:
             steps=steps,
             examples_table=self._recorder.tracker.frame(self._labels, "training"),
             validation=pl.DataFrame(self._validated, schema=dict(TABLES["validation"])),
-            record=self._method.finish(),
+            record=self._method.record(),
             seconds=seconds,
             examples=self._recorder.examples,
         )
 
-    def state(self) -> State:
-        """Return everything that a later :meth:`load_state` needs to go on exactly."""
+    def state_dict(self) -> State:
+        """Return everything that a later :meth:`load_state_dict` needs to go on exactly."""
         return {
-            "recorder": self._recorder.state(),  # first: it refuses losses that are no numbers
+            "recorder": self._recorder.state_dict(),  # first: it refuses losses that are no numbers
             "steps_taken": self.steps_taken,
             "seconds": self.clock.seconds,
             "model": model_state(self._model),
             "optimizer": optimizer_state(self._optimizer),
-            "method": self._method.state(),
-            "stepper": self._stepper.state(),
+            "method": self._method.state_dict(),
+            "stepper": self._stepper.state_dict(),
             "augmentation": self._augmentation.get_state(),
             "dropout": global_generators(self._precision.device),
             "validated": self._validated,
         }
 
-    def load_state(self, state: State) -> None:
+    def load_state_dict(self, state: State) -> None:
         """Take over a saved state."""
         self.steps_taken = state["steps_taken"]
         self.clock.set(state["seconds"])
         load_model_state(self._model, state["model"])
         load_optimizer_state(self._optimizer, state["optimizer"])
-        self._method.load_state(state["method"])
-        self._recorder.load_state(state["recorder"])
-        self._stepper.load_state(state["stepper"])
+        self._method.load_state_dict(state["method"])
+        self._recorder.load_state_dict(state["recorder"])
+        self._stepper.load_state_dict(state["stepper"])
         self._augmentation.set_state(state["augmentation"])
         set_global_generators(self._precision.device, state["dropout"])
         self._validated = state["validated"]

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
@@ -9,12 +10,26 @@ import torch
 from torch import Tensor
 
 from crest.artifacts import TABLES
-from crest.difficulty import EARLY, ExampleTracker
+from crest.difficulty import EARLY, ExampleTracker, error_norms
 from crest.errors import diverged
-from crest.selection.coresets import MiniBatchCoreset
+from crest.selection.coresets import MiniBatchCoreset, Outputs
 
-# Steps whose results wait on the device, so that the host does not stop for each of them.
+# Steps whose results wait on the device, so that the host does not stop for each of them, and
+# numbers of their logits.
 FLUSH_EVERY = 64
+FLUSH_AT = 2**22
+
+
+@dataclass(frozen=True)
+class _Taken:
+    """A step whose results wait."""
+
+    step: int
+    minibatch: MiniBatchCoreset
+    learning_rate: float
+    outputs: Outputs
+    examples: int
+    seconds: float
 
 
 class Recorder:
@@ -27,7 +42,8 @@ class Recorder:
         self.tracker = ExampleTracker(examples)
         self._early_steps = math.ceil(EARLY * steps)
         self._rows: dict[str, list[float | int]] = {column: [] for column in TABLES["steps"]}
-        self._waiting: list[tuple[int, MiniBatchCoreset, *tuple[Tensor, ...]]] = []
+        self._waiting: list[_Taken] = []
+        self._waiting_numbers = 0
         self._examples = 0
 
     @property
@@ -40,42 +56,28 @@ class Recorder:
         step: int,
         minibatch: MiniBatchCoreset,
         learning_rate: float,
-        loss: Tensor,
-        losses: Tensor,
-        correct: Tensor,
-        errors: Tensor,
-        predictions: Tensor,
+        outputs: Outputs,
         seconds: float,
     ) -> None:
         """Take note of a step.
 
         Parameters
         ----------
-        loss
-            What the step descended, a scalar.
-        losses, correct, errors, predictions
-            Of each example of the mini-batch, before the step; errors of
-            :func:`crest.difficulty.error_norms`, predictions the classes it was classified as.
+        outputs
+            What the step knew of the mini-batch.
         seconds
             Since the start of training.
         """
         self._examples += len(minibatch.indices)
-        row = {
-            "step": step,
-            "region": minibatch.region,
-            "minibatch": minibatch.number,
-            "lr": learning_rate,
-            "examples": self._examples,
-            "seconds": seconds,
-        }
-        for column, value in row.items():
-            self._rows[column].append(value)
-        self._waiting.append((step, minibatch, loss, losses, correct, errors, predictions))
-        if len(self._waiting) >= FLUSH_EVERY:
+        self._waiting.append(
+            _Taken(step, minibatch, learning_rate, outputs, self._examples, seconds)
+        )
+        self._waiting_numbers += outputs.logits.numel()
+        if len(self._waiting) >= FLUSH_EVERY or self._waiting_numbers >= FLUSH_AT:
             self.flush()
 
     def flush(self) -> None:
-        """Fetch the waiting results.
+        """Work out the waiting results, of all steps at once.
 
         Raises
         ------
@@ -84,50 +86,68 @@ class Recorder:
         """
         if not self._waiting:
             return
-        steps, minibatches, *shown = zip(*self._waiting, strict=True)
-        rows = zip(steps, minibatches, *map(_fetched, shown), strict=True)
-        wrong = []
-        for step, minibatch, loss, losses, correct, errors, predictions in rows:
-            value = float(loss)
-            if not math.isfinite(value):
-                raise diverged(value, step, minibatch.region)
-            self._rows["loss"].append(value)
-            self._rows["accuracy"].append(float(correct.double().mean()))
-            early = errors if step < self._early_steps else None
-            self.tracker.record(minibatch.indices, correct, losses, step, early)
-            wrong.append((minibatch.indices[~correct], predictions[~correct]))
-        self.tracker.record_wrong(*map(torch.cat, zip(*wrong, strict=True)))
-        self._waiting = []
+        taken = self._waiting
+        descended = torch.stack([each.outputs.loss for each in taken]).tolist()
+        for each, loss in zip(taken, descended, strict=True):
+            if not math.isfinite(loss):
+                raise diverged(loss, each.step, each.minibatch.region)
+        self._waiting, self._waiting_numbers = [], 0
+        logits, labels, losses = (
+            torch.cat([getattr(each.outputs, name) for each in taken])
+            for name in ("logits", "labels", "losses")
+        )
+        predictions = logits.argmax(1)
+        correct = (predictions == labels).cpu()
+        sizes = torch.tensor([len(each.minibatch.indices) for each in taken])
+        self._add_rows(taken, descended, correct, sizes)
+        indices = torch.cat([each.minibatch.indices for each in taken])
+        steps = torch.tensor([each.step for each in taken], dtype=torch.int32)
+        self.tracker.record(indices, correct, losses.cpu(), steps.repeat_interleave(sizes))
+        wrong = ~correct
+        self.tracker.record_wrong(indices[wrong], predictions.cpu()[wrong])
+        early = int(sizes[steps < self._early_steps].sum())  # those of the first few steps
+        if early:
+            errors = error_norms(logits[:early], labels[:early])
+            self.tracker.record_errors(indices[:early], errors.cpu())
 
-    def state(self) -> dict[str, Any]:
-        """Return everything that a later :meth:`load_state` needs."""
+    def _add_rows(
+        self, taken: Sequence[_Taken], losses: list[float], correct: Tensor, sizes: Tensor
+    ) -> None:
+        """Add a row of the 'steps' table for each step; ``correct`` is of all their examples."""
+        right = correct.cumsum(0)[sizes.cumsum(0) - 1].diff(prepend=torch.zeros(1))
+        columns: dict[str, list[float | int]] = {
+            "step": [each.step for each in taken],
+            "region": [each.minibatch.region for each in taken],
+            "minibatch": [each.minibatch.number for each in taken],
+            "lr": [each.learning_rate for each in taken],
+            "loss": [*losses],
+            "accuracy": (right.double() / sizes).tolist(),
+            "examples": [each.examples for each in taken],
+            "seconds": [each.seconds for each in taken],
+        }
+        for column, values in columns.items():
+            self._rows[column] += values
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a later :meth:`load_state_dict` needs."""
         self.flush()
         kinds = TABLES["steps"]
         rows = {
             column: torch.tensor(values, dtype=_tensor_kind(kinds[column]))
             for column, values in self._rows.items()
         }
-        return {"rows": rows, "tracker": self.tracker.state(), "examples": self._examples}
+        return {"rows": rows, "tracker": self.tracker.state_dict(), "examples": self._examples}
 
-    def load_state(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over a saved state."""
         self._rows = {column: values.tolist() for column, values in state["rows"].items()}
         self._examples = state["examples"]
-        self.tracker.load_state(state["tracker"])
+        self.tracker.load_state_dict(state["tracker"])
 
     def steps(self) -> pl.DataFrame:
         """Return the 'steps' table."""
         self.flush()
         return pl.DataFrame(self._rows, schema=dict(TABLES["steps"]))
-
-
-def _fetched(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """Return tensors of one type on the CPU, in one transfer."""
-    if tensors[0].device.type == "cpu":
-        return list(tensors)
-    flat = torch.cat([tensor.flatten() for tensor in tensors]).cpu()
-    parts = flat.split([tensor.numel() for tensor in tensors])
-    return [part.view_as(tensor) for part, tensor in zip(parts, tensors, strict=True)]
 
 
 def _tensor_kind(kind: type[pl.DataType]) -> torch.dtype:

@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +15,7 @@ from crest.data.prepared import Inputs, Split
 from crest.distributed import ALONE, Group, gradient_dtype, reduce_hook
 from crest.errors import DeviceMemoryError, ParameterError
 from crest.inference import evaluating
-from crest.selection.coresets import MiniBatchCoreset
+from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.training.buffers import Begun, Buffers
 from crest.training.clipping import clipped
 from crest.training.cuda_graph import Gradients, GraphedGradients
@@ -30,20 +29,6 @@ UNLIMITED = 2**31
 # Steps before which processes try whether their parts fit: before the second there is the
 # optimiser's memory too.
 TRIALS = 2
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a step showed of its mini-batch before it was taken, on every process.
-
-    ``loss`` is what was descended, a scalar; ``losses`` float32 m, ``logits`` float32 m×C and
-    ``labels`` int64 m, all detached and on the device.
-    """
-
-    loss: Tensor
-    losses: Tensor
-    logits: Tensor
-    labels: Tensor
 
 
 class Stepper:
@@ -101,7 +86,7 @@ class Stepper:
         if _can_be_captured(parameters, precision.device, self._least_parts):
             self._backpropagate = GraphedGradients(self._plainly, model)
 
-    def take(self, minibatch: MiniBatchCoreset) -> Outcome:
+    def take(self, minibatch: MiniBatchCoreset) -> Outputs:
         """Take one step.
 
         Raises
@@ -113,24 +98,24 @@ class Stepper:
         self._forget_gradients()  # first: the forward pass has their memory
         if self._trials:
             self._try(minibatch)
-        outcome = self._fitting(minibatch) if self._group.alone else self._together(minibatch)
+        outputs = self._fitting(minibatch) if self._group.alone else self._together(minibatch)
         with clipped(self._optimizer, self._clip_norm):
             self._optimizer.step()
-        return outcome
+        return outputs
 
-    def state(self) -> int:
+    def state_dict(self) -> dict[str, int]:
         """Return what later steps need to go on exactly: the size that parts were halved to."""
-        return self._halving.size
+        return {"size": self._halving.size}
 
-    def load_state(self, size: int) -> None:
-        """Take over what :meth:`state` returned."""
-        self._halving = _halving(size, self._batch_size)
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        """Take over what :meth:`state_dict` returned."""
+        self._halving = _halving(state["size"], self._batch_size)
 
-    def _fitting(self, minibatch: MiniBatchCoreset) -> Outcome:
+    def _fitting(self, minibatch: MiniBatchCoreset) -> Outputs:
         """Compute gradients in parts that fit."""
         begun = Begun(self._buffers, self._augmentation, self._precision.device)
 
-        def attempt(size: int) -> Outcome:
+        def attempt(size: int) -> Outputs:
             try:
                 return self._gradients(minibatch, self._parts(len(minibatch.indices), size))
             except torch.OutOfMemoryError:
@@ -140,7 +125,7 @@ class Stepper:
 
         return self._halving.run(attempt, self._largest(len(minibatch.indices)))
 
-    def _together(self, minibatch: MiniBatchCoreset) -> Outcome:
+    def _together(self, minibatch: MiniBatchCoreset) -> Outputs:
         """Compute gradients with other processes, which cannot begin again within an exchange."""
         examples = len(minibatch.indices)
         size = min(self._halving.size, self._largest(examples))
@@ -163,7 +148,9 @@ class Stepper:
             part = torch.arange(examples).tensor_split(self._parts(examples, size))[0]
             weights = minibatch.weights[part].to(self._precision.device)
             try:
-                self._backward(self._model, minibatch.indices[part], weights, examples, (0, 0))
+                some = minibatch.indices[part]
+                labels = self._labels(some)
+                self._backward(self._model, some, labels, weights, examples, (0, 0))
             finally:
                 begun.restore()
                 self._forget_gradients()
@@ -172,7 +159,7 @@ class Stepper:
         largest = self._largest(examples)
         size = self._group.lowest(self._halving.run(attempt, largest))
         if size < largest:
-            self.load_state(size)
+            self._halving = _halving(size, self._batch_size)
 
     def _largest(self, examples: int) -> int:
         """Return how many examples the largest part has where nothing was halved."""
@@ -186,17 +173,17 @@ class Stepper:
         self._optimizer.zero_grad(set_to_none=True)
         self._earlier = {}
 
-    def _gradients(self, minibatch: MiniBatchCoreset, parts: int) -> Outcome:
+    def _gradients(self, minibatch: MiniBatchCoreset, parts: int) -> Outputs:
         return self._whole(minibatch) if parts == 1 else self._in_parts(minibatch, parts)
 
-    def _whole(self, minibatch: MiniBatchCoreset) -> Outcome:
+    def _whole(self, minibatch: MiniBatchCoreset) -> Outputs:
         inputs = self._data.augmented(minibatch.indices, self._augmentation)
         labels = self._labels(minibatch.indices)
         weights = on_device(minibatch.weights, self._precision.device)
         if isinstance(inputs, Tensor):
-            return Outcome(*self._backpropagate(inputs, labels, weights), labels)
+            return Outputs(*self._backpropagate(inputs, labels, weights), labels)
         # Texts, which are of other lengths in each mini-batch.
-        return Outcome(*self._plainly(inputs, labels, weights), labels)
+        return Outputs(*self._plainly(inputs, labels, weights), labels)
 
     def _plainly(
         self, inputs: Inputs, labels: Tensor, weights: Tensor
@@ -210,9 +197,10 @@ class Stepper:
         loss.backward()
         return loss.detach(), losses.detach(), logits.detach()
 
-    def _in_parts(self, minibatch: MiniBatchCoreset, count: int) -> Outcome:
+    def _in_parts(self, minibatch: MiniBatchCoreset, count: int) -> Outputs:
         """Add up the gradients of all parts, wherever they are computed."""
-        indices, weights = minibatch.indices, on_device(minibatch.weights, self._precision.device)
+        indices, labels = minibatch.indices, self._labels(minibatch.indices)
+        weights = on_device(minibatch.weights, self._precision.device)
         parts = torch.arange(len(indices)).tensor_split(count)
         seeds = torch.randint(2**62, (len(parts), 2), generator=self._augmentation).tolist()
         mine = self._group.share(len(parts))
@@ -222,24 +210,22 @@ class Stepper:
         for number in mine:
             part, last = parts[number], number == mine[-1]
             self._buffers.rewind()
-            some, their_weights = indices[part], weights[part.to(weights.device)]
+            there = part.to(weights.device)
             with self._synchronising(last):
                 shown[number] = self._backward(
-                    model, some, their_weights, len(indices), seeds[number]
+                    model, indices[part], labels[there], weights[there], len(indices), seeds[number]
                 )
             self._buffers.include()
             if not last or self._group.alone:
                 self._set_aside()
         self._finish_gradients()
-        logits = self._gathered(shown, parts)
-        labels = self._labels(indices)
-        losses = F.cross_entropy(logits, labels, reduction="none")
-        return Outcome((losses * weights).mean(), losses, logits, labels)
+        return Outputs.of(self._gathered(shown, parts), labels, weights)
 
     def _backward(
         self,
         model: nn.Module,
         indices: Tensor,
+        labels: Tensor,
         weights: Tensor,
         size: int,
         seeds: Sequence[int],
@@ -251,7 +237,7 @@ class Stepper:
         with self._precision.autocast():
             logits = model(inputs)
         logits = logits.float()
-        losses = F.cross_entropy(logits, self._labels(indices), reduction="none")
+        losses = F.cross_entropy(logits, labels, reduction="none")
         ((losses * weights).sum() / size).backward()
         return logits.detach()
 

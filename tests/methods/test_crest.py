@@ -10,6 +10,7 @@ from crest.inference import look
 from crest.methods.crest import Crest
 from crest.regions.curvature import flatten, trained_parameters
 from crest.regions.loss import LossFilter
+from crest.selection.coresets import Outputs
 from tests.tiny import FLOAT32, context, convnet, image_split
 
 
@@ -21,7 +22,7 @@ def drive(method: Crest, steps: int, move: float = 0.0) -> list:
         with torch.no_grad():
             for parameter in trained_parameters(method._context.model):
                 parameter += move
-        method.update(step, 0.5)
+        method.update(taken[-1], None, 0.5)
     return taken
 
 
@@ -52,12 +53,13 @@ def drive_focused(method: Crest, steps: int) -> list:
         logits = torch.zeros(len(indices), 3)
         right = torch.where(indices % 2 == 0, 50.0, -50.0)
         logits[torch.arange(len(indices)), labels[indices]] = right
-        method.update(step, 0.5, logits)
+        outputs = Outputs.of(logits, labels[indices], taken[-1].weights)
+        method.update(taken[-1], outputs, 0.5)
     return taken
 
 
 def regions(method: Crest) -> pl.DataFrame:
-    table = method.finish().regions
+    table = method.record().regions
     assert table is not None
     return table
 
@@ -176,7 +178,7 @@ def test_stratified_every_subset_has_each_class_its_share(
     settings = {"draw": draw, "choice": "balanced", "subset_coresets": 4}
     method = Crest(context(crest={**settings, "selection": selection, "threshold": 1e-9}))
     drive(method, 20, move=0.01)
-    table = method.finish().coresets
+    table = method.record().coresets
     assert table is not None
     whole = table.with_columns(subset=pl.col("minibatch") // 4)
     counts = whole.group_by("region", "subset", "label").len()
@@ -188,7 +190,7 @@ def test_stratified_every_subset_has_each_class_its_share(
 def test_every_selected_coreset_is_saved_and_every_step_trains_on_one() -> None:
     method = Crest(context(crest={"threshold": 0.02}))
     taken = drive(method, 15, move=0.004)
-    record = method.finish()
+    record = method.record()
     assert record.coresets is not None
     assert record.regions is not None
     counts = record.coresets.group_by("region").len().sort("region")["len"]
@@ -207,7 +209,7 @@ def test_learned_examples_are_no_longer_looked_at() -> None:
         context(model, split, crest={"threshold": 1e-9, "learned_window": 4, "learned_floor": 60})
     )
     drive(method, 12)
-    record = method.finish()
+    record = method.record()
     assert record.regions is not None
     assert record.looks is not None
     assert record.regions["active"][0] == 240
@@ -225,7 +227,9 @@ def test_excluding_can_be_switched_off() -> None:
     method = Crest(context(model, split, crest={"threshold": 1e-9, "learned_window": 0}))
     drive(method, 12)
     assert regions(method)["excluded"].max() == 0
-    assert len(method.state()["learned"]["seen"]) == 0  # nothing is watched that no window ends
+    assert (
+        len(method.state_dict()["learned"]["seen"]) == 0
+    )  # nothing is watched that no window ends
 
 
 def train_until_learned(model: torch.nn.Module, split) -> None:
@@ -245,14 +249,14 @@ def test_seconds_are_kept_by_part() -> None:
     assert table["seconds_train"].sum() == pytest.approx(2.0)
     assert table["seconds_select"].min() > 0
     assert table["seconds_model"].min() > 0
-    assert method.finish().seconds is not None
+    assert method.record().seconds is not None
 
 
 def test_as_used_each_step_has_a_coreset_of_its_own() -> None:
     method = Crest(context(crest={"threshold": 0.02, "selection": "as_used", "subset_coresets": 2}))
     taken = drive(method, 15, move=0.004)
     assert len({(coreset.region, coreset.number) for coreset in taken}) == 15
-    record = method.finish()
+    record = method.record()
     assert record.regions is not None
     assert record.coresets is not None
     lengths = record.regions["end_step"] - record.regions["start_step"]
@@ -267,7 +271,7 @@ def test_as_used_the_examples_of_a_check_are_selected_from() -> None:
     """Checked at every step, nothing is looked at but for the checks, after the first subset."""
     method = Crest(context(crest={"threshold": 1e9, "selection": "as_used"}))
     drive(method, 6)
-    record = method.finish()
+    record = method.record()
     assert record.counts is not None
     assert record.regions is not None
     assert record.regions["checks"].to_list() == [5]
@@ -286,7 +290,7 @@ def test_as_used_every_look_is_selected_from_before_there_is_another() -> None:
         )
     )
     drive(method, 10)
-    record = method.finish()
+    record = method.record()
     assert record.counts is not None
     # Checks fall on the ends of subsets, T1 = 3, and each look serves the next three steps.
     assert record.regions is not None
@@ -303,7 +307,7 @@ def test_curvature_is_estimated_no_more_often_than_asked_for() -> None:
         )
     )
     drive(method, 20, move=0.01)
-    record = method.finish()
+    record = method.record()
     assert record.regions is not None
     assert record.counts is not None
     norms = record.regions["curvature_norm"]
@@ -318,7 +322,7 @@ def test_as_used_as_many_coresets_are_selected_as_the_curvature_takes() -> None:
         context(crest={**settings, "threshold": 1e-9, "curvature_interval": 4}, steps=20)
     )
     drive(method, 12, move=0.01)
-    record = method.finish()
+    record = method.record()
     assert record.regions is not None
     assert record.counts is not None
     # Every check ends its region, after the two steps that one subset serves.
@@ -331,7 +335,7 @@ def test_as_used_as_many_coresets_are_selected_as_the_curvature_takes() -> None:
 def test_by_default_every_minibatch_of_every_region_is_in_the_curvature() -> None:
     method = Crest(context(crest={"threshold": 1e-9}))
     drive(method, 6, move=0.01)
-    record = method.finish()
+    record = method.record()
     assert record.regions is not None
     assert record.counts is not None
     selected = record.regions["minibatches"].sum()
@@ -344,7 +348,7 @@ def test_the_gradient_of_training_is_the_average_of_the_steps() -> None:
     settings = {"threshold": 1e-9, "gradient": "training", "gradient_smoothing": 0.5}
     method = Crest(context(crest=settings))
     parameters = trained_parameters(method._context.model)
-    method.minibatch(0)
+    minibatch = method.minibatch(0)
     region = method._region
     assert region is not None
     start = region.model.gradient
@@ -354,8 +358,8 @@ def test_the_gradient_of_training_is_the_average_of_the_steps() -> None:
         with torch.no_grad():
             for parameter in parameters:
                 parameter += 0.01
-        method.update(step - 1, 0.1)
-        method.minibatch(step)
+        method.update(minibatch, None, 0.1)
+        minibatch = method.minibatch(step)
     assert method._region is not None
     assert method._region.number == 2
     expected = (0.125 * start + 0.25 * 1.0 + 0.5 * 2.0) / (1 - 0.5**3)
@@ -401,7 +405,7 @@ def test_balanced_each_subset_is_dealt_out_whole() -> None:
         dealt = torch.cat([coreset.indices for coreset in subset])
         assert len(dealt.unique()) == 32
         assert all((coreset.weights == 1.0).all() for coreset in subset)
-    assert method.finish().counts == {"examples_looked_at": 2 * 32, "hessian_vector_products": 4}
+    assert method.record().counts == {"examples_looked_at": 2 * 32, "hessian_vector_products": 4}
 
 
 @pytest.mark.parametrize(
@@ -421,7 +425,7 @@ def test_only_what_is_not_remembered_is_looked_at() -> None:
     """240 examples are looked at in the first round; afterwards only V_r, 32 a check."""
     method = Crest(context(crest=FOCUSED, steps=90))
     drive_focused(method, 90)
-    counts, table = method.finish().counts, regions(method)
+    counts, table = method.record().counts, regions(method)
     assert counts is not None
     # A check remembers its V_r too, which then need no look of their own.
     assert 32 * table["checks"].sum() < counts["examples_looked_at"]
@@ -495,6 +499,6 @@ def test_rounds_and_focus_work_with_fresh_looks() -> None:
     settings = {"draw": "rounds", "focus": 1.0, "focus_floor": 0.1, "learned_window": 0}
     method = Crest(context(crest=settings, steps=60))
     drive_focused(method, 60)
-    table = method.finish().coresets
+    table = method.record().coresets
     assert table is not None
     assert len(table) == 8 * regions(method)["minibatches"].sum()

@@ -7,6 +7,7 @@ from torch import Tensor
 from crest.errors import OrderError, ParameterError
 from crest.methods.focused import Focused
 from crest.regions.active import ActiveSet
+from crest.selection.coresets import Outputs
 from crest.selection.memory import Memory
 from crest.selection.rounds import Focus, Rounds
 from tests.tiny import CLASSES, CPU, context, image_split
@@ -14,18 +15,23 @@ from tests.tiny import CLASSES, CPU, context, image_split
 LABELS = image_split().labels
 
 
-def said(indices: Tensor, learned: Tensor) -> Tensor:
-    """Logits that are right by a margin of ten where ``learned``, of guessing elsewhere."""
+def said(indices: Tensor, learned: Tensor) -> Outputs:
+    """Outputs that are right by a margin of ten where ``learned``, of guessing elsewhere."""
     right = torch.nn.functional.one_hot(LABELS[indices], CLASSES).float()
-    return 10.0 * right * learned[indices, None]
+    return outputs_of(indices, 10.0 * right * learned[indices, None])
+
+
+def outputs_of(indices: Tensor, logits: Tensor) -> Outputs:
+    return Outputs.of(logits, LABELS[indices], torch.ones(len(indices)))
 
 
 def run(method: Focused, steps: int, learned: Tensor) -> Tensor:
     """Return how often each example was trained on."""
     taken = []
     for step in range(steps):
-        taken.append(method.minibatch(step).indices)
-        method.update(step, 0.0, said(taken[-1], learned))
+        minibatch = method.minibatch(step)
+        taken.append(minibatch.indices)
+        method.update(minibatch, said(taken[-1], learned), 0.0)
     return torch.bincount(torch.cat(taken), minlength=len(LABELS))
 
 
@@ -45,9 +51,9 @@ def test_minibatches_are_those_of_rounds_dealt_by_hand(draw: str, strata: Tensor
         found, expected = method.minibatch(step), rounds.take(8)
         assert torch.equal(found.indices, expected)
         assert found.weights.tolist() == [1.0] * 8
-        logits = torch.randn(8, CLASSES, generator=dice)
-        method.update(step, 0.0, logits)
-        memory.remember(expected, logits)
+        outputs = outputs_of(expected, torch.randn(8, CLASSES, generator=dice))
+        method.update(found, outputs, 0.0)
+        memory.remember(expected, outputs.logits, outputs.losses)
 
 
 def test_the_first_round_shows_everything_once() -> None:
@@ -79,7 +85,7 @@ def test_every_class_has_its_share_of_each_minibatch() -> None:
         counts = LABELS[minibatch.indices].bincount(minlength=CLASSES)
         assert counts.min() >= 2
         assert counts.max() <= 4
-        method.update(step, 0.0, said(minibatch.indices, everything))
+        method.update(minibatch, said(minibatch.indices, everything), 0.0)
 
 
 def test_after_its_share_of_the_steps_all_come_alike() -> None:
@@ -89,21 +95,22 @@ def test_after_its_share_of_the_steps_all_come_alike() -> None:
     run(method, 1000, learned)
     left = len(method._rounds._waiting) // 8 + 1
     for step in range(1000, 1000 + left):
-        method.update(step, 0.0, said(method.minibatch(step).indices, learned))
+        minibatch = method.minibatch(step)
+        method.update(minibatch, said(minibatch.indices, learned), 0.0)
     counts = torch.zeros(len(LABELS), dtype=torch.int64)
     for step in range(1000 + left, 1900):
-        indices = method.minibatch(step).indices
-        method.update(step, 0.0, said(indices, learned))
-        counts[indices] += 1
+        minibatch = method.minibatch(step)
+        method.update(minibatch, said(minibatch.indices, learned), 0.0)
+        counts[minibatch.indices] += 1
     assert int(counts.max() - counts.min()) <= 2
     assert int(counts.min()) >= (900 - left) * 8 // 240 - 1
 
 
 def test_a_step_without_logits_is_refused() -> None:
     method = Focused(context())
-    method.minibatch(0)
+    minibatch = method.minibatch(0)
     with pytest.raises(OrderError, match=r"without its logits; hand them over: step\(logits\)"):
-        method.update(0, 0.0)
+        method.update(minibatch, None, 0.0)
 
 
 def test_a_minibatch_larger_than_the_data_is_refused() -> None:

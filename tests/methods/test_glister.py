@@ -10,8 +10,9 @@ from tests.tiny import context, image_split
 def drive(method, steps: int) -> torch.Tensor:
     dealt = []
     for step in range(steps):
-        dealt.append(method.minibatch(step).indices)
-        method.update(step, 0.0)
+        minibatch = method.minibatch(step)
+        dealt.append(minibatch.indices)
+        method.update(minibatch, None, 0.0)
     return torch.cat(dealt)
 
 
@@ -22,7 +23,7 @@ def test_what_is_held_out_is_never_trained_on() -> None:
     dealt = drive(method, 60)
     assert len(held_out) == 60
     assert not set(held_out.tolist()) & set(dealt.tolist())
-    record = method.finish()
+    record = method.record()
     assert record.regions is not None
     assert record.looks is not None
     assert set(record.regions["active"]) == {180}

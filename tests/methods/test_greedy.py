@@ -24,7 +24,7 @@ def test_every_step_has_the_coreset_of_a_subset_of_its_own(proxy: str, choice: s
     method = Greedy(base)
     for step in range(4):
         found = method.minibatch(step)
-        method.update(step, 0.5)
+        method.update(found, None, 0.5)
         subset = method._active.draw(32, plain.generator)
         shown = look(plain.model, plain.train, subset, FLOAT32)
         gradients = find_proxy(proxy)(shown, last_layer(plain.model))
@@ -42,8 +42,8 @@ def test_the_tables_hold_a_region_for_each_step() -> None:
     taken = []
     for step in range(5):
         taken.append(method.minibatch(step))
-        method.update(step, 0.5)
-    record = method.finish()
+        method.update(taken[-1], None, 0.5)
+    record = method.record()
     assert record.regions is not None
     assert record.coresets is not None
     assert record.counts == {"examples_looked_at": 5 * 32}
@@ -62,9 +62,8 @@ def test_learned_examples_are_excluded() -> None:
     settings = {"learned_loss": 100.0, "learned_window": 4, "learned_floor": 40}
     method = Greedy(context(convnet(), image_split(60), greedy=settings))
     for step in range(12):
-        method.minibatch(step)
-        method.update(step, 0.0)
-    record = method.finish()
+        method.update(method.minibatch(step), None, 0.0)
+    record = method.record()
     assert record.regions is not None
     assert record.looks is not None
     assert record.regions["active"][0] == 60
@@ -106,7 +105,7 @@ def test_regions_say_what_their_mini_batches_are_worth() -> None:
     for choice in ("facility_location", "medoids"):
         method = Greedy(context(greedy={"choice": choice}))
         chosen = [method.minibatch(step) for step in range(3)]
-        regions = method.finish().regions
+        regions = method.record().regions
         assert regions is not None
         worth[choice] = regions["effective_size"].to_list()
         by_hand = [float(one.weights.sum() ** 2 / (one.weights**2).sum()) for one in chosen]

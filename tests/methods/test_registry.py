@@ -6,9 +6,10 @@ from dataclasses import replace
 import pytest
 import torch
 
+from crest.loop_support.state import digest_of
 from crest.methods import METHODS
 from crest.methods.base import Context, Method, Record
-from crest.selection.coresets import MiniBatchCoreset
+from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.selection.saved import SavedCoresets
 from tests.tiny import CLASSES, context
 
@@ -65,8 +66,12 @@ def test_a_method_yields_minibatches_of_the_size_asked_for_and_a_record(name) ->
         if name not in {"craig", "gradmatch"}:  # whose weights have mean 1 over the whole coreset
             assert float(minibatch.weights.mean()) == pytest.approx(1.0)
         assert 0 <= int(minibatch.indices.min()) <= int(minibatch.indices.max()) < len(base.train)
-        method.update(step, 0.001, torch.zeros(size, CLASSES))
-    record = method.finish()
+        labels = base.train.labels[minibatch.indices]
+        outputs = Outputs.of(torch.zeros(size, CLASSES), labels, minibatch.weights)
+        method.update(minibatch, outputs, 0.001)
+    before = digest_of(method.state_dict())
+    record = method.record()
+    assert digest_of(method.state_dict()) == before
     assert isinstance(record, Record)
     assert (record.coresets is None) == (record.regions is None) == (name not in SELECTING)
 

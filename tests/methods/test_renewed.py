@@ -34,7 +34,7 @@ def drive(method, steps: int, first: int = 0) -> list:
     taken = []
     for step in range(first, first + steps):
         taken.append(method.minibatch(step))
-        method.update(step, 0.5)
+        method.update(taken[-1], None, 0.5)
     return taken
 
 
@@ -60,7 +60,7 @@ def test_a_coreset_is_dealt_without_replacement_and_renewed_after_its_passes() -
 def test_the_tables_hold_what_was_trained_on() -> None:
     base = context(train={"batch_size": 4})
     taken = drive(method := Renewed(base, Chosen(base), 20, 1, 200), 12)
-    record = method.finish()
+    record = method.record()
     assert record.coresets is not None
     assert record.regions is not None
     assert record.looks is not None
@@ -99,10 +99,10 @@ def test_a_stop_while_choosing_changes_nothing(name: str) -> None:
         else:
             break
         again = METHODS[name].build(context())
-        state = method.state()
+        state = method.state_dict()
         period = state["period"]
         done = 0 if period is None else period["start_step"] + period["dealt"]
-        again.load_state(state)
+        again.load_state_dict(state)
         for found, expected in zip(drive(again, 8 - done, done), whole[done:], strict=True):
             assert torch.equal(found.indices, expected.indices)
             assert torch.equal(found.weights, expected.weights)

@@ -106,7 +106,7 @@ def test_dealing_goes_on_where_it_stopped() -> None:
     expected = [rows(whole.minibatch(step)) for step in range(20)]
     first, second = method(steps=20, size=3), method(steps=20, size=3)
     start = [rows(first.minibatch(step)) for step in range(8)]
-    second.load_state(first.state())
+    second.load_state_dict(first.state_dict())
     assert start + [rows(second.minibatch(step)) for step in range(8, 20)] == expected
 
 

@@ -78,13 +78,14 @@ def test_without_curvature_a_region_lasts_to_the_end_of_training() -> None:
     method = Crest(base)
     taken = []
     for step in range(12):
-        taken.append(method.minibatch(step).region)
+        minibatch = method.minibatch(step)
+        taken.append(minibatch.region)
         if step == 0:
             # A loss that F did not foresee ends the first region at its first check.
             with torch.no_grad():
                 split.labels.copy_((split.labels + 1) % CLASSES)
-        method.update(step, 0.0)
-    table = method.finish().regions
+        method.update(minibatch, None, 0.0)
+    table = method.record().regions
     assert table is not None
     assert table["curvature_norm"].to_list() == [0.0, 0.0]
     assert table["check_interval"].to_list() == [1, 11]
@@ -120,11 +121,11 @@ def test_an_infinite_rho_ends_the_region_and_is_kept() -> None:
     settings = {"subset_size": 16, "threshold": 1e3, "learned_window": 0}
     method = Crest(context(model, split, steps=4, crest=settings))
     for step in range(3):
-        method.minibatch(step)
+        minibatch = method.minibatch(step)
         with torch.no_grad():
             model.linear.weight[:, :CLASSES] = 1e4 * torch.eye(CLASSES)
-        method.update(step, 0.0)
-    table = method.finish().regions
+        method.update(minibatch, None, 0.0)
+    table = method.record().regions
     assert table is not None
     assert table["rho"].to_list() == [float("inf"), 0.0]
 

@@ -68,7 +68,7 @@ def test_state_continues_the_same_draws() -> None:
     active = ActiveSet(40)
     active.exclude(torch.tensor([3, 9]), step=5)
     again = ActiveSet(40)
-    again.load_state(active.state())
+    again.load_state_dict(active.state_dict())
     again.exclude(torch.tensor([7]), step=6)
     active.exclude(torch.tensor([7]), step=6)
     first = active.draw(10, torch.Generator().manual_seed(0))
@@ -175,7 +175,7 @@ def test_what_is_learned_is_what_arrays_of_n_say(windows, merge_at: int, floor: 
 def test_a_window_goes_on_from_its_state() -> None:
     watched, resumed, active = LearnedExamples(0.1), LearnedExamples(0.1), ActiveSet(5)
     watched.watch(torch.tensor([4, 2]), torch.tensor([0.05, 0.01]))
-    resumed.load_state(watched.state())
+    resumed.load_state_dict(watched.state_dict())
     for one in (watched, resumed):
         one.watch(torch.tensor([2, 4, 3]), torch.tensor([0.02, 0.01, 0.03]))
         assert one.close_window(active, 1).tolist() == [2, 4]
@@ -185,7 +185,7 @@ def test_what_is_watched_takes_memory_by_what_was_seen() -> None:
     watched = LearnedExamples(0.1)
     for _ in range(400):
         watched.watch(torch.arange(1000), torch.rand(1000))
-    kept = sum(values.nbytes for values in watched.state().values())
+    kept = sum(values.nbytes for values in watched.state_dict().values())
     assert kept == 1000 * (8 + 4 + 4)
 
 

@@ -104,9 +104,9 @@ def test_layers_frozen_and_unfrozen_midway_end_the_region_and_training_goes_on()
         logits = model(base.train.inputs(minibatch.indices))
         F.cross_entropy(logits, base.train.labels[minibatch.indices]).backward()
         optimizer.step()
-        method.update(step, 0.0)
+        method.update(minibatch, None, 0.0)
         optimizer.zero_grad()
-    regions = method.finish().regions
+    regions = method.record().regions
     assert regions is not None
     starts = set(regions["start_step"])
     assert {0, 4, 8} <= starts
@@ -115,8 +115,7 @@ def test_layers_frozen_and_unfrozen_midway_end_the_region_and_training_goes_on()
 def test_freezing_everything_midway_is_told() -> None:
     model = Hard(torch.tanh)
     method = Crest(context(model, linear_split(), 30, crest={"subset_size": 16}))
-    method.minibatch(0)
-    method.update(0, 0.0)
+    method.update(method.minibatch(0), None, 0.0)
     model.requires_grad_(False)
     with pytest.raises(ParameterError, match="every parameter of the model is frozen"):
         method.minibatch(1)
@@ -135,7 +134,7 @@ def test_a_state_holds_what_was_covered(change: str) -> None:
         for step in steps:
             minibatch = method.minibatch(step)
             seen.append(minibatch.indices.tolist())
-            method.update(step, 0.0)
+            method.update(minibatch, None, 0.0)
         return seen
 
     model, method = fresh()
@@ -143,28 +142,26 @@ def test_a_state_holds_what_was_covered(change: str) -> None:
     if change == "freeze":
         model.first.requires_grad_(False)
         go(model, method, range(3, 5))
-    state = copy.deepcopy(method.state())
+    state = copy.deepcopy(method.state_dict())
     expected = go(model, method, range(5, 12))
     other, again = fresh()
     if change == "freeze":
         other.first.requires_grad_(False)
-    again.load_state(state)
+    again.load_state_dict(state)
     assert go(other, again, range(5, 12)) == expected
-    assert again.finish().used == method.finish().used
+    assert again.record().used == method.record().used
 
 
 def test_a_state_of_other_frozen_layers_begins_the_model_of_the_loss_anew() -> None:
     model = Hard(torch.tanh)
     method = Crest(context(model, linear_split(), 30, crest={"subset_size": 16}))
-    method.minibatch(0)
-    method.update(0, 0.0)
-    state = copy.deepcopy(method.state())
+    method.update(method.minibatch(0), None, 0.0)
+    state = copy.deepcopy(method.state_dict())
     other = Hard(torch.tanh)
     other.first.requires_grad_(False)
     again = Crest(context(other, linear_split(), 30, crest={"subset_size": 16}))
-    again.load_state(state)
+    again.load_state_dict(state)
     assert not other.first.weight.requires_grad
     for step in range(1, 6):
-        again.minibatch(step)
-        again.update(step, 0.0)
+        again.update(again.minibatch(step), None, 0.0)
     assert len(again._weights()) == sum(p.numel() for p in other.last.parameters())

@@ -163,14 +163,14 @@ def test_rounds_that_remember_no_chance_deal_the_same() -> None:
     other = Rounds(ActiveSet(60), lambda some: losses[some], Focus(0.5, 0.25), generator, False)
     for _ in range(20):
         assert torch.equal(plain.take(17), other.take(17))
-    assert other.state()["chances"].nbytes == 0
+    assert other.state_dict()["chances"].nbytes == 0
 
 
 def test_a_state_stays_as_it_was_when_rounds_go_on() -> None:
     losses = torch.tensor([1.0, 0.0]).repeat(200)
     rounds = rounds_of(losses)
     rounds.take(50)
-    state = rounds.state()
+    state = rounds.state_dict()
     before = {name: values.clone() for name, values in state.items()}
     rounds.take(300)
     assert all(torch.equal(state[name], before[name]) for name in before)
@@ -183,7 +183,7 @@ def test_a_loaded_state_goes_on_in_the_middle_of_a_round() -> None:
     generator = torch.Generator()
     generator.set_state(first._generator.get_state())
     second = Rounds(ActiveSet(60), lambda some: losses[some], Focus(0.5, 0.25), generator)
-    second.load_state(first.state())
+    second.load_state_dict(first.state_dict())
     for _ in range(9):
         hand = first.take(17)
         assert torch.equal(hand, second.take(17))

@@ -51,7 +51,7 @@ def test_of_none_the_table_is_empty() -> None:
 def test_a_state_goes_on_where_it_was(stop: int) -> None:
     chosen = regions(BLOCK + 40, 2)
     resumed = CoresetRows(LABELS)
-    resumed.load_state(filled(chosen[:stop]).state())
+    resumed.load_state_dict(filled(chosen[:stop]).state_dict())
     for coresets in chosen[stop:]:
         resumed.add(coresets)
     assert resumed.frame().equals(filled(chosen).frame())
@@ -69,7 +69,7 @@ def test_the_table_can_be_asked_for_on_the_way() -> None:
 
 def test_a_pick_takes_12_bytes() -> None:
     chosen = regions(600, 128)
-    state = filled(chosen).state()
+    state = filled(chosen).state_dict()
     coresets = sum(map(len, chosen))
     assert sum(values.nbytes for values in state.values()) == coresets * (128 * 12 + 12)
 

@@ -9,11 +9,11 @@ from crest.data.augment import Augmentation
 from crest.data.prepared import ImageSplit
 from crest.errors import TrainingError
 from crest.models.resnet20 import resnet20
-from crest.selection.coresets import MiniBatchCoreset
+from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.training.cuda_graph import WARM_UP, GraphedGradients
 from crest.training.generators import generator_for
 from crest.training.precision import Precision
-from crest.training.step import Outcome, Stepper
+from crest.training.step import Stepper
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 
@@ -49,7 +49,7 @@ class Taken:
             Precision(precision, device),
         )
 
-    def take(self, number: int, size: int = M) -> Outcome:
+    def take(self, number: int, size: int = M) -> Outputs:
         generator = torch.Generator().manual_seed(number)
         indices = torch.randperm(EXAMPLES, generator=generator)[:size]
         weights = torch.rand(size, generator=generator) + 0.5

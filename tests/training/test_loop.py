@@ -10,7 +10,7 @@ from crest.errors import TrainingError
 from crest.methods import METHODS
 from crest.methods.base import Context, Record
 from crest.methods.replay import Replay
-from crest.selection.coresets import MiniBatchCoreset, uniform
+from crest.selection.coresets import MiniBatchCoreset, Outputs, uniform
 from crest.selection.saved import from_tables
 from crest.training.loop import Run, train
 from crest.training.schedules import learning_rate
@@ -24,15 +24,16 @@ class Fixed:
 
     def __init__(self, minibatch: MiniBatchCoreset) -> None:
         self._minibatch = minibatch
-        self.updates: list[int] = []
+        self.updates: list[tuple[MiniBatchCoreset, Outputs]] = []
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
         return self._minibatch
 
-    def update(self, step: int, seconds: float, logits: torch.Tensor | None = None) -> None:
-        self.updates.append(step)
+    def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
+        assert outputs is not None
+        self.updates.append((minibatch, outputs))
 
-    def finish(self) -> Record:
+    def record(self) -> Record:
         return Record()
 
 
@@ -180,11 +181,20 @@ def test_validation_changes_nothing() -> None:
     assert torch.equal(*models)
 
 
-def test_the_method_is_told_of_every_step() -> None:
-    method = Fixed(uniform(torch.arange(8)))
-    base = context(steps=5)
-    train(base.model, method, base.train, None, 5, base.parameters.train, FLOAT32)
-    assert method.updates == [0, 1, 2, 3, 4]
+def test_the_method_is_told_of_every_step_what_it_knew() -> None:
+    chosen = MiniBatchCoreset(torch.arange(8), torch.linspace(0.5, 1.5, 8))
+    method, base = Fixed(chosen), context(steps=5)
+    first = base.model(base.train.inputs(chosen.indices)).detach()
+    done = train(base.model, method, base.train, None, 5, base.parameters.train, FLOAT32)
+    minibatches, outputs = zip(*method.updates, strict=True)
+    assert all(minibatch is chosen for minibatch in minibatches)
+    torch.testing.assert_close(outputs[0].logits, first)
+    for step, known in enumerate(outputs):
+        assert torch.equal(known.labels, base.train.labels[:8])
+        losses = F.cross_entropy(known.logits, known.labels, reduction="none")
+        assert torch.equal(known.losses, losses)
+        assert float(known.loss) == done.steps["loss"][step]
+        torch.testing.assert_close(known.loss, (losses * chosen.weights).mean())
 
 
 def test_a_loss_that_is_not_a_number_stops_the_run() -> None:

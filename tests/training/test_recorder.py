@@ -6,15 +6,20 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
+from torch.nn import functional as F
 
 from crest.artifacts import TABLES
+from crest.difficulty import error_norms
 from crest.errors import TrainingError
-from crest.selection.coresets import MiniBatchCoreset, uniform
+from crest.selection.coresets import MiniBatchCoreset, Outputs, uniform
 from crest.training.recorder import FLUSH_EVERY, Recorder, spaced_steps
 
 LOSSES = torch.tensor([1.0, 0.0, 3.0, 0.0])
 CORRECT = torch.tensor([True, False, True, True])
-ERRORS = torch.tensor([0.25, 0.5, 0.75, 1.0])
+MARGINS = torch.tensor([1.0, 2.0, 3.0, 4.0])
+
+
+LABELS = torch.zeros(4, dtype=torch.int64)
 
 
 def take(
@@ -25,10 +30,13 @@ def take(
     correct: Tensor = CORRECT,
 ) -> None:
     chosen = minibatch or uniform(torch.arange(4))
-    rate, scalar = 0.1 / (step + 1), torch.tensor(loss)
-    predictions = torch.where(correct, 0, 2)
-    errors = ERRORS * (step + 1)
-    recorder.step(step, chosen, rate, scalar, LOSSES, correct, errors, predictions, float(step))
+    outputs = Outputs(torch.tensor(loss), LOSSES, logits_of(correct, step), LABELS)
+    recorder.step(step, chosen, 0.1 / (step + 1), outputs, float(step))
+
+
+def logits_of(correct: Tensor, step: int) -> Tensor:
+    """Class 0, which is right, or class 2, by a margin that the step narrows."""
+    return F.one_hot(torch.where(correct, 0, 2), 3) * MARGINS[:, None] / (step + 1)
 
 
 def test_a_step_is_a_row() -> None:
@@ -82,7 +90,19 @@ def test_el2n_is_the_mean_error_within_the_first_tenth_of_the_steps() -> None:
         take(recorder, step)
     recorder.flush()
     rows = recorder.tracker.frame(torch.zeros(5, dtype=torch.int64), "training")
-    assert rows["el2n"].to_list() == [0.375, 0.75, 1.125, 1.5, None]
+    first, second = (error_norms(logits_of(CORRECT, step), LABELS).double() for step in (0, 1))
+    assert rows["el2n"].to_list() == [*((first + second) / 2).tolist(), None]
+
+
+def test_results_that_take_much_memory_do_not_wait_for_64_steps(monkeypatch) -> None:
+    monkeypatch.setattr("crest.training.recorder.FLUSH_AT", 30)
+    recorder = Recorder(10, 20)
+    waited = []
+    for step in range(6):
+        take(recorder, step)  # 12 numbers
+        waited.append(len(recorder._waiting))
+    assert waited == [1, 2, 0, 1, 2, 0]
+    assert recorder.steps()["loss"].to_list() == [0.5] * 6
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,10 @@ from crest.config import TrainParameters
 from crest.data.augment import Augmentation
 from crest.distributed import Group
 from crest.errors import DeviceMemoryError
-from crest.selection.coresets import MiniBatchCoreset
+from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.training import step
 from crest.training.generators import generator_for
-from crest.training.step import Outcome, Stepper
+from crest.training.step import Stepper
 from tests.tiny import FLOAT32, convnet, image_split
 
 FULL = "CUDA out of memory. Tried to allocate 20.00 MiB."
@@ -64,7 +64,7 @@ class Taken:
             *([] if group is None else [group]),
         )
 
-    def take(self, number: int = 0) -> Outcome:
+    def take(self, number: int = 0) -> Outputs:
         weights = torch.rand(36, generator=torch.Generator().manual_seed(1)) + 0.5
         indices = torch.arange(M * number, M * (number + 1))
         return self.stepper.take(MiniBatchCoreset(indices, weights[indices]))
@@ -101,7 +101,7 @@ def test_a_part_that_does_not_fit_after_some_that_did_begins_the_step_again() ->
     limited, plain = Taken(parts=2), Taken(parts=2)
     limited.take()
     plain.take()
-    plain.stepper.load_state(3)
+    plain.stepper.load_state_dict({"size": 3})
     limited.model.holds = 3
     assert torch.equal(limited.take(1).losses, plain.take(1).losses)
     assert limited.same_as(plain)
@@ -110,7 +110,7 @@ def test_a_part_that_does_not_fit_after_some_that_did_begins_the_step_again() ->
 def test_parts_go_on_as_small_as_they_were_halved_to_after_a_stop() -> None:
     first, second = Taken(5), Taken(5)
     first.take()
-    second.stepper.load_state(first.stepper.state())
+    second.stepper.load_state_dict(first.stepper.state_dict())
     second.take()
     assert second.model.asked == [3, 3, 3, 3]
 
@@ -131,7 +131,7 @@ def test_processes_try_what_fits_and_agree_before_they_exchange(monkeypatch) -> 
     drawn = torch.get_rng_state()
     taken.stepper._try(MiniBatchCoreset(torch.arange(M), torch.ones(M)))
     assert taken.model.asked == [6]
-    assert taken.stepper.state() == 3
+    assert taken.stepper.state_dict() == {"size": 3}
     assert all(torch.equal(value, before[name]) for name, value in taken.model.state_dict().items())
     assert torch.equal(torch.get_rng_state(), drawn)
     assert all(parameter.grad is None for parameter in taken.model.parameters())
