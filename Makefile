@@ -1,6 +1,6 @@
 # make demo   the whole pipeline on the bundled digits, ending with a table
 # make test   every test, a process for each core (four at most); a file's tests stay together
-# make check  format, lint, types
+# make check  format, lint, types, layers
 # make results  runs an experiment of benchmarks/experiments and prints its table; it goes on where
 #               it was stopped, and runs nothing twice. Without more, the digits; with
 #               EXPERIMENT=NAME, SOURCE=IMAGES, PROJECT=FOLDER for what is prepared and kept
@@ -32,6 +32,7 @@ check: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo --no-cache
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

@@ -5,7 +5,7 @@ import sys
 
 if __name__ == "__main__":  # before anything that takes time to import
     try:
-        from stages.early import end_at_once
+        from crest.pipeline.early import end_at_once
 
         end_at_once()
     except KeyboardInterrupt:
@@ -28,11 +28,11 @@ import typer
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from crest.artifacts import claiming, reading
-from crest.config import Parameters, load
 from crest.errors import CrestError, Interrupted, ParameterError
-from stages.paths import Paths
-from stages.process import keep_freed_memory
-from stages.signals import raising
+from crest.parameters.sections import Parameters, load
+from crest.pipeline.paths import Paths
+from crest.pipeline.process import keep_freed_memory
+from crest.pipeline.signals import raising
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -142,7 +142,7 @@ def each_method(
     quiet: bool = False,
 ) -> None:
     """Run a stage for one method, or for all that the parameters name."""
-    from stages.train import methods_of
+    from crest.pipeline.inputs import methods_of
 
     for name in methods_of(parameters, method):
         metrics = stage(name)
@@ -195,7 +195,7 @@ def train(
         given,
         lambda found: [PATHS.train(name) for name in ([method] if method else found.train.methods)],
     ) as stage:
-        from crest.distributed import joined
+        from crest.devices.distributed import joined
 
         parameters = given()
         with joined(parameters.train.process_timeout) as group:

@@ -124,9 +124,9 @@ def shares(project: Path, overrides: Sequence[str]) -> dict[str, Any]:
     for name in ("_acquire", "_let_go", "_let_go_shared"):
         clock.watch(locks, name)
 
-    from crest.config import load
+    from crest.parameters.sections import load
+    from crest.pipeline.paths import Paths
     from stages import train
-    from stages.paths import Paths
 
     parameters = load(project / "params.yaml", overrides)
     started = time.perf_counter()

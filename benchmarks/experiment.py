@@ -27,10 +27,10 @@ from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from crest.config import Parameters, Section, Seed, parse
 from crest.errors import ParameterError
 from crest.methods import METHODS
-from stages.preset import presets
+from crest.parameters.sections import Parameters, Section, Seed, parse
+from crest.presets import presets
 
 Bases = Mapping[str, Mapping[str, Any]]
 

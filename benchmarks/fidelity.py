@@ -40,28 +40,29 @@ from machine import describe
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crest import config
-from crest.config import Parameters
 from crest.data.prepared import Prepared
-from crest.inference import look
-from crest.methods.crest import Crest
+from crest.devices.generators import generator_for
+from crest.devices.precision import Precision, resolve_device, resolve_precision
+from crest.inference.folding import find_folds, folded
+from crest.inference.forward import look
 from crest.models import spec_for
-from crest.models.folding import find_folds, folded
 from crest.models.head import last_layer
+from crest.parameters import sections
+from crest.parameters.sections import Parameters
+from crest.pipeline.inputs import fresh_model, prepared_data
+from crest.pipeline.paths import Paths
+from crest.pipeline.process import keep_freed_memory
+from crest.pipeline.runs import context_of
 from crest.regions.active import ActiveSet
 from crest.regions.curvature import flatten, trained_parameters
 from crest.regions.quadratic import QuadraticModel
+from crest.samplers.crest import Crest
 from crest.selection.choices import find_choice
 from crest.selection.coresets import MiniBatchCoreset, choose_minibatch_coresets, uniform
 from crest.selection.gradients import find_proxy
 from crest.selection.shares import stratified_subset
 from crest.training import optimizers
-from crest.training.generators import generator_for
-from crest.training.precision import Precision, resolve_device, resolve_precision
 from crest.training.schedules import learning_rate
-from stages.paths import Paths
-from stages.process import keep_freed_memory
-from stages.train import context_of, fresh_model, prepared_data
 
 WINDOW = 50
 WARM_UP = 20  # steps of the trajectory before errors count, for the averages to fill
@@ -170,7 +171,7 @@ def choose(
     """Choose ``count`` mini-batches at the model's weights, one list for each subset."""
     settings, train = parameters.crest, bench.data.train
     batch = parameters.train.batch_size
-    size = config.subset_size(settings, len(train), batch)
+    size = sections.subset_size(settings, len(train), batch)
     generator = generator_for(0, "fidelity")
     active, proxy = ActiveSet(len(train)), find_proxy(settings.proxy)
     choice, each = find_choice(settings.choice), settings.subset_coresets
@@ -375,7 +376,7 @@ def main() -> None:
     keep_freed_memory()
     file = arguments.project / "params.yaml"
     shared = [*arguments.overrides, "crest.learned_window=0"]
-    common = config.load(file, shared)
+    common = sections.load(file, shared)
     if common.train.threads is not None:
         torch.set_num_threads(common.train.threads)
     precision = resolve_precision(common.train.precision, resolve_device(common.train.device))
@@ -388,7 +389,7 @@ def main() -> None:
     settings = {}
     for text in arguments.setting:
         name, _, overrides = text.partition("=")
-        settings[name] = config.load(file, [*shared, *filter(None, overrides.split(","))])
+        settings[name] = sections.load(file, [*shared, *filter(None, overrides.split(","))])
     errors, taken = follow(bench, settings, arguments.length, arguments.sample)
     gradients = {name: {} for name in settings}
     signal = None

@@ -36,14 +36,15 @@ from synthetic import write_image_meta
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from crest.config import CrestParameters, Parameters, TrainParameters
 from crest.data.augment import Augmentation
 from crest.data.prepared import load
-from crest.methods import METHODS, Context
+from crest.devices.generators import generator_for
+from crest.devices.precision import resolve_device, resolve_precision
+from crest.methods import METHODS
 from crest.models import build
-from crest.training.generators import generator_for
+from crest.parameters.sections import CrestParameters, Parameters, TrainParameters
+from crest.samplers.base import Context
 from crest.training.loop import train
-from crest.training.precision import resolve_device, resolve_precision
 
 SIDE = 8
 CLASSES = 10

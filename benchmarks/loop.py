@@ -30,16 +30,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crest.config import Parameters, TrainParameters
 from crest.data.augment import Augmentation
 from crest.data.prepared import Split, load
-from crest.methods import METHODS, Context
-from crest.methods.base import Method
+from crest.devices.generators import generator_for
+from crest.devices.precision import resolve_device, resolve_precision
+from crest.methods import METHODS
 from crest.models import build
+from crest.parameters.sections import Parameters, TrainParameters
+from crest.samplers.base import Context, Method
 from crest.selection.coresets import MiniBatchCoreset
-from crest.training.generators import generator_for
 from crest.training.loop import train
-from crest.training.precision import resolve_device, resolve_precision
 
 CROP = 4
 LEARNING_RATE = 0.1

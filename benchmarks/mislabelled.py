@@ -26,15 +26,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from crest.analysis.difficulty import difficulty_table
 from crest.data.prepared import Split, load
-from crest.difficulty import difficulty_table
-from crest.inference import look
-from crest.methods import METHODS, Context
+from crest.devices.generators import generator_for
+from crest.devices.precision import Precision
+from crest.inference.forward import look
+from crest.methods import METHODS
 from crest.models import spec_for
+from crest.samplers.base import Context
 from crest.selection.coresets import MiniBatchCoreset, Outputs
-from crest.training.generators import generator_for
 from crest.training.loop import train
-from crest.training.precision import Precision
 from stages import prepare
 
 CPU = torch.device("cpu")
@@ -138,7 +139,7 @@ def trained(data: Part, meta: Any, epochs: int, seed: int) -> tuple[Any, Any, Wa
 
 
 def parameters(epochs: int, seed: int) -> Any:
-    from crest.config import parse
+    from crest.parameters.sections import parse
 
     values = {"epochs": epochs, "seed": seed, "precision": "float32", "device": "cpu", "threads": 1}
     return parse({"train": values}, "benchmark")

@@ -30,19 +30,20 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from crest import artifacts, config
-from crest.config import Parameters
 from crest.data.prepared import Prepared
+from crest.devices.precision import Precision, resolve_device, resolve_precision
+from crest.inference.evaluation import evaluate
+from crest.inference.folding import find_folds, folded
 from crest.methods import METHODS
 from crest.models import spec_for
-from crest.models.folding import find_folds, folded
+from crest.parameters.sections import Parameters
+from crest.pipeline.inputs import fresh_model, prepared_data
+from crest.pipeline.paths import Paths
+from crest.pipeline.process import keep_freed_memory
+from crest.pipeline.runs import context_of
 from crest.regions.curvature import covered_parameters, requiring_only
 from crest.training import optimizers
-from crest.training.evaluation import evaluate
 from crest.training.loop import Run, train
-from crest.training.precision import Precision, resolve_device, resolve_precision
-from stages.paths import Paths
-from stages.process import keep_freed_memory
-from stages.train import context_of, fresh_model, prepared_data
 
 LOOK = 2500  # examples of a bare look
 LOOK_BATCH = 250  # and of its forward passes

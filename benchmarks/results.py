@@ -48,23 +48,25 @@ from variations import varied
 import crest
 import stages.prepare
 from crest import artifacts
-from crest.config import Parameters
 from crest.data.files import read_meta
 from crest.data.prepared import Prepared
+from crest.devices.precision import Precision
 from crest.errors import ArtifactError, CrestError, Interrupted, ParameterError
+from crest.inference.evaluation import evaluate
 from crest.methods import METHODS
-from crest.selection.saved import SavedCoresets
-from crest.training.evaluation import evaluate
-from crest.training.precision import Precision
+from crest.parameters.sections import Parameters
+from crest.pipeline import signals
+from crest.pipeline.inputs import configure_torch, prepared_data, run_precision
+from crest.pipeline.paths import Paths
+from crest.pipeline.process import keep_freed_memory
+from crest.pipeline.provenance import git_commit
+from crest.pipeline.resume import checkpoint_for
+from crest.pipeline.runs import Trained, train_model
+from crest.pipeline.saved_coresets import read_coresets
+from crest.samplers.saved import SavedCoresets
 from crest.training.recorder import spaced_steps
 from crest.training.schedules import budget_steps, total_steps
 from crest.training.state import Checkpoint
-from stages import signals
-from stages.paths import Paths
-from stages.process import keep_freed_memory
-from stages.provenance import git_commit
-from stages.resume import checkpoint_for
-from stages.train import Trained, prepared_data, read_coresets, run_precision, train_model
 
 EXPERIMENTS = Path(__file__).parent / "experiments"
 CURVE_POINTS = 20
@@ -133,6 +135,7 @@ class Runner:
         """Train and evaluate a run, from the start or from its saved state, and save its row."""
         torch.set_num_threads(THREADS)
         parameters = plan.seeded(seed)
+        configure_torch(parameters)
         precision = run_precision(parameters)
         data = varied(prepared_data(parameters, self.paths, precision.device), plan.data)
         self._check(data, parameters)

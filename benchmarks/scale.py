@@ -34,16 +34,17 @@ import machine
 import numpy as np
 from synthetic import write_image_meta
 
-from crest.config import Parameters, parse
 from crest.data import opening
 from crest.data.splits import ArrayFile
 from crest.methods import METHODS
 from crest.models import spec_for
+from crest.parameters.sections import Parameters, parse
+from crest.pipeline.inputs import configure_torch, fresh_model, prepared_data, run_precision
+from crest.pipeline.paths import Paths
+from crest.pipeline.runs import Trained, context_of, write
+from crest.presets import presets
 from crest.training import loop
 from crest.training.state import Checkpoint, State
-from stages import train
-from stages.paths import Paths
-from stages.preset import presets
 
 BATCH = 128
 TEST = 1000  # examples
@@ -237,11 +238,12 @@ def work(
     started = time.process_time()
     parameters = parameters_of(outcome.row, outcome.examples, steps, model_name)
     method, _ = ROWS[outcome.row]
-    precision = train.run_precision(parameters)
-    data = train.prepared_data(parameters, Paths(root), precision.device)
+    configure_torch(parameters)
+    precision = run_precision(parameters)
+    data = prepared_data(parameters, Paths(root), precision.device)
     spec = spec_for(parameters.train, data.meta)
-    model = train.fresh_model(spec, 0, precision.device)
-    context = train.context_of(parameters, data, model, steps, precision)
+    model = fresh_model(spec, 0, precision.device)
+    context = context_of(parameters, data, model, steps, precision)
     chooser = METHODS[method].build(context)
     outcome.opened = time.process_time() - started
     watch = Watch(outcome, steps, connection)
@@ -252,7 +254,7 @@ def work(
     folder = root / outcome.row
     folder.mkdir()
     described = {"data": {"content_hash": "none"}}
-    train.write(train.Trained(model, spec, done, {"run": "none"}, described), folder)
+    write(Trained(model, spec, done, {"run": "none"}, described), folder)
     connection.send("done")
     outcome.regions = 0 if done.record.regions is None else len(done.record.regions)
     outcome.accuracy = float(done.steps["accuracy"].tail(max(1, steps // 10)).mean())

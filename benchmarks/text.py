@@ -24,14 +24,14 @@ import machine
 import torch
 from torch import Tensor, nn
 
-from crest.config import TrainParameters
 from crest.data.files import TextMeta
 from crest.data.prepared import Split, load
-from crest.inference import look
+from crest.devices.precision import Precision, resolve_device, resolve_precision
+from crest.inference.forward import look
 from crest.models import spec_for
+from crest.parameters.sections import TrainParameters
 from crest.regions.curvature import covered_parameters, estimate_curvature
 from crest.selection.coresets import uniform
-from crest.training.precision import Precision, resolve_device, resolve_precision
 
 EXAMPLES = 500
 # What is compared with what: the first took so many times the second.

@@ -30,14 +30,15 @@ import torch
 from side_by_side import take_turns
 from torch import Tensor
 
-from crest.config import Parameters, TrainParameters
 from crest.data.files import TextMeta
 from crest.data.prepared import Prepared, Split, load
-from crest.methods import METHODS, Context
+from crest.devices.generators import generator_for
+from crest.devices.precision import Precision, resolve_device, resolve_precision
+from crest.methods import METHODS
 from crest.models import spec_for
-from crest.training.generators import generator_for
+from crest.parameters.sections import Parameters, TrainParameters
+from crest.samplers.base import Context
 from crest.training.loop import train
-from crest.training.precision import Precision, resolve_device, resolve_precision
 
 Advance = Callable[[int], None]
 

@@ -30,6 +30,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from crest.coresets import Coresets
     from crest.errors import (
         ArtifactError,
         CrestError,
@@ -39,9 +40,8 @@ if TYPE_CHECKING:
     )
     from crest.loop_support.options import focused
     from crest.models.checkpointing import checkpoint_activations
-    from crest.own_loop import Coresets
-    from crest.selection.loading import CoresetBatchSampler, Weighted
-    from crest.selection.saved import SavedCoresets, read_coresets
+    from crest.samplers.loading import CoresetBatchSampler, Weighted
+    from crest.samplers.saved import SavedCoresets, read_coresets
 
 __all__ = [
     "ArtifactError",
@@ -61,17 +61,17 @@ __all__ = [
 # Imported when they are asked for: PyTorch takes seconds, and most of the library needs less.
 _MODULES = {
     "ArtifactError": "crest.errors",
-    "CoresetBatchSampler": "crest.selection.loading",
-    "Coresets": "crest.own_loop",
+    "CoresetBatchSampler": "crest.samplers.loading",
+    "Coresets": "crest.coresets",
     "CrestError": "crest.errors",
     "OrderError": "crest.errors",
     "ParameterError": "crest.errors",
-    "SavedCoresets": "crest.selection.saved",
+    "SavedCoresets": "crest.samplers.saved",
     "TrainingError": "crest.errors",
-    "Weighted": "crest.selection.loading",
+    "Weighted": "crest.samplers.loading",
     "checkpoint_activations": "crest.models.checkpointing",
     "focused": "crest.loop_support.options",
-    "read_coresets": "crest.selection.saved",
+    "read_coresets": "crest.samplers.saved",
 }
 
 if not TYPE_CHECKING:  # a checker would take every name for one of ours

@@ -12,7 +12,7 @@
 # Seen with polars 2.1.0 (polars/series/utils.py: s.to_frame().select_seq(f(...))), pyarrow 26.0.1.
 # Here: series of labels get a name of our own (crest/data/label_types.py), columns are selected by
 # polars.selectors.by_name, and exports drop the Arrow schema, so that the file's own metadata count
-# (stages/hub_files.py).
+# (crest/pipeline/hub_files.py).
 set -euo pipefail
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

@@ -1,29 +1,27 @@
 """analyze: which examples were chosen, when, and how hard they were."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import fields, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from crest import artifacts
-from crest.analysis import ANALYSIS_TABLES, Analysis, Run, analyse
-from crest.config import Parameters
-from crest.csv_cells import formula_note
+from crest.analysis.difficulty import mislabelled, notable, training_pass
+from crest.analysis.runs import Run, analyse
 from crest.data.files import Meta, TextMeta, read_meta
-from crest.difficulty import mislabelled, notable, training_pass
 from crest.errors import ArtifactError, ParameterError
 from crest.figures import gallery, png
-from stages import manifest
-from stages.moments import measure
-from stages.paths import ANALYSED, Paths
-from stages.texts import class_name, shown_texts, taken_for_name
+from crest.files.csv_cells import formula_note
+from crest.parameters.sections import Parameters
+from crest.pipeline import manifest
+from crest.pipeline.analysis_files import write_analysis
+from crest.pipeline.paths import ANALYSED, Paths
+from crest.pipeline.snapshot_gradients import measure
+from crest.pipeline.texts import class_name, shown_texts, taken_for_name
 
 logger = logging.getLogger(__name__)
-
-AGAIN = "make it again with `python cli.py analyze`"
 
 
 def run(parameters: Parameters, paths: Paths) -> None:
@@ -170,46 +168,3 @@ def _check_same_data(runs: Sequence[Run], paths: Paths) -> None:
                 f"{paths.train(other.method)}: trained on other data than "
                 f"{paths.train(runs[0].method)}; train both again"
             )
-
-
-def write_analysis(folder: Path, analysis: Analysis) -> None:
-    """Write the tables of an analysis."""
-    artifacts.write_table(folder / artifacts.DIFFICULTY, analysis.difficulty)
-    for name in ANALYSIS_TABLES:
-        getattr(analysis, name).write_csv(folder / f"{name}.csv")
-
-
-def read_analysis(folder: Path) -> Analysis:
-    """Read what :func:`write_analysis` wrote.
-
-    Raises
-    ------
-    ArtifactError
-        If a file is missing, damaged, or not as it was written.
-    """
-    difficulty = artifacts.read_table(folder / artifacts.DIFFICULTY)
-    names = [field.name for field in fields(Analysis) if field.name in ANALYSIS_TABLES]
-    tables = {
-        name: read_csv(folder / f"{name}.csv", ANALYSIS_TABLES[name], AGAIN) for name in names
-    }
-    sealed = manifest.read(folder, AGAIN)
-    sealed.verify(artifacts.DIFFICULTY, *(f"{name}.csv" for name in names))
-    return Analysis(difficulty, **tables)
-
-
-def read_csv(path: Path, kinds: Mapping[str, Any], again: str) -> pl.DataFrame:
-    """Read a CSV with exactly the columns ``kinds``.
-
-    ``again`` says how to make the file, in the :class:`ArtifactError` of one that is missing or
-    damaged.
-    """
-    try:
-        table = pl.read_csv(path, schema_overrides=dict(kinds), glob=False)
-    except FileNotFoundError:
-        raise ArtifactError(f"{path}: no such file; {again}") from None
-    except (pl.exceptions.PolarsError, OSError) as error:
-        reason = str(error).partition("\n")[0]
-        raise ArtifactError(f"{path}: damaged ({reason}); {again}") from None
-    if table.columns != list(kinds):
-        raise ArtifactError(f"{path}: columns {table.columns}, expected {list(kinds)}; {again}")
-    return table

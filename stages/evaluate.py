@@ -3,15 +3,20 @@
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from crest import artifacts
-from crest.config import Parameters
-from crest.errors import ArtifactError, TrainingError
-from crest.training.evaluation import Evaluation, evaluate
-from stages import manifest
-from stages.paths import EVALUATED, Paths
-from stages.train import check_method, load_trained, prepared_data, run_precision
+from crest.errors import ArtifactError
+from crest.inference.evaluation import evaluate
+from crest.parameters.sections import Parameters
+from crest.pipeline import manifest
+from crest.pipeline.inputs import (
+    check_method,
+    configure_torch,
+    load_trained,
+    prepared_data,
+    run_precision,
+)
+from crest.pipeline.paths import EVALUATED, Paths
+from crest.pipeline.predictions import predictions, require_numbers
 
 # What the metrics of training and of evaluation share.
 KEPT = ("method", "model", "dataset", "steps", "budget", "examples_trained", "seconds_train", "run")
@@ -28,6 +33,7 @@ def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
         If the model or the prepared data are missing, damaged, or do not go together.
     """
     check_method(method)
+    configure_torch(parameters)
     precision = run_precision(parameters)
     data = prepared_data(parameters, paths, precision.device)
     source = paths.train(method)
@@ -57,27 +63,3 @@ def _training_metrics(path: Path) -> dict[str, Any]:
         if key not in values:
             raise ArtifactError(f"{path}: lacks '{key}'; train again")
     return {key: values[key] for key in KEPT}
-
-
-def require_numbers(shown: Evaluation, model: Path) -> None:
-    """Refuse a model that answers with what are no finite numbers, as one that diverged does."""
-    wrong = int((~shown.losses.isfinite()).sum())
-    if wrong:
-        raise TrainingError(
-            f"{model}: its outputs are no finite numbers for {wrong:,} of {len(shown.losses):,} "
-            "test examples, so that it has no accuracy: training diverged in its last steps; lower "
-            "train.lr and train again"
-        )
-
-
-def predictions(shown: Evaluation) -> pl.DataFrame:
-    """Rows of the 'predictions' table."""
-    return pl.DataFrame(
-        {
-            "index": range(len(shown.labels)),
-            "label": shown.labels.numpy(),
-            "prediction": shown.predictions.numpy(),
-            "confidence": shown.confidences.numpy(),
-            "loss": shown.losses.numpy(),
-        }
-    )

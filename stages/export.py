@@ -13,23 +13,22 @@ import yaml
 from PIL import Image
 
 from crest import artifacts
-from crest.config import Parameters
-from crest.csv_cells import formula_note
 from crest.data.class_names import shown
 from crest.data.files import ImageMeta, Meta, TextMeta, open_array
 from crest.data.prepared import load
 from crest.data.sources import Pixels
 from crest.errors import ArtifactError, ParameterError, printable
-from crest.selection.saved import from_tables
+from crest.files.csv_cells import formula_note
+from crest.parameters.sections import Parameters
+from crest.pipeline.hub_files import CARD, foreign_file, marked, parquet_bytes
+from crest.pipeline.manifest import coresets_origin
+from crest.pipeline.paths import Paths
+from crest.pipeline.progress import progress_bar
+from crest.pipeline.reading_back import options, read_by
+from crest.pipeline.saved_coresets import existing_coresets
+from crest.pipeline.texts import free_name, text_rows, with_class_names
+from crest.samplers.saved import from_tables
 from crest.selection.totals import example_totals
-from stages.hub_files import CARD, foreign_file, marked, parquet_bytes
-from stages.manifest import coresets_origin
-from stages.paths import Paths
-from stages.progress import progress_bar
-from stages.reading_back import options, read_by
-from stages.select import with_class_names
-from stages.texts import free_name, text_rows
-from stages.train import existing_coresets
 
 SHARD_BYTES = 256 * 2**20  # of pixels in a file, which are in memory at once
 SHARD_TEXTS = 100_000

@@ -10,7 +10,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from crest.artifacts import read_json, replacing_folder, write_json
-from crest.config import Parameters, PrepareParameters
 from crest.data.fingerprint import (
     Fingerprint,
     UnseenError,
@@ -19,7 +18,8 @@ from crest.data.fingerprint import (
 )
 from crest.data.hashes import Hashes
 from crest.errors import ArtifactError
-from stages.paths import Paths
+from crest.parameters.sections import Parameters, PrepareParameters
+from crest.pipeline.paths import Paths
 
 logger = logging.getLogger(__name__)
 

@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crest.artifacts import replacing_folder
-from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.data.build import build
 from crest.data.files import Meta, TextMeta
 from crest.errors import ParameterError, printable
-from stages.paths import PREPARED
-from stages.progress import progress_bar
+from crest.parameters.sections import PrepareParameters
+from crest.pipeline.paths import PREPARED
+from crest.pipeline.progress import progress_bar
 
 
 def run(params: PrepareParameters, folder: Path) -> Meta:

@@ -1,27 +1,17 @@
 """preset: ready-made set-ups, written into params.yaml with its comments kept."""
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedSeq
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from crest.artifacts import replacing
-from crest.config import load
 from crest.errors import ParameterError
-
-
-def presets() -> dict[str, dict[str, Any]]:
-    """Return every preset by name: a ``description`` and the sections that it sets."""
-    found = (entry for entry in files("crest.presets").iterdir() if entry.name.endswith(".yaml"))
-    return {
-        entry.name.removesuffix(".yaml"): yaml.safe_load(entry.read_text(encoding="utf-8"))
-        for entry in sorted(found, key=lambda entry: entry.name.removesuffix(".yaml"))
-    }
+from crest.parameters.sections import load
+from crest.presets import presets
 
 
 def run(name: str, path: Path) -> None:

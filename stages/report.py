@@ -11,18 +11,18 @@ from typing import Any
 import polars as pl
 
 from crest import artifacts
-from crest.analysis import Analysis
-from crest.comparison import SUMMARY, findings, format_table, summarise
-from crest.config import Parameters
+from crest.analysis.comparison import SUMMARY, findings, format_table, summarise
+from crest.analysis.runs import Analysis
 from crest.data.files import Meta, read_meta
 from crest.errors import ArtifactError
+from crest.parameters.sections import Parameters
+from crest.pipeline import manifest
+from crest.pipeline.analysis_files import AGAIN, read_analysis, read_csv
+from crest.pipeline.manifest import Manifest
+from crest.pipeline.page import Page, render
+from crest.pipeline.paths import REPORTED, Paths
+from crest.pipeline.provenance import INDIFFERENT
 from crest.selection.choices import UNWEIGHTED
-from stages import manifest
-from stages.analyze import AGAIN, read_analysis, read_csv
-from stages.manifest import Manifest
-from stages.page import Page, render
-from stages.paths import REPORTED, Paths
-from stages.provenance import INDIFFERENT
 
 __all__ = ["format_table", "read_summary", "run"]
 

@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from crest import artifacts
-from crest.config import Parameters
-from crest.training.evaluation import evaluate
-from stages import signals
-from stages.evaluate import predictions, require_numbers
-from stages.manifest import coresets_origin, seal
-from stages.paths import TRAINED, Paths
-from stages.resume import checkpoint_for
-from stages.train import prepared_data, read_coresets, run_precision, train_model, write
+from crest.inference.evaluation import evaluate
+from crest.parameters.sections import Parameters
+from crest.pipeline import signals
+from crest.pipeline.inputs import configure_torch, prepared_data, run_precision
+from crest.pipeline.manifest import coresets_origin, seal
+from crest.pipeline.paths import TRAINED, Paths
+from crest.pipeline.predictions import predictions, require_numbers
+from crest.pipeline.resume import checkpoint_for
+from crest.pipeline.runs import train_model, write
+from crest.pipeline.saved_coresets import read_coresets
 
 
 def run(
@@ -37,6 +39,7 @@ def run(
     """
     source = coresets or paths.root / parameters.reuse.coresets
     parameters = _resolved(parameters, model, source)
+    configure_torch(parameters)
     precision = run_precision(parameters)
     data = prepared_data(parameters, paths, precision.device)
     saved = read_coresets(source, data, parameters.train.batch_size)

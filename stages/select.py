@@ -1,29 +1,25 @@
 """select: one region's coresets for a given model, without training it."""
 
 import math
-from collections.abc import Sequence
 from pathlib import Path
 
 import polars as pl
 
 from crest import artifacts
-from crest.config import Parameters, subset_size
 from crest.data.files import read_meta
+from crest.devices.generators import generator_for
+from crest.devices.limits import require_passes
 from crest.errors import ParameterError
-from crest.limits import (
-    MINIBATCHES,
-    examples_of_each,
-    require_passes,
-    require_room_for_distances,
-)
+from crest.parameters.sections import Parameters, subset_size
+from crest.pipeline.inputs import configure_torch, load_trained, prepared_data, run_precision
+from crest.pipeline.paths import Paths
+from crest.pipeline.texts import with_class_names
 from crest.regions.active import ActiveSet
 from crest.regions.interval import minibatch_count
+from crest.samplers.limits import MINIBATCHES, examples_of_each, require_room_for_distances
 from crest.selection.choices import find_choice
 from crest.selection.coresets import coreset_rows, select_minibatch_coresets
 from crest.selection.gradients import find_proxy
-from crest.training.generators import generator_for
-from stages.paths import Paths
-from stages.train import load_trained, prepared_data, run_precision
 
 # Files beside which others are parts of one whole: a run, prepared data, what Coresets.save wrote.
 WHOLES = (artifacts.RUN, "manifest.json", "meta.json", "steps.parquet")
@@ -39,11 +35,6 @@ def as_bytes(table: pl.DataFrame, paths: Paths) -> bytes:
     """Return what is written to a file, for a stream."""
     about = {"data": read_meta(paths.prepared).content_hash}
     return artifacts.table_bytes(table, "coresets", about)
-
-
-def with_class_names(table: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
-    """Put the name of each label into a column 'class'."""
-    return table.with_columns(pl.Series("class", classes).gather(table["label"]))
 
 
 def refuse_what_is_kept(out: Path) -> None:
@@ -99,6 +90,7 @@ def run(
     if out is not None:
         refuse_what_is_kept(out)
     settings = parameters.crest
+    configure_torch(parameters)
     precision = run_precision(parameters)
     data = prepared_data(parameters, paths, precision.device)
     model = load_trained(checkpoint, data, precision.device)

@@ -24,8 +24,8 @@ def samples():
 @pytest.fixture(scope="session")
 def digits(tmp_path_factory):
     """The paths of a project with the bundled digits prepared; not to be written to."""
+    from crest.pipeline.paths import Paths
     from stages import prepare
-    from stages.paths import Paths
     from tests.tiny import digits_parameters
 
     paths = Paths(tmp_path_factory.mktemp("digits"))

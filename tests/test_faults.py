@@ -8,22 +8,22 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from crest.config import Parameters
 from crest.data.files import ImageMeta
 from crest.data.prepared import Prepared
-from crest.inference import look
+from crest.inference.forward import look
 from crest.methods import METHODS
-from crest.methods.crest import Crest
+from crest.parameters.sections import Parameters
+from crest.pipeline.runs import train_model
 from crest.regions.active import ActiveSet, LearnedExamples
 from crest.regions.curvature import flatten, trained_parameters
 from crest.regions.quadratic import QuadraticModel
+from crest.samplers.crest import Crest
 from crest.selection.choices import find_choice
 from crest.selection.coresets import select_minibatch_coresets
 from crest.selection.gradients import find_proxy
 from crest.training import optimizers
 from crest.training.loop import Run, train
 from crest.training.schedules import learning_rate
-from stages.train import train_model
 from tests.tiny import (
     FLOAT32,
     context,
@@ -98,7 +98,7 @@ def test_04_a_check_looks_at_r_examples(monkeypatch: pytest.MonkeyPatch) -> None
         looked.append(len(indices))
         return look(model, split, indices, precision, **options)
 
-    monkeypatch.setattr("crest.methods.crest.look", counting)
+    monkeypatch.setattr("crest.samplers.crest.look", counting)
     done = run_crest()
     assert done.record.regions is not None
     assert looked == [32] * done.record.regions["checks"].sum()

@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from crest.data.augment import Augmentation
-from crest.methods.crest import Crest
+from crest.samplers.crest import Crest
 from crest.training.loop import train
 from tests.tiny import FLOAT32, context, image_split
 

@@ -4,12 +4,12 @@ import polars as pl
 import pytest
 import torch
 
+from crest.analysis.difficulty import MOST_MISLABELLED, difficulty_table, mislabelled, notable
 from crest.data.prepared import load
-from crest.difficulty import MOST_MISLABELLED, difficulty_table, mislabelled, notable
 from crest.methods import METHODS
 from crest.models import spec_for
+from crest.pipeline.runs import context_of
 from crest.training.loop import train
-from stages.train import context_of
 from tests.tiny import CPU, FLOAT32, digits_parameters
 
 SHARE = 0.05

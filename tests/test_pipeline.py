@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from crest import artifacts
-from stages.paths import Paths
+from crest.pipeline.paths import Paths
 from tests.bad_input import png
 
 REPOSITORY = Path(__file__).parents[1]

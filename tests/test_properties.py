@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from ruamel.yaml import YAML
 
-from crest.config import PrepareParameters, load, parse
 from crest.data.prepared import load as load_prepared
 from crest.errors import DataError, ParameterError
+from crest.parameters.sections import PrepareParameters, load, parse
 from stages import prepare
 from tests.tiny import CPU
 

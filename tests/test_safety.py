@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 import cli
 from crest.errors import CrestError
+from crest.pipeline.paths import Paths
 from stages import prepare, reuse, train
-from stages.paths import Paths
 from tests.bad_input import png
 from tests.tiny import digits_parameters
 

@@ -16,9 +16,9 @@ import scale
 
 from crest.data.prepared import load
 from crest.methods import METHODS
+from crest.pipeline.paths import Paths
 from crest.training.recorder import Recorder
-from stages import train
-from stages.paths import Paths
+from crest.training.schedules import budget_steps, total_steps
 from tests.tiny import CPU, context, image_split
 
 EXAMPLES = 20_000
@@ -67,8 +67,8 @@ def tensors(value: Any) -> Iterator[Tensor]:
 def test_a_run_takes_the_steps_that_it_is_asked_for(row: str) -> None:
     for examples in (1000, 50_000):
         parameters = scale.parameters_of(row, examples, 30, "convnet")
-        steps = train.total_steps(parameters.train.epochs, examples, scale.BATCH)
-        assert train.budget_steps(parameters.train.budget, steps) == 30
+        steps = total_steps(parameters.train.epochs, examples, scale.BATCH)
+        assert budget_steps(parameters.train.budget, steps) == 30
     assert parameters.crest.subset_size in (scale.SUBSET, 512)
 
 

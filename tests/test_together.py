@@ -19,8 +19,8 @@ from typer.testing import CliRunner
 
 import cli
 from crest.artifacts.locks import reading, writing
+from crest.pipeline.paths import Paths
 from stages import prepare, train
-from stages.paths import Paths
 from tests.bad_input.project import png
 from tests.tiny import digits_parameters
 

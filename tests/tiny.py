@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from crest.config import Parameters, parse
 from crest.data.augment import Augmentation
 from crest.data.files import SCHEMA_VERSION, ImageMeta
 from crest.data.prepared import ImageSplit
-from crest.methods.base import Context
+from crest.devices.generators import generator_for
+from crest.devices.precision import Precision
 from crest.models import build
-from crest.training.generators import generator_for
-from crest.training.precision import Precision
+from crest.parameters.sections import Parameters, parse
+from crest.samplers.base import Context
 
 CPU = torch.device("cpu")
 FLOAT32 = Precision("float32", CPU)

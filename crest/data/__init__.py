@@ -4,7 +4,6 @@ from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
-from crest.config import PrepareParameters
 from crest.data.cifar import CIFAR10, CIFAR100
 from crest.data.digits import DIGITS
 from crest.data.folder import FOLDER
@@ -12,6 +11,7 @@ from crest.data.parquet import PARQUET, TINY_IMAGENET
 from crest.data.sources import DatasetSpec, Source, refuse
 from crest.data.text import SNLI, TEXT
 from crest.errors import ParameterError
+from crest.parameters.sections import PrepareParameters
 
 DATASETS = {
     "digits": DIGITS,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from crest.transfer import on_device
+from crest.devices.transfer import on_device
 
 
 @dataclass(frozen=True)

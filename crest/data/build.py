@@ -14,12 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from crest.config import PrepareParameters
 from crest.data.files import SCHEMA_VERSION, ImageMeta, Meta, open_array, write_meta
 from crest.data.images import ImageDecoder
 from crest.data.labels import Encoded, encode_labels
 from crest.data.oddities import Oddities
-from crest.data.room import require_disk
 from crest.data.sources import Example, Pixels, Reader, Source
 from crest.data.splits import (
     BLOCK_BYTES,
@@ -32,6 +30,8 @@ from crest.data.splits import (
 )
 from crest.data.tokens import build_text
 from crest.data.verifying import content_hash
+from crest.devices.machine import require_disk
+from crest.parameters.sections import PrepareParameters
 
 See = Callable[[int, Sequence[Example], Pixels], None]
 

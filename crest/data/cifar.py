@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 
-from crest.config import PrepareParameters
 from crest.data.arrays import ArrayReader
 from crest.data.parquet import ParquetLayout, open_parquet
 from crest.data.sources import LAYOUT_KEYS, DatasetSpec, Reader, Source, local_folder, refuse
 from crest.errors import DataError
+from crest.parameters.sections import PrepareParameters
 
 DOWNLOADS = Path("~/.cache/crest")
 

@@ -18,8 +18,8 @@ from crest.data.image_formats import (
     explain,
     tiff_tag,
 )
-from crest.data.room import memory, readable
 from crest.data.sources import Example, Pixels
+from crest.devices.machine import memory, readable
 
 GROUND = (255, 255, 255)  # what shows where an image is transparent, as on a page
 MAX_PIXELS = 2**30

@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from crest.config import PrepareParameters
 from crest.data.arrays import ArrayReader
 from crest.data.sources import LAYOUT_KEYS, DatasetSpec, Labels, Reader, Source, refuse
+from crest.parameters.sections import PrepareParameters
 
 HIGHEST = 16  # value of the darkest pixel
 TEST_EVERY = 5  # every fifth image of a class is a test image

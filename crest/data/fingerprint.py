@@ -12,12 +12,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from crest.config import PrepareParameters
 from crest.data import find_dataset, open_source
 from crest.data.hashes import Hashes, tree_digest
 from crest.data.sources import local_folder
 from crest.data.split_files import REMOTE, check_address
 from crest.errors import DataError
+from crest.parameters.sections import PrepareParameters
 
 # Levels of folders that the files of a split are looked for in; images lie at any depth.
 DEPTH = 4

@@ -12,7 +12,6 @@ from pathlib import Path
 
 import polars as pl
 
-from crest.config import PrepareParameters
 from crest.data.image_formats import SUFFIXES
 from crest.data.listing import (
     Identity,
@@ -24,10 +23,11 @@ from crest.data.listing import (
     is_folder,
     unreadable,
 )
-from crest.data.room import memory, readable
 from crest.data.sources import DatasetSpec, Example, Reader, Source, local_folder, refuse, some
 from crest.data.split_names import TEST, TRAIN, VALIDATION, open_splits
+from crest.devices.machine import memory, readable
 from crest.errors import DataError
+from crest.parameters.sections import PrepareParameters
 
 BATCH_BYTES = 32 * 2**20
 SPLITS = frozenset({*TRAIN, *TEST, *VALIDATION})

@@ -13,13 +13,13 @@ from typing import NoReturn
 import polars as pl
 import polars.selectors as cs
 
-from crest.config import PrepareParameters
 from crest.data.class_names import Names, Naming, class_names, translated
 from crest.data.label_types import joined, plain_labels
 from crest.data.sources import DatasetSpec, Example, Reader, Source, some
 from crest.data.split_files import REMOTE, UNREADABLE, SplitFiles
 from crest.data.split_names import open_splits
 from crest.errors import DataError
+from crest.parameters.sections import PrepareParameters
 
 SLICES = (1000, 100, 10)  # rows; the hub writes row groups of 100 or 1000, so slices match them
 SLICE_BYTES = 32 * 2**20

@@ -15,9 +15,9 @@ from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
 from crest.data.opening import check_labels, fits, open_tensor
 from crest.data.ragged import open_split
 from crest.data.verifying import Verification
-from crest.distributed import local_rank
+from crest.devices.distributed import local_rank
+from crest.devices.transfer import on_device
 from crest.errors import ParameterError
-from crest.transfer import on_device
 
 NO_AUGMENTATION = Augmentation()
 

@@ -9,8 +9,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from crest.config import PrepareParameters
 from crest.errors import DataError, ParameterError
+from crest.parameters.sections import PrepareParameters
 
 Pixels = NDArray[np.uint8]
 Labels = NDArray[np.int64]

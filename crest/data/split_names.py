@@ -4,9 +4,9 @@ from collections.abc import Callable, Container, Iterable
 from dataclasses import replace
 from typing import TypeVar
 
-from crest.config import PrepareParameters
 from crest.data.sources import Labelled, Source
 from crest.errors import ParameterError
+from crest.parameters.sections import PrepareParameters
 
 # What people call a split, the usual name first.
 TRAIN = ("train", "training")

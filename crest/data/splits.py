@@ -14,11 +14,11 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
-from crest.config import PrepareParameters
 from crest.data.files import SPLITS
 from crest.data.labels import Encoded, hold_out
 from crest.data.sources import Labelled, Labels, Source
 from crest.errors import ParameterError
+from crest.parameters.sections import PrepareParameters
 
 BLOCK_BYTES = 2**24
 TEST_SHARE = 0.1  # of train, held out where there is no test split and prepare.test_share is null

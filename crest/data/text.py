@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from crest.config import PrepareParameters
 from crest.data.class_names import Naming, class_names, translated
 from crest.data.delimited import Delimited
 from crest.data.json_rows import JsonRows
@@ -27,6 +26,7 @@ from crest.data.split_files import SplitFiles
 from crest.data.split_names import open_splits
 from crest.data.text_format import TextFormat, changed
 from crest.errors import DataError
+from crest.parameters.sections import PrepareParameters
 
 # The formats by the endings of files' names; those of lines may have .gz after it.
 LINES: Mapping[str, TextFormat] = {

@@ -13,7 +13,6 @@ import polars as pl
 from numpy.typing import NDArray
 
 from crest.artifacts import os_error
-from crest.config import PrepareParameters
 from crest.data.files import PERCENTILES, SCHEMA_VERSION, TextMeta, write_meta
 from crest.data.labels import encode_labels
 from crest.data.sources import Source
@@ -28,6 +27,7 @@ from crest.data.text import TextReader
 from crest.data.verifying import content_hash, file_hash
 from crest.data.vocabulary import is_panic, load_tokenizer, vocabulary_hash, vocabulary_size
 from crest.errors import DataError, ParameterError
+from crest.parameters.sections import PrepareParameters
 
 BATCH = 1000  # texts tokenised at once
 ROWS_AT_ONCE = 100_000  # texts held before they are written

@@ -4,9 +4,9 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from crest.checkpoint_files import CONFIG, describe
 from crest.errors import ParameterError
-from crest.hub import Place, locate
+from crest.files.checkpoint_files import CONFIG, describe
+from crest.files.hub import Place, locate
 
 
 def load_tokenizer(name: str, key: str = "prepare.tokenizer") -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 from matplotlib.figure import Figure
 
-from crest.analysis import Analysis
+from crest.analysis.runs import Analysis
 from crest.figures.curves import draw_curve, strong_split
 from crest.figures.gradients import (
     draw_dropped_accuracy,

@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, NullFormatter
 
-from crest.showing import visible
+from crest.figures.visible import visible
 
 INK = "#23262d"
 GRID = "#dfe2e7"

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from crest.config import CrestOptions, Parameters, parse
 from crest.data.given import whole_number
 from crest.errors import DivergedError, OrderError, ParameterError, TrainingError
+from crest.parameters.sections import CrestOptions, Parameters, parse
 
 
 class Options(CrestOptions, total=False):

@@ -8,18 +8,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crest.config import Parameters
 from crest.data.given import Gather, GivenSplit, integers
 from crest.data.prepared import Inputs
+from crest.devices.generators import generator_for
+from crest.devices.precision import resolve_precision
 from crest.errors import ParameterError
-from crest.inference import look
+from crest.inference.forward import look
 from crest.loop_support.options import own_section
 from crest.loop_support.state import digest_of
-from crest.methods import Context
 from crest.models.classifier import Classifier
-from crest.selection.saved import SavedCoresets
-from crest.training.generators import generator_for
-from crest.training.precision import resolve_precision
+from crest.parameters.sections import Parameters
+from crest.samplers.base import Context
+from crest.samplers.saved import SavedCoresets
 
 # What a model or a function raises that cannot take what it is given.
 MISFITS = (

@@ -2,31 +2,33 @@
 
 from collections.abc import Mapping
 
-from crest.methods.base import Context, MethodSpec
-from crest.methods.craig import craig
-from crest.methods.crest import Crest
-from crest.methods.focused import Focused
-from crest.methods.glister import glister
-from crest.methods.gradmatch import gradmatch
-from crest.methods.greedy import Greedy
-from crest.methods.large import large
-from crest.methods.random import Random
-from crest.methods.replay import Replay
-from crest.methods.stratified import Stratified
+from crest.methods.craig import SPEC as CRAIG
+from crest.methods.crest import SPEC as CREST
+from crest.methods.focused import SPEC as FOCUSED
+from crest.methods.full import SPEC as FULL
+from crest.methods.glister import SPEC as GLISTER
+from crest.methods.gradmatch import SPEC as GRADMATCH
+from crest.methods.greedy import SPEC as GREEDY
+from crest.methods.large import SPEC as LARGE
+from crest.methods.random import SPEC as RANDOM
+from crest.methods.replay import SPEC as REPLAY
+from crest.methods.sgd import SPEC as SGD
+from crest.methods.spec import MethodSpec
+from crest.methods.stratified import SPEC as STRATIFIED
 
 METHODS: Mapping[str, MethodSpec] = {
-    "full": MethodSpec(Random, takes_all_steps=True, looks=False),
-    "random": MethodSpec(Random, looks=False),
-    "crest": MethodSpec(Crest, outputs=True),
-    "replay": MethodSpec(Replay, looks=False),
-    "sgd": MethodSpec(Random, schedule_of_full=True, looks=False),
-    "large": MethodSpec(large, looks=False),
-    "stratified": MethodSpec(Stratified, looks=False),
-    "focused": MethodSpec(Focused, looks=False, outputs=True),
-    "greedy": MethodSpec(Greedy),
-    "craig": MethodSpec(craig),
-    "gradmatch": MethodSpec(gradmatch),
-    "glister": MethodSpec(glister),
+    "full": FULL,
+    "random": RANDOM,
+    "crest": CREST,
+    "replay": REPLAY,
+    "sgd": SGD,
+    "large": LARGE,
+    "stratified": STRATIFIED,
+    "focused": FOCUSED,
+    "greedy": GREEDY,
+    "craig": CRAIG,
+    "gradmatch": GRADMATCH,
+    "glister": GLISTER,
 }
 
-__all__ = ["METHODS", "Context", "MethodSpec"]
+__all__ = ["METHODS", "MethodSpec"]

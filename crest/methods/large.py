@@ -1,23 +1,20 @@
-"""Large: Random with larger mini-batches, at the same number of steps.
+"""Random mini-batches, so many times larger."""
 
-The rival of any method whose steps cost more than Random's: the same time spent on examples.
-"""
+from __future__ import annotations
 
-from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from crest.methods.base import Context
-from crest.methods.random import Random, check_fits
+from crest.methods.spec import MethodSpec
+
+if TYPE_CHECKING:
+    from crest.samplers.base import Context, Method
 
 
-def large(context: Context) -> Random:
-    """Return Random with mini-batches of round(factor · m).
+def build(context: Context) -> Method:
+    """Return the method for a run."""
+    from crest.samplers.large import large
 
-    Raises
-    ------
-    ParameterError
-        If the mini-batch is larger than the training set.
-    """
-    factor = context.parameters.large.factor
-    size = max(1, round(factor * context.batch_size))
-    check_fits(size, len(context.train), f"large.factor: {factor:g} times train.batch_size")
-    return Random(replace(context, batch_size=size))
+    return large(context)
+
+
+SPEC = MethodSpec(build, looks=False)

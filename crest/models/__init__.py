@@ -13,14 +13,14 @@ from typing import Protocol
 import torch
 from torch import nn
 
-from crest.config import TrainParameters
 from crest.data.files import ImageMeta, Meta
+from crest.devices.generators import torch_seed
 from crest.errors import ParameterError
 from crest.models.convnet import convnet
 from crest.models.head import features_and_logits
 from crest.models.resnet20 import resnet20, resnet20_gn
 from crest.models.text import TextModelSpec
-from crest.training.generators import torch_seed
+from crest.parameters.sections import TrainParameters
 
 Builder = Callable[[int, Sequence[int], str], nn.Module]
 """From the number of classes, the image shape (H, W, C) and the stem to a model."""

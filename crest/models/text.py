@@ -12,14 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from crest.checkpoint_files import check_description, check_folder, require_memory
-from crest.config import TrainParameters
 from crest.data.files import Meta, TextMeta
 from crest.data.vocabulary import load_tokenizer, vocabulary_hash
+from crest.devices.generators import torch_seed
 from crest.errors import ParameterError
-from crest.hub import Place, locate
+from crest.files.checkpoint_files import check_description, check_folder, require_memory
+from crest.files.hub import Place, locate
 from crest.models.head import features_and_logits
-from crest.training.generators import torch_seed
+from crest.parameters.sections import TrainParameters
 
 # What a configuration says of its origin, or of classes that it had there.
 FOREIGN = (

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from crest.numbering import number_type
+from crest.devices.number_types import number_type
 
 MERGE_AT = 2**16  # losses watched
 

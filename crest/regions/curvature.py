@@ -13,12 +13,12 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from crest.data.prepared import Split
-from crest.distributed import ALONE, Group, gradient_dtype
+from crest.devices.distributed import ALONE, Group, gradient_dtype
+from crest.devices.precision import Precision
 from crest.errors import ParameterError, TrainingError
-from crest.inference import evaluating
+from crest.inference.forward import evaluating
 from crest.models.head import last_layer
 from crest.selection.coresets import MiniBatchCoreset
-from crest.training.precision import Precision
 
 # Words of the errors with which PyTorch says that it cannot differentiate, or not twice.
 DERIVATIVE_WORDS = ("derivative", "differentiate", "double backward", "checkpoint")

@@ -10,13 +10,13 @@ from torch.nn import functional as F
 
 from crest.artifacts import TABLES
 from crest.data.prepared import Split
-from crest.distributed import ALONE, Group
-from crest.inference import BATCH_SIZES, Look, look
+from crest.devices.distributed import ALONE, Group
+from crest.devices.precision import Precision
+from crest.inference.forward import BATCH_SIZES, Look, look
 from crest.models.head import classes_of, last_layer_if_any
 from crest.selection.choices import Choice
 from crest.selection.facility_location import pairwise_distances
 from crest.selection.gradients import GradientProxy
-from crest.training.precision import Precision
 
 NO_REGION = -1
 

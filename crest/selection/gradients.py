@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crest.errors import ParameterError
-from crest.inference import Look
+from crest.inference.forward import Look
 from crest.models.head import LastLayer
 
 GradientProxy = Callable[[Look, LastLayer], Tensor]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from crest.artifacts import TABLES
-from crest.numbering import number_type
+from crest.devices.number_types import number_type
 from crest.selection.coresets import MiniBatchCoreset
 
 # Mini-batch coresets whose columns are put together at once: tensors of a few rows are mostly

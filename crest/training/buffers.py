@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from crest.training.generators import global_generators, set_global_generators
+from crest.devices.generators import global_generators, set_global_generators
 
 
 class Buffers:

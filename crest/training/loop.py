@@ -11,20 +11,20 @@ import torch
 from torch import nn
 
 from crest.artifacts import TABLES
-from crest.config import TrainParameters
 from crest.data.prepared import Split
-from crest.distributed import ALONE, Group
-from crest.errors import ArtifactError, Interrupted, InterruptedAtOnce
-from crest.methods.base import Method, Record
-from crest.training import optimizers
-from crest.training.evaluation import evaluate
-from crest.training.generators import (
+from crest.devices.distributed import ALONE, Group
+from crest.devices.generators import (
     generator_for,
     global_generators,
     set_global_generators,
     torch_seed,
 )
-from crest.training.precision import Precision
+from crest.devices.precision import Precision
+from crest.errors import ArtifactError, Interrupted, InterruptedAtOnce
+from crest.inference.evaluation import evaluate
+from crest.parameters.sections import TrainParameters
+from crest.samplers.base import Method, Record
+from crest.training import optimizers
 from crest.training.recorder import Recorder, spaced_steps
 from crest.training.schedules import learning_rate
 from crest.training.snapshots import Snapshots

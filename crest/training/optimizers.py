@@ -6,8 +6,8 @@ from types import MappingProxyType
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from crest.config import TrainParameters
 from crest.errors import ParameterError
+from crest.parameters.sections import TrainParameters
 
 Builder = Callable[[nn.Module, TrainParameters], Optimizer]
 

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from crest.artifacts import TABLES
-from crest.difficulty import EARLY, ExampleTracker, error_norms
 from crest.errors import diverged
+from crest.samplers.example_tracker import EARLY, ExampleTracker, error_norms
 from crest.selection.coresets import MiniBatchCoreset, Outputs
 
 # Steps whose results wait on the device, so that the host does not stop for each of them, and
@@ -65,6 +65,12 @@ class Recorder:
         ----------
         outputs
             What the step knew of the mini-batch.
+        loss
+            What the step descended, a scalar.
+        losses, correct, errors, predictions
+            Of each example of the mini-batch, before the step; errors of
+            :func:`crest.samplers.example_tracker.error_norms`, predictions the classes it was
+            classified as.
         seconds
             Since the start of training.
         """

@@ -4,8 +4,8 @@ import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from crest.config import TrainParameters
 from crest.errors import ParameterError
+from crest.parameters.sections import TrainParameters
 
 # What tables hold in 32 bits.
 MOST_STEPS = 2**31 - 1

@@ -10,18 +10,18 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
-from crest.config import TrainParameters
 from crest.data.prepared import Inputs, Split
-from crest.distributed import ALONE, Group, gradient_dtype, reduce_hook
+from crest.devices.distributed import ALONE, Group, gradient_dtype, reduce_hook
+from crest.devices.out_of_memory import Halving
+from crest.devices.precision import Precision
+from crest.devices.transfer import on_device
 from crest.errors import DeviceMemoryError, ParameterError
-from crest.inference import evaluating
+from crest.inference.forward import evaluating
+from crest.parameters.sections import TrainParameters
 from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.training.buffers import Begun, Buffers
 from crest.training.clipping import clipped
 from crest.training.cuda_graph import Gradients, GraphedGradients
-from crest.training.out_of_memory import Halving
-from crest.training.precision import Precision
-from crest.transfer import on_device
 
 ADVICE = "set train.activation_checkpointing, or use a smaller model or smaller examples"
 # Largest part of a mini-batch to begin with: any.

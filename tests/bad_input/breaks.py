@@ -328,4 +328,4 @@ def two_cores() -> AbstractContextManager[object]:
 
 def little_memory() -> AbstractContextManager[object]:
     """A machine of half a gigabyte."""
-    return patch("crest.limits.memory", return_value=5 * 10**8)
+    return patch("crest.devices.limits.memory", return_value=5 * 10**8)

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 from crest import artifacts
-from stages import manifest
+from crest.pipeline import manifest
 from tests.bad_input.breaks import Break, both, cut_lines, gone, other_data
 from tests.bad_input.case import Case, invoke
 from tests.bad_input.project import CORESETS, MODEL, RUN

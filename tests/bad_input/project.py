@@ -72,7 +72,7 @@ def make_project(folder: Path) -> None:
         for command in ("prepare", "train", "evaluate", "analyze", "report"):
             done = invoke(command)
             assert done.exit_code == 0, done.output
-        with patch("stages.signals.noted", lambda **_: nullcontext(lambda: 15)):
+        with patch("crest.pipeline.signals.noted", lambda **_: nullcontext(lambda: 15)):
             assert invoke("train --method random").exit_code == 143
         STATE.rename(UNFINISHED)
         STATE.parent.rmdir()

@@ -11,13 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.data.build import ArrayFile, build, channel_statistics, content_hash
 from crest.data.files import read_meta
 from crest.data.prepared import load
 from crest.data.sources import Source
 from crest.errors import DataError, ParameterError
+from crest.parameters.sections import PrepareParameters
 from tests.data.image_files import exif, written
 
 

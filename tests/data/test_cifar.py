@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.errors import DataError, ParameterError
+from crest.parameters.sections import PrepareParameters
 
 NAMES = [f"class {number}" for number in range(10)]
 FILES = {"train": [f"data_batch_{number}" for number in range(1, 6)], "test": ["test_batch"]}

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 
-from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.data.digits import choose_test
 from crest.data.sources import LAYOUT_KEYS
 from crest.errors import ParameterError
+from crest.parameters.sections import PrepareParameters
 
 
 @pytest.fixture(scope="module")

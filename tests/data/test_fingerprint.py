@@ -8,7 +8,6 @@ from unittest.mock import patch
 import polars as pl
 import pytest
 
-from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.data.fingerprint import (
     UnseenError,
@@ -18,6 +17,7 @@ from crest.data.fingerprint import (
 )
 from crest.data.hashes import Hashes
 from crest.errors import DataError
+from crest.parameters.sections import PrepareParameters
 
 ROWS = {"text": ["one", "two"], "label": [0, 1]}
 

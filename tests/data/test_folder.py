@@ -2,9 +2,9 @@ import os
 
 import pytest
 
-from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.errors import DataError, ParameterError
+from crest.parameters.sections import PrepareParameters
 
 
 @pytest.fixture

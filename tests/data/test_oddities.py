@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
-from crest.config import PrepareParameters
 from crest.data.build import channel_statistics
 from crest.data.labels import encode_labels
 from crest.data.oddities import Oddities
 from crest.data.sources import Source
 from crest.data.splits import divide
+from crest.parameters.sections import PrepareParameters
 
 DIFFERENT = np.random.default_rng(0).integers(0, 256, (12, 4, 5, 3), dtype=np.uint8)
 

@@ -3,10 +3,10 @@ import json
 import polars as pl
 import pytest
 
-from crest.config import PrepareParameters
 from crest.data import open_source, parquet
 from crest.data.split_files import places
 from crest.errors import DataError, ParameterError
+from crest.parameters.sections import PrepareParameters
 
 NAMES = {
     "info": {"features": {"label": {"names": ["ape", "bee", "cat"], "_type": "ClassLabel"}}},

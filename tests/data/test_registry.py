@@ -1,8 +1,8 @@
 import pytest
 
-from crest.config import PrepareParameters
 from crest.data import DATASETS, find_dataset, open_source
 from crest.errors import DataError, ParameterError
+from crest.parameters.sections import PrepareParameters
 
 
 def test_an_unknown_data_set_is_answered_with_the_known_and_the_nearest():

@@ -2,9 +2,9 @@ from dataclasses import dataclass
 
 import pytest
 
-from crest.config import PrepareParameters
 from crest.data.split_names import open_splits
 from crest.errors import DataError, ParameterError
+from crest.parameters.sections import PrepareParameters
 
 
 @dataclass

@@ -1,10 +1,10 @@
 import numpy as np
 import pytest
 
-from crest.config import PrepareParameters
 from crest.data.labels import Encoded, hold_out
 from crest.data.splits import divide, write_labels
 from crest.errors import ParameterError
+from crest.parameters.sections import PrepareParameters
 
 LABELS = np.repeat([0, 1, 2], [40, 20, 10])
 

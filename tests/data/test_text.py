@@ -7,10 +7,10 @@ import json
 import polars as pl
 import pytest
 
-from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.data.text import SUFFIXES
 from crest.errors import DataError, ParameterError
+from crest.parameters.sections import PrepareParameters
 
 ROWS = {
     "text": ["a dog runs", 'the "big" cat, small', "two\nlines", "a man", "no", "a ball"],

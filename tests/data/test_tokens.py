@@ -10,7 +10,6 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
-from crest.config import PrepareParameters
 from crest.data import open_source
 from crest.data.build import build
 from crest.data.files import read_meta
@@ -18,6 +17,7 @@ from crest.data.prepared import load
 from crest.data.tokens import TextFile
 from crest.data.vocabulary import load_tokenizer, vocabulary_hash
 from crest.errors import DataError, ParameterError
+from crest.parameters.sections import PrepareParameters
 from tests.tiny_text import VOCABULARY, WORDS, tiny_tokenizer
 
 CPU = torch.device("cpu")

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from PIL import Image
 
-from crest.analysis import ANALYSIS_TABLES, Analysis
+from crest.analysis.runs import ANALYSIS_TABLES, Analysis
 from crest.artifacts import TABLES
 from crest.figures import gallery, png, svg, thumbnail
 from crest.figures.selections import draw_class_balance, draw_score_by_window

@@ -8,9 +8,9 @@ import torch
 
 from crest.loop_support.state import digest_of
 from crest.methods import METHODS
-from crest.methods.base import Context, Method, Record
+from crest.samplers.base import Context, Method, Record
+from crest.samplers.saved import SavedCoresets
 from crest.selection.coresets import MiniBatchCoreset, Outputs
-from crest.selection.saved import SavedCoresets
 from tests.tiny import CLASSES, context
 
 SELECTING = {

@@ -7,9 +7,9 @@ import pytest
 import torch
 from torch import nn
 
-from crest.methods.crest import Crest
 from crest.regions.active import ActiveSet
 from crest.regions.quadratic import relative_error
+from crest.samplers.crest import Crest
 from crest.training.loop import Run, train
 from tests.tiny import (
     CLASSES,

@@ -15,14 +15,14 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
 from crest import checkpoint_activations
+from crest.devices.precision import Precision
 from crest.errors import ParameterError
+from crest.inference.folding import find_folds, folded
 from crest.models import build
 from crest.models.checkpointing import blocks
-from crest.models.folding import find_folds, folded
 from crest.models.head import features_and_logits
 from crest.regions.curvature import estimate_curvature
 from crest.selection.coresets import MiniBatchCoreset
-from crest.training.precision import Precision
 from tests.tiny import CPU, FLOAT32, LinearSplit, convnet
 from tests.tiny_text import POSITIONS, VOCABULARY
 

@@ -8,13 +8,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from crest.config import TrainParameters
 from crest.data.files import SCHEMA_VERSION, TextMeta
 from crest.data.vocabulary import load_tokenizer, vocabulary_hash
 from crest.errors import ArtifactError, ParameterError
 from crest.models import spec_for, weights
 from crest.models.head import features_and_logits, last_layer
 from crest.models.text import TextModelSpec
+from crest.parameters.sections import TrainParameters
 from tests.tiny import image_meta
 from tests.tiny_text import VOCABULARY, tiny_model
 
@@ -165,7 +165,7 @@ def failure(folder, **changes) -> str:
 
 
 def test_an_unknown_model_is_told_with_what_to_do(folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("crest.hub._answers", lambda name: False)
+    monkeypatch.setattr("crest.files.hub._answers", lambda name: False)
     told = {
         str(tmp_path / "nowhere"): "no such folder; correct it",
         str(tmp_path): "a folder with config.json and model.safetensors",

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crest.errors import ParameterError, TrainingError
-from crest.methods.crest import Crest
 from crest.regions.coverage import Coverage
 from crest.regions.curvature import NoCurvatureError
+from crest.samplers.crest import Crest
 from crest.training.loop import Run, train
 from tests.tiny import FLOAT32, context, linear_split
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.checkpoint import checkpoint
 
+from crest.devices.precision import Precision
 from crest.errors import ParameterError
 from crest.models.head import last_layer
 from crest.regions.curvature import (
@@ -20,7 +21,6 @@ from crest.regions.curvature import (
     trained_parameters,
 )
 from crest.selection.coresets import MiniBatchCoreset
-from crest.training.precision import Precision
 from tests.tiny import FLOAT32, LinearSplit, convnet, image_split, linear_split
 
 WEIGHTS = torch.tensor([2.0, 0.5, 1.0, 1.0, 0.5, 1.0])

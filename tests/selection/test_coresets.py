@@ -2,7 +2,7 @@
 
 import torch
 
-from crest.inference import Look, look
+from crest.inference.forward import Look, look
 from crest.models.head import last_layer
 from crest.selection.choices import find_choice
 from crest.selection.coresets import coreset_rows, select_minibatch_coresets, uniform

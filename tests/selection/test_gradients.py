@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from crest.errors import ParameterError
-from crest.inference import look
+from crest.inference.forward import look
 from crest.models.head import last_layer
 from crest.selection.gradients import find_proxy
 from tests.tiny import FLOAT32, convnet, image_split

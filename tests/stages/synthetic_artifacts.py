@@ -8,8 +8,8 @@ import polars as pl
 from crest import artifacts
 from crest.data.files import SCHEMA_VERSION, ImageMeta, TextMeta, write_meta
 from crest.data.verifying import file_hash
-from stages import manifest
-from stages.paths import Paths
+from crest.pipeline import manifest
+from crest.pipeline.paths import Paths
 
 EXAMPLES = 40
 CLASSES = ["zero", "<b>one</b>", "$two$", "three"]

@@ -8,13 +8,14 @@ import polars as pl
 import pytest
 
 from crest import artifacts
-from crest.analysis import ANALYSIS_TABLES, _balance, training_curve
-from crest.config import parse
+from crest.analysis.runs import ANALYSIS_TABLES, _balance, training_curve
 from crest.data.files import read_meta, write_meta
 from crest.errors import ArtifactError, ParameterError
 from crest.figures import gallery
+from crest.parameters.sections import parse
+from crest.pipeline.analysis_files import read_analysis
+from crest.pipeline.paths import Paths
 from stages import analyze
-from stages.paths import Paths
 from tests.stages import synthetic_artifacts as made_up
 
 
@@ -75,7 +76,7 @@ def test_difficulty_holds_the_scoring_runs_scores_and_crests_selections(paths):
 
 def test_tables_read_back_as_they_were_written(paths):
     analyze.run(parameters(), paths)
-    analysis = analyze.read_analysis(paths.analyze)
+    analysis = read_analysis(paths.analyze)
     for name, kinds in ANALYSIS_TABLES.items():
         assert dict(getattr(analysis, name).schema) == dict(kinds)
     regions = analysis.regions
@@ -86,7 +87,7 @@ def test_tables_read_back_as_they_were_written(paths):
 
 def test_curves_hold_windows_of_training_and_points_of_validation(paths):
     analyze.run(parameters(), paths)
-    curves = analyze.read_analysis(paths.analyze).curves
+    curves = read_analysis(paths.analyze).curves
     train = curves.filter(pl.col("method") == "random", pl.col("split") == "train")
     assert train["step"].to_list() == list(range(1, 13))
     assert train["examples"].to_list() == [4 * step for step in range(1, 13)]
@@ -106,7 +107,7 @@ def test_training_curve_is_a_mean_over_windows(paths):
 
 def test_scores_are_by_window_for_crest_and_one_mean_for_the_others(paths):
     analyze.run(parameters(), paths)
-    scores = analyze.read_analysis(paths.analyze).score_by_window
+    scores = read_analysis(paths.analyze).score_by_window
     crest = scores.filter(pl.col("method") == "crest")
     # Every pick is 3 + 7k, modulo 40, so that the scores are known.
     assert crest["mean_over"].unique().to_list() == ["window"]
@@ -126,7 +127,7 @@ def test_without_crest_it_says_so_and_counts_no_selections(paths, caplog):
     with caplog.at_level(logging.WARNING):
         analyze.run(parameters(["random", "full"]), paths)
     assert "none of random, full selects coresets" in caplog.text
-    analysis = analyze.read_analysis(paths.analyze)
+    analysis = read_analysis(paths.analyze)
     assert analysis.difficulty.select("selected", "trained").sum().row(0) == (0, 0)
     assert analysis.regions.is_empty()
     assert analysis.selected_by_score.is_empty()
@@ -136,7 +137,7 @@ def test_without_a_validation_split_the_curves_are_of_training(paths):
     for method in ("crest", "random", "full"):
         made_up.write_run(paths.train(method), method, validation=False)
     analyze.run(parameters(), paths)
-    assert analyze.read_analysis(paths.analyze).curves["split"].unique().to_list() == ["train"]
+    assert read_analysis(paths.analyze).curves["split"].unique().to_list() == ["train"]
 
 
 def test_one_run_alone_is_enough(paths):
@@ -199,10 +200,10 @@ def test_a_damaged_analysis_is_one_message(paths):
     path = paths.analyze / "curves.csv"
     path.write_text("method,step\ncrest,many\n", encoding="utf-8")
     with pytest.raises(ArtifactError, match=r"curves\.csv.*cli\.py analyze"):
-        analyze.read_analysis(paths.analyze)
+        read_analysis(paths.analyze)
     path.unlink()
     with pytest.raises(ArtifactError, match=r"curves\.csv: no such file"):
-        analyze.read_analysis(paths.analyze)
+        read_analysis(paths.analyze)
 
 
 def write_texts(paths, **columns):
@@ -225,7 +226,7 @@ def test_texts_holds_the_examples_that_the_report_shows(paths):
         "claim": "two of example 19",
     }  # fmt: skip
     assert table.filter(pl.col("group") == "excluded")["index"].to_list() == [0, 1, 2]
-    assert len(analyze.read_analysis(paths.analyze).difficulty) == made_up.EXAMPLES
+    assert len(read_analysis(paths.analyze).difficulty) == made_up.EXAMPLES
 
 
 def test_texts_read_back_whatever_they_hold(paths, caplog):
@@ -299,5 +300,5 @@ def test_names_that_look_like_formulas_are_kept_and_told(paths, caplog):
     names = ["=cmd()", "a\x1b[31m", "-two", "three"]
     write_meta(paths.prepared, replace(read_meta(paths.prepared), classes=names))
     analyze.run(parameters(), paths)
-    assert set(analyze.read_analysis(paths.analyze).class_balance["name"]) == set(names)
+    assert set(read_analysis(paths.analyze).class_balance["name"]) == set(names)
     assert "in the CSVs, names of classes begin with =, +, - or @ (2 of them)" in caplog.text

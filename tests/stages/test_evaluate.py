@@ -8,9 +8,10 @@ from torch.nn import functional as F
 from crest import artifacts
 from crest.data.prepared import load
 from crest.errors import ArtifactError, ParameterError, TrainingError
+from crest.inference import evaluation
 from crest.models import ModelSpec, build, weights
-from crest.training import evaluation
-from stages import evaluate, manifest
+from crest.pipeline import manifest
+from stages import evaluate
 from tests.tiny import CPU, digits_parameters
 
 

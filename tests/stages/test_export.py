@@ -13,14 +13,15 @@ import yaml
 from PIL import Image
 
 from crest import artifacts
-from crest.config import load, parse
 from crest.data.build import build
 from crest.data.files import ImageMeta, TextMeta, open_array, read_meta, write_meta
 from crest.data.sources import Source
 from crest.data.verifying import with_hashes
 from crest.errors import ArtifactError, DataError, ParameterError
-from stages import export, prepare, reading_back, train
-from stages.paths import Paths
+from crest.parameters.sections import load, parse
+from crest.pipeline import reading_back
+from crest.pipeline.paths import Paths
+from stages import export, prepare, train
 from tests.tiny import digits_parameters
 from tests.tiny_text import tiny_model
 

@@ -6,8 +6,8 @@ import pytest
 
 from crest.artifacts import read_json
 from crest.errors import DataError
+from crest.pipeline.paths import Paths
 from stages import fingerprint
-from stages.paths import Paths
 from tests.bad_input import png
 from tests.tiny import digits_parameters
 

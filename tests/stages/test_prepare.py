@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
-from crest.config import PrepareParameters
 from crest.data.prepared import load
 from crest.errors import ArtifactError, DataError, ParameterError
+from crest.parameters.sections import PrepareParameters
 from stages import prepare
 from tests.tiny_text import tiny_tokenizer
 

@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from crest.config import load
 from crest.errors import ArtifactError, ParameterError
+from crest.parameters.sections import load
+from crest.presets import presets
 from stages import preset
 
 REPOSITORY = Path(__file__).parents[2]
@@ -37,8 +38,8 @@ def params(tmp_path):
 
 
 def test_the_presets_are_those_of_the_contract_and_say_what_they_are():
-    assert list(preset.presets()) == NAMES
-    assert all(len(values["description"]) > 20 for values in preset.presets().values())
+    assert list(presets()) == NAMES
+    assert all(len(values["description"]) > 20 for values in presets().values())
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -46,7 +47,7 @@ def test_a_preset_sets_its_values_and_nothing_else(params, name):
     before = load(params).model_dump(mode="json")
     preset.run(name, params)
     after = load(params).model_dump(mode="json")
-    sections = {key: value for key, value in preset.presets()[name].items() if key != "description"}
+    sections = {key: value for key, value in presets()[name].items() if key != "description"}
     assert after == {section: before[section] | sections.get(section, {}) for section in before}
 
 

@@ -12,12 +12,13 @@ import polars as pl
 import pytest
 
 from crest import artifacts
-from crest.config import parse
 from crest.data.files import read_meta, write_meta
 from crest.data.verifying import file_hash
 from crest.errors import ArtifactError
-from stages import analyze, manifest, report
-from stages.paths import Paths
+from crest.parameters.sections import parse
+from crest.pipeline import manifest
+from crest.pipeline.paths import Paths
+from stages import analyze, report
 from tests.stages import synthetic_artifacts as made_up
 
 
@@ -45,7 +46,7 @@ def paths(tmp_path):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    monkeypatch.setattr("stages.page.gallery", lambda *_: [])
+    monkeypatch.setattr("crest.pipeline.page.gallery", lambda *_: [])
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ import pytest
 from crest import artifacts
 from crest.errors import ArtifactError, ParameterError
 from crest.models.weights import read_spec
+from crest.pipeline.paths import Paths
 from stages import prepare, reuse
-from stages.paths import Paths
 from tests.tiny import digits_parameters
 
 

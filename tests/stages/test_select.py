@@ -8,7 +8,7 @@ from crest import artifacts
 from crest.data.prepared import load
 from crest.errors import ArtifactError, ParameterError
 from crest.models import ModelSpec, build, weights
-from crest.selection.saved import from_tables
+from crest.samplers.saved import from_tables
 from stages import select
 from tests.tiny import CPU, digits_parameters
 

@@ -18,13 +18,17 @@ import torch
 from safetensors.torch import load_file
 
 from crest import artifacts
-from crest.config import Parameters, load, parse
 from crest.data.files import read_meta
 from crest.errors import ArtifactError, Interrupted, ParameterError
-from crest.inference import look
+from crest.inference.forward import look
+from crest.methods import METHODS
+from crest.models import spec_for
+from crest.parameters.sections import Parameters, load, parse
+from crest.pipeline.inputs import fresh_model, prepared_data
+from crest.pipeline.paths import Paths
+from crest.pipeline.runs import context_of
 from crest.training.loop import train as train_loop
 from stages import analyze, evaluate, prepare, preset, report, reuse, select, train
-from stages.paths import Paths
 from tests.conftest import copied
 from tests.tiny import FLOAT32
 from tests.tiny_text import tiny_model, tiny_roberta
@@ -175,7 +179,7 @@ def test_a_run_that_was_stopped_ends_the_same(trained, parameters, tmp_path, met
     expected = load_file(trained.train(method) / artifacts.MODEL)
     asked = itertools.count()
     stopping = nullcontext(lambda: 15 if next(asked) > 12 else 0)
-    with patch("stages.signals.noted", lambda **_: stopping), pytest.raises(Interrupted):
+    with patch("crest.pipeline.signals.noted", lambda **_: stopping), pytest.raises(Interrupted):
         train.run(parameters, paths, method)
     assert list((paths.root / ".resume").iterdir())
     train.run(parameters, paths, method)
@@ -347,13 +351,13 @@ def test_a_pretrained_encoder_learns_real_pairs(samples, minilm, tmp_path):
     )
     paths = Paths(tmp_path)
     prepare.run(parameters.prepare, paths.prepared)
-    data = train.prepared_data(parameters, paths, FLOAT32.device)
-    spec = train.spec_for(parameters.train, data.meta)
-    network = train.fresh_model(spec, 0, FLOAT32.device)
-    context = train.context_of(parameters, data, network, 25, FLOAT32)
+    data = prepared_data(parameters, paths, FLOAT32.device)
+    spec = spec_for(parameters.train, data.meta)
+    network = fresh_model(spec, 0, FLOAT32.device)
+    context = context_of(parameters, data, network, 25, FLOAT32)
     chosen = torch.arange(len(data.train))
     before = float(look(network, data.train, chosen, FLOAT32).losses.mean())
-    method = train.METHODS["random"].build(context)
+    method = METHODS["random"].build(context)
     train_loop(network, method, data.train, None, 25, parameters.train, FLOAT32)
     after = float(look(network, data.train, chosen, FLOAT32).losses.mean())
     assert before == pytest.approx(math.log(3), abs=0.1)

@@ -6,12 +6,13 @@ import torch
 from safetensors.torch import load_file
 
 from crest import artifacts
-from crest.analysis import analyse
+from crest.analysis.runs import analyse
 from crest.data.prepared import load
 from crest.errors import ArtifactError, ParameterError, TrainingError
 from crest.models import ModelSpec
 from crest.models.weights import read_spec
-from crest.selection.saved import from_tables
+from crest.pipeline.inputs import configure_torch
+from crest.samplers.saved import from_tables
 from stages import analyze, train
 from tests.conftest import copied
 from tests.tiny import CPU, digits_parameters
@@ -189,8 +190,8 @@ def test_coresets_alone_can_be_replayed(project):
 
 
 def test_without_a_validation_split_there_is_no_curve(tmp_path):
+    from crest.pipeline.paths import Paths
     from stages import prepare
-    from stages.paths import Paths
 
     paths, parameters = Paths(tmp_path), digits_parameters(prepare={"validation": 0.0})
     prepare.run(parameters.prepare, paths.prepared)
@@ -247,7 +248,7 @@ def test_a_place_that_cannot_be_written_is_found_before_training(project, monkey
 
 def test_a_gpu_adds_in_one_order(monkeypatch):
     monkeypatch.setattr(torch.backends.cudnn, "deterministic", False)
-    train.run_precision(digits_parameters())
+    configure_torch(digits_parameters())
     assert torch.backends.cudnn.deterministic
 
 

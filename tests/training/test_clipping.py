@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from crest.config import TrainParameters
+from crest.parameters.sections import TrainParameters
 from crest.training import optimizers
 from crest.training.clipping import clipped
 

@@ -4,15 +4,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crest.config import TrainParameters
 from crest.data.augment import Augmentation
 from crest.data.prepared import ImageSplit
+from crest.devices.generators import generator_for
+from crest.devices.precision import Precision
 from crest.errors import TrainingError
 from crest.models.resnet20 import resnet20
+from crest.parameters.sections import TrainParameters
 from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.training.cuda_graph import WARM_UP, GraphedGradients
-from crest.training.generators import generator_for
-from crest.training.precision import Precision
 from crest.training.step import Stepper
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")

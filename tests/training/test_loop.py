@@ -8,10 +8,10 @@ from torch.nn import functional as F
 from crest.data.augment import Augmentation
 from crest.errors import TrainingError
 from crest.methods import METHODS
-from crest.methods.base import Context, Record
-from crest.methods.replay import Replay
+from crest.samplers.base import Context, Record
+from crest.samplers.replay import Replay
+from crest.samplers.saved import from_tables
 from crest.selection.coresets import MiniBatchCoreset, Outputs, uniform
-from crest.selection.saved import from_tables
 from crest.training.loop import Run, train
 from crest.training.schedules import learning_rate
 from tests.tiny import FLOAT32, context, convnet, image_split, linear_model, linear_split

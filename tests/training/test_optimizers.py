@@ -5,8 +5,8 @@ import torch
 from torch import nn
 
 from crest import models
-from crest.config import TrainParameters
 from crest.errors import ParameterError
+from crest.parameters.sections import TrainParameters
 from crest.training import optimizers
 
 

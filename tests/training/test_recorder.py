@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crest.artifacts import TABLES
-from crest.difficulty import error_norms
 from crest.errors import TrainingError
+from crest.samplers.example_tracker import error_norms
 from crest.selection.coresets import MiniBatchCoreset, Outputs, uniform
 from crest.training.recorder import FLUSH_EVERY, Recorder, spaced_steps
 

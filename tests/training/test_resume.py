@@ -12,19 +12,19 @@ import torch
 from torch import nn
 
 from crest.data.augment import Augmentation
+from crest.devices.precision import Precision
 from crest.errors import ArtifactError, Interrupted, TrainingError
 from crest.methods import METHODS
 from crest.models import spec_for
 from crest.models.weights import load_model
+from crest.pipeline import signals
+from crest.samplers.saved import from_tables
 from crest.selection.coresets import MiniBatchCoreset
-from crest.selection.saved import from_tables
 from crest.training.loop import Run, train
-from crest.training.precision import Precision
 from crest.training.recorder import spaced_steps
 from crest.training.snapshots import Snapshots, find_snapshots
 from crest.training.state import Checkpoint
 from crest.training.step import Stepper
-from stages import signals
 from tests.tiny import CPU, context, convnet, image_meta, image_split, parameters
 
 STEPS = 24

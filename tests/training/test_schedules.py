@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from crest.config import TrainParameters
 from crest.errors import ParameterError
+from crest.parameters.sections import TrainParameters
 from crest.training.schedules import SCHEDULES, budget_steps, learning_rate, total_steps
 
 

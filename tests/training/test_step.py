@@ -7,13 +7,13 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from crest.config import TrainParameters
 from crest.data.augment import Augmentation
-from crest.distributed import Group
+from crest.devices.distributed import Group
+from crest.devices.generators import generator_for
 from crest.errors import DeviceMemoryError
+from crest.parameters.sections import TrainParameters
 from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.training import step
-from crest.training.generators import generator_for
 from crest.training.step import Stepper
 from tests.tiny import FLOAT32, convnet, image_split
 

@@ -1,0 +1,1 @@
+"""What runs show: difficulty, comparison, errors of gradients."""

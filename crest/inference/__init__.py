@@ -1,0 +1,1 @@
+"""Forward passes in eval mode: outputs of examples, evaluation."""

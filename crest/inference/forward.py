@@ -1,0 +1,232 @@
+"""Looking at examples: eval mode, no augmentation, nothing of the model moved."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from crest.data.prepared import Split
+from crest.devices.distributed import ALONE, Group
+from crest.devices.out_of_memory import Halving
+from crest.devices.precision import Precision
+from crest.errors import TrainingError, diverged
+from crest.models.head import classes_of, features_and_logits, last_layer
+
+# Examples per forward pass: a GPU wants many, a CPU as many as stay in its caches. On two cores
+# resnet20 looks at 4,400 examples a second in batches of 250 and at 1,600 in batches of 2,500.
+BATCH_SIZES = {"cpu": 250}
+BATCH_SIZE = 2000
+# The same of examples that differ in length, which the longest of a batch fills up: sorted, a
+# batch holds few lengths. On one core a 6-layer encoder looks at 1.6 times as many sentence pairs
+# sorted as unsorted, and at 1.7 times as many in batches of 32 as of 250 (benchmarks/text.py).
+RAGGED_BATCH_SIZES = {"cpu": 32}
+RAGGED_BATCH_SIZE = 256
+
+WHAT = "looking at examples"  # in messages
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Put a model into eval mode, so that BatchNorm statistics and dropout rest, and back."""
+    training = [module for module in model.modules() if module.training]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module in training:
+            module.training = True
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one forward pass showed of k examples.
+
+    ``indices`` int64 k, ``labels`` int64 k, ``logits`` float32 k×C and ``features`` (the last
+    layer's input) float32 k×d, all on the model's device but ``indices``.
+    """
+
+    indices: Tensor
+    labels: Tensor
+    logits: Tensor
+    features: Tensor
+
+    @cached_property
+    def losses(self) -> Tensor:
+        """Cross-entropy of each example, float32 k."""
+        return F.cross_entropy(self.logits, self.labels, reduction="none")
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what another look may be made of by name."""
+        return {field.name: getattr(self, field.name) for field in fields(self)}
+
+    def to(self, device: torch.device) -> "Look":
+        """Return the look with everything but the indices on a device."""
+        return Look(
+            self.indices,
+            self.labels.to(device),
+            self.logits.to(device),
+            self.features.to(device),
+        )
+
+    def without_features(self) -> "Look":
+        """Return the look without its features, which are the largest part of it."""
+        return replace(self, features=self.features[:, :0].clone())
+
+    @cached_property
+    def correct(self) -> Tensor:
+        """Whether each example is classified right, bool k."""
+        return self.logits.argmax(1) == self.labels
+
+
+def require_finite(shown: Look, step: int, region: int) -> float:
+    """Return the mean loss of what was looked at.
+
+    Raises
+    ------
+    TrainingError
+        If it is no finite number: one that names an example, where it is the only kind that has
+        such a loss, else that the training diverged.
+    """
+    if math.isfinite(loss := float(shown.losses.double().mean())):
+        return loss
+    losses = shown.losses.cpu()
+    odd = ~losses.isfinite()
+    if odd.all() or (step == 0 and int(odd.sum()) > len(odd) // 2):
+        raise diverged(loss, step, region)
+    row = int(odd.int().argmax())
+    raise TrainingError(
+        f"example {int(shown.indices[row])}: its loss is {float(losses[row])} at step {step}, the "
+        f"losses of {int((~odd).sum())} others are finite: its input may hold NaN or infinity; "
+        "correct or remove it (if it is in order, lower train.lr)"
+    )
+
+
+def joined(known: Look, shown: Look) -> Look:
+    """Return a look with some of its examples, in any order, replaced by what another shows."""
+    where = places_of(shown.indices, known.indices)
+    logits = known.logits.index_copy(0, where.to(known.logits.device), shown.logits)
+    return replace(known, logits=logits)
+
+
+def places_of(wanted: Tensor, within: Tensor) -> Tensor:
+    """Return where each of some indices stands among others, all different; int64, on the CPU."""
+    order = within.argsort()
+    return order[torch.searchsorted(within[order], wanted)]
+
+
+def look(
+    model: nn.Module,
+    split: Split,
+    indices: Tensor,
+    precision: Precision,
+    batch_size: int | Halving | None = None,
+    group: Group = ALONE,
+    features: bool = True,
+) -> Look:
+    """Look at examples: one forward pass in eval mode without augmentation.
+
+    Examples that differ in length go through the model in the order of their lengths, the longest
+    first; the answer is in the order of ``indices``.
+
+    Parameters
+    ----------
+    indices
+        int64, k, at least one, on the CPU.
+    batch_size
+        Examples per forward pass; None for what suits the device. Where that is too many for the
+        GPU's memory it is halved: of a number or None for as long as ``precision`` is kept.
+    group
+        Processes that look at the same examples, each at some batches; all are told everything.
+    features
+        Whether the last layer's inputs are wanted; without, they may be empty.
+
+    Raises
+    ------
+    DeviceMemoryError
+        If the GPU's memory is too small for a single example.
+    """
+    order = _by_length(split, indices)
+    sorted_indices = indices if order is None else indices[order]
+
+    def show(batch: Tensor) -> tuple[Tensor, Tensor]:
+        some_features, some_logits = features_and_logits(model, split.inputs(batch))
+        return some_features.float(), some_logits.float()
+
+    halving = _halving(split, precision, batch_size)
+    size = _size_of_share(halving.size, precision.device, len(indices), group)
+    # Alone all at once, which is the same batches one after another.
+    batches = (sorted_indices,) if group.alone else sorted_indices.split(size)
+    # Not in inference mode: what a model keeps for later passes, training then goes through.
+    with torch.no_grad(), evaluating(model), precision.autocast():
+        parts = {
+            number: halving.over(batches[number], show) for number in group.share(len(batches))
+        }
+    shown = {number: _together(part) for number, part in parts.items()}
+    if group.alone:
+        all_features, all_logits = shown[0]
+    else:
+        all_features, all_logits = _gathered(model, shown, len(indices), size, group, features)
+    if order is not None:
+        place = order.argsort().to(all_logits.device)
+        all_features, all_logits = all_features[place], all_logits[place]
+    labels = split.labels[indices].to(all_logits.device)
+    return Look(indices, labels, all_logits, all_features)
+
+
+def _gathered(
+    model: nn.Module,
+    shown: dict[int, tuple[Tensor, Tensor]],
+    count: int,
+    size: int,
+    group: Group,
+    features: bool,
+) -> tuple[Tensor, Tensor]:
+    """Return features and logits of all batches, of which this process has seen some."""
+    device = next(model.parameters()).device
+    widths = (last_layer(model).in_features if features else 0, classes_of(model))
+    both = torch.zeros(count, sum(widths), device=device)
+    for number, columns in shown.items():
+        rows = both[number * size : (number + 1) * size]
+        rows.copy_(torch.cat(columns if features else columns[1:], 1))
+    all_features, all_logits = group.sum(both).split(widths, 1)
+    return all_features.contiguous(), all_logits.contiguous()
+
+
+def _by_length(split: Split, indices: Tensor) -> Tensor | None:
+    """Return the order from the longest example to the shortest; None where all are alike."""
+    if split.lengths is None:
+        return None
+    return split.lengths[indices].argsort(descending=True, stable=True)
+
+
+def _together(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    features, logits = zip(*parts, strict=True)
+    if len({part.shape[1] for part in features}) > 1:  # the model has no last layer after all
+        features = tuple(part[:, :0] for part in features)
+    return torch.cat(features), torch.cat(logits)
+
+
+def _halving(split: Split, precision: Precision, batch_size: int | Halving | None) -> Halving:
+    if isinstance(batch_size, Halving):
+        return batch_size
+    return precision.halving(batch_size or _batch_size(split, precision.device), WHAT)
+
+
+def _batch_size(split: Split, device: torch.device) -> int:
+    if split.lengths is None:
+        return BATCH_SIZES.get(device.type, BATCH_SIZE)
+    return RAGGED_BATCH_SIZES.get(device.type, RAGGED_BATCH_SIZE)
+
+
+def _size_of_share(size: int, device: torch.device, count: int, group: Group) -> int:
+    """Return the size of the batches that processes share.
+
+    On the CPU, where results are to be the same for any number of processes, it does not depend on
+    it; a GPU's batches are so large that they are cut where there would be none for some.
+    """
+    return size if device.type == "cpu" else min(size, -(-count // group.size))

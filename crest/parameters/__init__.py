@@ -1,0 +1,1 @@
+"""Parameters: what may be set, and of what type."""

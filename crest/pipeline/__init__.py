@@ -1,0 +1,1 @@
+"""What the stages share: paths, manifests, saved states, runs, pages."""

@@ -1,0 +1,84 @@
+"""Where the state of an unfinished run is kept, and what it depends on."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+
+import torch
+
+import crest
+from crest.data.files import Meta
+from crest.devices.distributed import ALONE, Group
+from crest.devices.precision import Precision
+from crest.errors import ArtifactError
+from crest.parameters.sections import Parameters
+from crest.pipeline.arithmetic import arithmetic
+from crest.pipeline.provenance import INDIFFERENT
+from crest.samplers.saved import SavedCoresets
+from crest.training.state import Checkpoint
+from crest.training.step import micro_batches
+
+
+def checkpoint_for(
+    path: Path,
+    parameters: Parameters,
+    method: str,
+    meta: Meta,
+    precision: Precision,
+    saved: SavedCoresets | None,
+    stop: Callable[[], int],
+    group: Group = ALONE,
+) -> Checkpoint:
+    """Return the place of a run's state, under everything that its result depends on.
+
+    That is the number of micro-batches, and not how many processes share them.
+    """
+    key = {
+        f"train.{name}": json.dumps(value)
+        for name, value in parameters.train.model_dump(mode="json").items()
+        if name not in INDIFFERENT
+    }
+    own = getattr(parameters, method, None)
+    if own is not None:
+        values = own.model_dump(mode="json")
+        key |= {f"{method}.{name}": json.dumps(value) for name, value in values.items()}
+    key |= {
+        "method": method,
+        "data": meta.content_hash,
+        "coresets": _coresets_hash(saved),
+        "code": _code_hash(),
+        "torch version": torch.__version__,
+        "transformers version": version("transformers"),
+        "device": str(precision.device),
+        "precision": precision.name,
+        "processor": arithmetic(precision.device),
+        "threads": str(torch.get_num_threads()),
+        "train.micro_batches": str(micro_batches(parameters.train, group)),
+    }
+    if path.parent.exists() and not path.parent.is_dir():
+        raise ArtifactError(f"{path.parent}: a file where a folder is to be; move it away")
+    return Checkpoint(path, key, parameters.train.save_interval, stop, group.first)
+
+
+def _code_hash() -> str:
+    """Return a hash of the library's source."""
+    digest = hashlib.sha256()
+    folder = Path(crest.__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(path.relative_to(folder).as_posix().encode())
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _coresets_hash(saved: SavedCoresets | None) -> str:
+    """Return a hash of the coresets that a run trains on."""
+    if saved is None:
+        return "none"
+    digest = hashlib.sha256(json.dumps(saved.sequence).encode())
+    for region in saved.regions:
+        for coreset in region:
+            digest.update(coreset.indices.numpy().tobytes())
+            digest.update(coreset.weights.numpy().tobytes())
+    return digest.hexdigest()

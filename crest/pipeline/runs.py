@@ -1,0 +1,213 @@
+"""A run of training: a model on what a method chooses, and everything that is kept of it."""
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from torch import nn
+
+from crest import artifacts
+from crest.data.prepared import Prepared
+from crest.devices.distributed import ALONE, Group
+from crest.devices.generators import generator_for
+from crest.devices.limits import require_memory, require_space
+from crest.devices.precision import Precision
+from crest.errors import DamagedDataError
+from crest.methods import METHODS
+from crest.models import Spec, spec_for, weights
+from crest.models.checkpointing import checkpoint_activations
+from crest.parameters.sections import Parameters
+from crest.pipeline.inputs import fresh_model
+from crest.pipeline.progress import progress_bar
+from crest.pipeline.provenance import describe, identity
+from crest.samplers.base import Context
+from crest.samplers.saved import SavedCoresets
+from crest.training.loop import Run, train
+from crest.training.recorder import spaced_steps
+from crest.training.schedules import budget_steps, total_steps
+from crest.training.snapshots import Snapshots
+from crest.training.state import Checkpoint
+
+# Of a step's row in the tables, while it is collected.
+STEP_BYTES = 300
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained model and everything that is saved of its run."""
+
+    model: nn.Module
+    spec: Spec
+    run: Run
+    metrics: dict[str, Any]
+    provenance: dict[str, Any]
+    snapshots: Snapshots | None = None
+
+
+def train_model(
+    parameters: Parameters,
+    data: Prepared,
+    method: str,
+    precision: Precision,
+    saved: SavedCoresets | None,
+    checkpoint: Checkpoint | None = None,
+    group: Group = ALONE,
+) -> Trained:
+    """Train a model on what a method chooses, from the start or from its saved state.
+
+    Snapshots are kept beside the checkpoint; without one there are none.
+    """
+    settings = parameters.train
+    spec = METHODS[method]
+    full_steps = total_steps(settings.epochs, len(data.train), settings.batch_size)
+    steps = full_steps if spec.takes_all_steps else budget_steps(settings.budget, full_steps)
+    what = f"the tables of {steps} steps"
+    require_memory("train.epochs", steps * STEP_BYTES, what)
+    model_spec = spec_for(settings, data.meta)
+    model = fresh_model(model_spec, settings.seed, precision.device)
+    if settings.activation_checkpointing:
+        checkpoint_activations(model)
+    started_from = weights.digest(model)
+    group.require_alike({"initial weights": started_from})
+    context = context_of(parameters, data, model, steps, precision, group)
+    stop = checkpoint.stop if checkpoint else context.stop
+    if not group.alone:
+        stop = _stop_of(group)
+    snapshots = None
+    if checkpoint is not None and settings.snapshots and group.first:
+        moments = spaced_steps(steps, settings.snapshots)
+        if not checkpoint.path.exists():
+            _require_space(model, len(moments), checkpoint.snapshots)
+        snapshots = Snapshots(checkpoint.snapshots, model_spec, moments)
+    chooser = spec.build(replace(context, saved=saved, stop=stop))
+    with (
+        _forgetting_what_rests_on_damage(checkpoint),
+        progress_bar(f"train {method}", steps, shown=group.first) as advance,
+    ):
+        done = train(
+            model,
+            chooser,
+            data.train,
+            data.validation,
+            steps,
+            settings,
+            precision,
+            _watching(data, advance),
+            checkpoint,
+            full_steps if spec.schedule_of_full else None,
+            snapshots,
+            group,
+        )
+        data.require_whole()
+    run = identity(parameters, data.meta, method, weights.digest(model))
+    metrics = {"run": run, **_metrics(done, method, settings.model, data, full_steps)}
+    metrics["seconds_saving"] = checkpoint.seconds if checkpoint else 0.0
+    if not group.alone:
+        metrics |= {"processes": group.size, "bytes_exchanged": group.bytes_exchanged}
+    provenance = describe(parameters, data.meta, precision, method, settings.model)
+    provenance["processes"] = group.size
+    provenance["used"] = done.record.used or {}
+    provenance["initial_weights"] = started_from  # a name on the hub may come to mean others
+    provenance = {"run": run, **provenance}
+    return Trained(model, model_spec, done, metrics, provenance, snapshots)
+
+
+def _require_space(model: nn.Module, count: int, folder: Path) -> None:
+    """Refuse more snapshots than the disk holds, beside the state and once more with the run."""
+    each = sum(value.nbytes for value in model.state_dict().values())
+    require_space("train.snapshots", 2 * count * each, f"{count} snapshots of the weights", folder)
+
+
+def _watching(data: Prepared, advance: Callable[[int], None]) -> Callable[[int], None]:
+    """Stop as soon as data that are checked meanwhile are found to be damaged."""
+
+    def step(count: int) -> None:
+        data.require_whole(wait=False)
+        advance(count)
+
+    return step
+
+
+@contextmanager
+def _forgetting_what_rests_on_damage(checkpoint: Checkpoint | None) -> Iterator[None]:
+    """Remove the state of a run whose data turn out to be damaged: it may have seen them so."""
+    try:
+        yield
+    except DamagedDataError:
+        if checkpoint is not None:
+            checkpoint.remove()
+        raise
+
+
+def _stop_of(group: Group) -> Callable[[], int]:
+    """Return what asks a method to stop: only what all processes have agreed on."""
+    return lambda: group.signal
+
+
+def write(trained: Trained, folder: Path) -> None:
+    """Write the artifacts of a run into an empty folder."""
+    weights.save(trained.model, trained.spec, folder / artifacts.MODEL)
+    about = {"run": trained.metrics["run"], "data": trained.provenance["data"]["content_hash"]}
+    _write_tables(trained.run, folder, about)
+    artifacts.write_json(folder / artifacts.METRICS, trained.metrics)
+    artifacts.write_json(folder / artifacts.RUN, trained.provenance)
+    if trained.snapshots is not None:
+        trained.snapshots.copy_to(folder / artifacts.SNAPSHOTS)
+
+
+def context_of(
+    parameters: Parameters,
+    data: Prepared,
+    model: nn.Module,
+    steps: int,
+    precision: Precision,
+    group: Group = ALONE,
+) -> Context:
+    """Return what a method is given at the start of a run."""
+    return Context(
+        model=model,
+        train=data.train,
+        steps=steps,
+        batch_size=parameters.train.batch_size,
+        precision=precision,
+        generator=generator_for(parameters.train.seed, "method"),
+        parameters=parameters,
+        group=group,
+    )
+
+
+def _write_tables(done: Run, folder: Path, about: Mapping[str, str]) -> None:
+    examples = [done.examples_table]
+    if done.record.looks is not None:
+        examples.append(done.record.looks)
+    artifacts.write_table(folder / artifacts.STEPS, done.steps)
+    artifacts.write_table(folder / artifacts.VALIDATION, done.validation)
+    artifacts.write_table(folder / artifacts.EXAMPLES, pl.concat(examples))
+    if done.record.coresets is not None:
+        artifacts.write_table(folder / artifacts.CORESETS, done.record.coresets, about=about)
+    if done.record.regions is not None:
+        artifacts.write_table(folder / artifacts.REGIONS, done.record.regions)
+
+
+def _metrics(done: Run, method: str, model: str, data: Prepared, full_steps: int) -> dict[str, Any]:
+    steps = len(done.steps)
+    choosing = done.record.seconds or {}
+    regions = 0 if done.record.regions is None else len(done.record.regions)
+    return {
+        "method": method,
+        "model": model,
+        "dataset": data.meta.dataset,
+        "steps": steps,
+        "full_steps": full_steps,
+        "budget": steps / full_steps,
+        "examples_trained": done.examples,
+        "seconds_train": done.seconds,
+        "seconds": {**choosing, "train": done.seconds - sum(choosing.values())},
+        "regions": regions,
+        **(done.record.counts or {}),
+        **(done.record.used or {}),
+        "train_loss": done.steps["loss"].tail(max(1, steps // 20)).mean(),
+    }

@@ -1,0 +1,139 @@
+"""Prepared texts, read back for people to see: only the rows that are shown."""
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+import polars as pl
+
+from crest.analysis.difficulty import Group
+from crest.data.files import Meta, TextMeta, damaged
+from crest.data.parquet import column_of
+from crest.data.split_files import UNREADABLE
+from crest.data.verifying import file_hash
+from crest.errors import ArtifactError
+from crest.samplers.example_tracker import NEVER
+
+# The columns of texts.csv that come before the texts.
+SHOWN = {
+    "group": pl.String,
+    "index": pl.Int64,
+    "label": pl.String,
+    "forgotten": pl.Int32,
+    "seen": pl.Int32,
+    "correct": pl.Int32,
+    "mean_loss": pl.Float64,
+    "el2n": pl.Float64,
+    "taken_for": pl.String,
+    "first_learned": pl.Int32,
+    "selected": pl.Int32,
+    "excluded_at": pl.Int32,
+}
+
+
+def shown_texts(folder: Path, meta: TextMeta, groups: Sequence[Group]) -> pl.DataFrame:
+    """Put the texts of the examples that groups show beside their scores.
+
+    Columns are those of :data:`SHOWN` and the texts', under their own names; a text column that is
+    called as one of SHOWN has ``_text`` added.
+
+    Raises
+    ------
+    ArtifactError
+        As :func:`read_texts`.
+    """
+    texts = read_texts(folder, meta, [row for group in groups for row in group.shown["index"]])
+    rows = [
+        {
+            **row,
+            "group": group.name,
+            "label": class_name(meta, row["label"]),
+            "taken_for": taken_for_name(meta, row["taken_for"]),
+            **dict(zip(_text_names(meta), texts[row["index"]], strict=True)),
+        }
+        for group in groups
+        for row in group.shown.iter_rows(named=True)
+    ]
+    return pl.DataFrame(rows, schema=SHOWN | dict.fromkeys(_text_names(meta), pl.String))
+
+
+def _text_names(meta: TextMeta) -> list[str]:
+    taken = {*SHOWN, *meta.text_columns}
+    return [
+        free_name(f"{name}_text", taken) if name in SHOWN else name for name in meta.text_columns
+    ]
+
+
+def free_name(name: str, taken: Collection[str]) -> str:
+    """Return the name, with as many _ added as it takes to be none of those ``taken``."""
+    return free_name(f"{name}_", taken) if name in taken else name
+
+
+def class_name(meta: Meta, label: int) -> str:
+    """Return the name of a label, or its number where it has none."""
+    return meta.classes[label] if 0 <= label < len(meta.classes) else str(label)
+
+
+def taken_for_name(meta: Meta, label: int | None) -> str | None:
+    """Return the name of the class that an example is taken for; None for none."""
+    return None if label is None or label == NEVER else class_name(meta, label)
+
+
+def read_texts(folder: Path, meta: TextMeta, rows: Sequence[int]) -> dict[int, list[str]]:
+    """Read training examples: the texts of each of ``rows``, in the order of meta.text_columns.
+
+    The file is scanned, never held whole, however many examples there are.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is missing, damaged, or not that of the description.
+    """
+    found = text_rows(folder, meta, "train", rows)
+    return {row: values for row, *values in found.iter_rows()}
+
+
+def text_rows(folder: Path, meta: TextMeta, split: str, rows: Sequence[int]) -> pl.DataFrame:
+    """Read examples of a split: a line for each distinct one of ``rows``, in ascending order.
+
+    Columns: row, then the texts in the order of meta.text_columns, named 0 and 1: a column of
+    theirs may be called anything.
+
+    Raises
+    ------
+    ArtifactError
+        As :func:`read_texts`.
+    """
+    path = folder / f"{split}_texts.parquet"
+    if not path.is_file():
+        raise ArtifactError(f"{path}: no such file; run `python cli.py prepare` again")
+    if file_hash(path) != meta.text_hashes.get(split):
+        raise damaged(path, "it is other than when it was written")
+    try:
+        scan = pl.scan_parquet(path, glob=False)
+        _check(path, meta, split, scan)
+        texts = [column_of(name).alias(str(at)) for at, name in enumerate(meta.text_columns)]
+        numbered = scan.select(texts).with_row_index("row")
+        wanted = numbered.filter(pl.col("row").is_in(sorted(set(rows))))
+        found = wanted.collect(engine="streaming").sort("row")
+    except UNREADABLE as error:
+        raise damaged(path, str(error).partition("\n")[0]) from None
+    for row, *values in found.iter_rows():
+        if None in values:
+            raise damaged(path, f"row {row} lacks a text")
+    return found
+
+
+def _check(path: Path, meta: TextMeta, split: str, scan: pl.LazyFrame) -> None:
+    schema = scan.collect_schema()
+    for name in meta.text_columns:
+        if schema.get(name) != pl.String:
+            kind = schema.get(name, "missing")
+            raise damaged(path, f"column '{name}' is {kind}, it must be String")
+    count = scan.select(pl.len()).collect().item()
+    if count != meta.sizes[split]:
+        raise damaged(path, f"{count} rows, meta.json says {meta.sizes[split]}")
+
+
+def with_class_names(table: pl.DataFrame, classes: Sequence[str]) -> pl.DataFrame:
+    """Put the name of each label into a column 'class'."""
+    return table.with_columns(pl.Series("class", classes).gather(table["label"]))

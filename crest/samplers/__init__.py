@@ -1,0 +1,1 @@
+"""Samplers: what draws the mini-batches of each method."""

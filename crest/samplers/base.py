@@ -1,0 +1,100 @@
+"""What a method is: it says, for each step, which examples to train on and with which weights.
+
+The loop knows no method by name, and a method does not know how the model is trained. It is given
+a :class:`Context` to look at, asked for a mini-batch before each step and told after it.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import polars as pl
+import torch
+from torch import nn
+
+from crest.data.prepared import Split
+from crest.devices.distributed import ALONE, Group
+from crest.devices.precision import Precision
+from crest.parameters.sections import Parameters
+from crest.samplers.saved import SavedCoresets
+from crest.selection.coresets import MiniBatchCoreset, Outputs
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a method may look at and draw from.
+
+    ``steps`` is the budget in optimiser steps and ``batch_size`` is m; ``generator`` (on the CPU)
+    is the method's own, so that no other draw depends on the method. ``saved`` holds coresets of
+    an earlier run, for methods that train on them. ``stop`` returns the number of the signal that
+    asks the run to stop, 0 if there was none: whatever takes seconds asks now and then, and raises
+    :class:`Interrupted`, as if it had never begun. ``group`` are the processes that train together:
+    they share looks, and each has to come to the same mini-batches. ``may_skip``: a step may be one
+    that a gradient scaler skipped, so that what is not finite in it is left out.
+    """
+
+    model: nn.Module
+    train: Split
+    steps: int
+    batch_size: int
+    precision: Precision
+    generator: torch.Generator
+    parameters: Parameters
+    saved: SavedCoresets | None = None
+    stop: Callable[[], int] = lambda: 0
+    group: Group = ALONE
+    may_skip: bool = False
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a method keeps of a run; None for what it does not have.
+
+    ``coresets``, ``regions`` and ``looks`` are tables as in :mod:`crest.artifacts`
+    (``looks``: the 'examples' table of the selection pass); ``seconds`` adds up the time of each
+    part of choosing, ``counts`` what it did. ``used`` holds the parameters, by their full key, that
+    were not what was asked for, because that could not be had.
+    """
+
+    coresets: pl.DataFrame | None = None
+    regions: pl.DataFrame | None = None
+    looks: pl.DataFrame | None = None
+    seconds: dict[str, float] | None = None
+    counts: dict[str, int] | None = None
+    used: dict[str, str] | None = None
+
+
+class Method(Protocol):
+    """Chooses what to train on."""
+
+    def minibatch(self, step: int) -> MiniBatchCoreset:
+        """Return the mini-batch of step ``step``; called once for each step, in order."""
+        ...
+
+    def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
+        """Be told that the step on this mini-batch, the last, was taken.
+
+        Parameters
+        ----------
+        outputs
+            What the step knew. None where a loop of somebody's own does not give its logits, or the
+            entry in METHODS does not ask for them.
+        seconds
+            What the step took.
+        """
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a later :meth:`load_state_dict` needs to go on exactly.
+
+        A tree of dictionaries and lists of tensors, numbers, strings, booleans and None.
+        """
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a saved state; called before the first mini-batch."""
+        ...
+
+    def record(self) -> Record:
+        """Return what is kept of the run up to here; the steps to come go on as without it."""
+        ...

@@ -1,0 +1,83 @@
+"""What is known of each example from the last time it was trained on or looked at."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crest.devices.transfer import on_device
+from crest.inference.forward import Look
+
+LARGEST = torch.finfo(torch.float16).max
+
+
+class Memory:
+    """Keeps the last loss of each of n examples, and its logits, at no forward pass of its own.
+
+    Losses take 4·n bytes on ``device``, NaN for never seen; logits, in half precision, 2·n·C more.
+
+    Parameters
+    ----------
+    labels
+        int64, n.
+    kept
+        Logits kept of each, to be recalled: C, or 0 for the losses alone.
+    may_skip
+        Whether what is not finite is left out, as of a step that a gradient scaler skipped.
+    """
+
+    def __init__(
+        self, labels: Tensor, device: torch.device, kept: int = 0, may_skip: bool = False
+    ) -> None:
+        self._labels = labels
+        self._kept = kept
+        self._may_skip = may_skip
+        self._logits = torch.zeros(len(labels), self._kept, dtype=torch.float16, device=device)
+        self._losses = torch.full((len(labels),), torch.nan, device=device)
+
+    def remember(self, indices: Tensor, logits: Tensor, losses: Tensor) -> None:
+        """Take note of examples.
+
+        Parameters
+        ----------
+        indices
+            int64, k, all different, on the CPU.
+        logits, losses
+            float32, k×C and k, detached and on the device.
+        """
+        places = on_device(indices, self._losses.device)
+        kept = logits[:, : self._kept].clamp(-LARGEST, LARGEST).half()
+        # A GPU would have to be waited for to know.
+        if self._may_skip and (logits.is_cuda or not math.isfinite(float(logits.sum()))):
+            finite = logits.isfinite().all(1)
+            losses = torch.where(finite, losses, self._losses[places])
+            kept = torch.where(finite[:, None], kept, self._logits[places])
+        self._logits[places] = kept
+        self._losses[places] = losses
+
+    def unknown(self, indices: Tensor) -> Tensor:
+        """Return those of the indices that were never seen; int64."""
+        return indices[self.losses(indices).isnan()]
+
+    def losses(self, indices: Tensor) -> Tensor:
+        """Return the last loss of each example, NaN of one never seen; float32 k, on the CPU."""
+        return self._losses[indices.to(self._losses.device)].cpu()
+
+    def recall(self, indices: Tensor) -> Look:
+        """Return what looking at examples showed when they were last seen, without features.
+
+        Only where logits are kept.
+        """
+        assert self._kept, "logits are kept only to be recalled"
+        logits = self._logits[indices.to(self._logits.device)].float()
+        return Look(indices, self._labels[indices].to(logits.device), logits, logits[:, :0])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a later :meth:`load_state_dict` needs."""
+        return {"logits": self._logits, "losses": self._losses}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a saved state."""
+        self._logits.copy_(state["logits"])
+        self._losses.copy_(state["losses"])

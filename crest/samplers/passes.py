@@ -1,0 +1,39 @@
+"""Passes: places dealt out in random order, each once in every pass."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crest.devices.number_types import number_type
+
+
+class Passes:
+    """Deals the numbers from 0 to ``count`` - 1, without replacement through each pass.
+
+    The end of one pass and the start of the next may come in one hand, and a hand of more than
+    ``count`` holds some numbers more than once. ``generator`` (on the CPU) is shared with the
+    method, which saves it.
+    """
+
+    def __init__(self, count: int, generator: torch.Generator) -> None:
+        self._count = count
+        self._generator = generator
+        self._type = number_type(count)
+        self._waiting = torch.empty(0, dtype=self._type)
+
+    def take(self, count: int) -> Tensor:
+        """Take the next ``count``; int64."""
+        while len(self._waiting) < count:
+            order = torch.randperm(self._count, generator=self._generator, dtype=self._type)
+            self._waiting = torch.cat([self._waiting, order]) if len(self._waiting) else order
+        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        return taken.long()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is left of the pass."""
+        return {"waiting": self._waiting}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on in the middle of a pass."""
+        self._waiting = state["waiting"]
