@@ -46,7 +46,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crest.selection.coresets import SUBSETS_AT_ONCE
+from crest.selection.choosing import SUBSETS_AT_ONCE
 from crest.selection.facility_location import (
     cluster_sizes,
     greedy,

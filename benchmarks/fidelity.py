@@ -58,7 +58,8 @@ from crest.regions.curvature import flatten, trained_parameters
 from crest.regions.quadratic import QuadraticModel
 from crest.samplers.crest import Crest
 from crest.selection.choices import find_choice
-from crest.selection.coresets import MiniBatchCoreset, choose_minibatch_coresets, uniform
+from crest.selection.choosing import choose_minibatch_coresets
+from crest.selection.coresets import MiniBatchCoreset, uniform
 from crest.selection.gradients import find_proxy
 from crest.selection.shares import stratified_subset
 from crest.training import optimizers

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from crest.artifacts import replacing_folder
-from crest.data import open_source
 from crest.data.build import build
+from crest.data.datasets import open_source
 from crest.data.files import Meta, TextMeta
 from crest.errors import ParameterError, printable
 from crest.parameters.sections import PrepareParameters

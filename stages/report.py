@@ -22,7 +22,7 @@ from crest.pipeline.manifest import Manifest
 from crest.pipeline.page import Page, render
 from crest.pipeline.paths import REPORTED, Paths
 from crest.pipeline.provenance import INDIFFERENT
-from crest.selection.choices import UNWEIGHTED
+from crest.selection.unweighted import UNWEIGHTED
 
 __all__ = ["format_table", "read_summary", "run"]
 

@@ -18,7 +18,8 @@ from crest.regions.active import ActiveSet
 from crest.regions.interval import minibatch_count
 from crest.samplers.limits import MINIBATCHES, examples_of_each, require_room_for_distances
 from crest.selection.choices import find_choice
-from crest.selection.coresets import coreset_rows, select_minibatch_coresets
+from crest.selection.choosing import select_minibatch_coresets
+from crest.selection.coresets import coreset_rows
 from crest.selection.gradients import find_proxy
 
 # Files beside which others are parts of one whole: a run, prepared data, what Coresets.save wrote.

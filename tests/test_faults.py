@@ -19,7 +19,7 @@ from crest.regions.curvature import flatten, trained_parameters
 from crest.regions.quadratic import QuadraticModel
 from crest.samplers.crest import Crest
 from crest.selection.choices import find_choice
-from crest.selection.coresets import select_minibatch_coresets
+from crest.selection.choosing import select_minibatch_coresets
 from crest.selection.gradients import find_proxy
 from crest.training import optimizers
 from crest.training.loop import Run, train

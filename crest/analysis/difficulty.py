@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from crest.samplers.example_tracker import NEVER
+from crest.artifacts import NEVER
 
 MOST_MISLABELLED = 48  # examples shown whose labels are likeliest wrong
 

@@ -26,7 +26,8 @@ from crest.regions.active import ActiveSet
 from crest.regions.curvature import flatten, trained_parameters
 from crest.samplers.rounds import Focus, focused_subset, weighed
 from crest.selection.choices import find_choice
-from crest.selection.coresets import MiniBatchCoreset, select_minibatch_coresets
+from crest.selection.choosing import select_minibatch_coresets
+from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.gradients import find_proxy
 
 # Examples whose activations are held at once.

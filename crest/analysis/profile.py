@@ -7,7 +7,7 @@ import polars as pl
 
 from crest.analysis.comparison import percent
 from crest.analysis.difficulty import MOST_MISLABELLED, mislabelled
-from crest.samplers.example_tracker import NEVER
+from crest.artifacts import NEVER
 
 OFTEN = 3  # times forgotten from which an example counts as hard
 MANY_TIMES = 3  # its share of the data, from which a class is too often among the suspects

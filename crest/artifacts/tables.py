@@ -32,6 +32,8 @@ RUN = "run.json"
 PREDICTIONS = "predictions.parquet"
 DIFFICULTY = "difficulty.parquet"
 
+NEVER = -1  # in a column of steps or classes, where there is none
+
 # One entry a table, named as its file: column -> type, in the order of the file.
 TABLES: Mapping[str, Mapping[str, Any]] = {
     "coresets": {
@@ -116,6 +118,11 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
         "excluded_at": pl.Int32,
     },
 }
+
+
+def coresets_file(source: Path) -> Path:
+    """Return the file of the 'coresets' table of a run's folder, or the file itself."""
+    return source / CORESETS if source.is_dir() else source
 
 
 def table_name(path: Path) -> str:

@@ -12,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from crest.data import find_dataset, open_source
+from crest.data.datasets import find_dataset, open_source
 from crest.data.hashes import Hashes, tree_digest
 from crest.data.sources import local_folder
 from crest.data.split_files import REMOTE, check_address

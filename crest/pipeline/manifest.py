@@ -14,7 +14,6 @@ from typing import Any
 from crest import artifacts
 from crest.data.files import Meta
 from crest.errors import ArtifactError
-from crest.samplers.saved import coresets_file
 
 NAME = "manifest.json"
 SCHEMA_VERSION = 1
@@ -159,7 +158,7 @@ def coresets_origin(source: Path, meta: Meta) -> dict[str, str | None]:
     ArtifactError
         If they were chosen from other data than are prepared now, or are not as they were written.
     """
-    file = coresets_file(source)
+    file = artifacts.coresets_file(source)
     run, data = _said_of(source, file)
     if data is not None and data != meta.content_hash:
         raise ArtifactError(
@@ -191,7 +190,7 @@ def is_outdated(origin: Mapping[str, str | None]) -> bool:
     source, run = origin.get("source"), origin.get("run")
     if source is None or run is None:
         return False
-    folder = coresets_file(Path(source)).parent
+    folder = artifacts.coresets_file(Path(source)).parent
     if not (folder / NAME).is_file():
         return False
     return run not in read(folder, CHOOSE_AGAIN).runs.values()

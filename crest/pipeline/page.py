@@ -16,12 +16,12 @@ from crest.analysis.comparison import percent, run_name, seconds
 from crest.analysis.difficulty import Group, notable
 from crest.analysis.profile import portrait
 from crest.analysis.runs import Analysis
+from crest.artifacts import NEVER
 from crest.data.files import ImageMeta, Meta, TextMeta, open_array
 from crest.errors import ArtifactError
 from crest.figures import gallery, svg, thumbnail
 from crest.figures.visible import visible
 from crest.pipeline.texts import class_name, read_texts, taken_for_name
-from crest.samplers.example_tracker import NEVER
 
 TEMPLATES = Path(__file__).parent / "templates"
 LONGEST = 400  # characters shown of a text

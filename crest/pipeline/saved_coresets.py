@@ -3,10 +3,10 @@
 import logging
 from pathlib import Path
 
+from crest import artifacts
 from crest.data.prepared import Prepared
 from crest.errors import ArtifactError
-from crest.samplers.replay import all_of_size
-from crest.samplers.saved import SavedCoresets, coresets_file
+from crest.samplers.saved import SavedCoresets
 from crest.samplers.saved import read_coresets as read_saved
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ def read_coresets(source: Path, data: Prepared, batch_size: int) -> SavedCoreset
     """
     path = existing_coresets(source)
     saved = read_saved(source, data.train.labels)
-    if not all_of_size(saved, batch_size):
+    if not saved.all_of_size(batch_size):
         logger.warning(
             "%s: its mini-batches hold %d examples, train.batch_size is %d: each step takes so "
             "many of its region's",
@@ -32,7 +32,7 @@ def read_coresets(source: Path, data: Prepared, batch_size: int) -> SavedCoreset
 
 def existing_coresets(source: Path) -> Path:
     """Return the file of coresets that a training run's folder holds, or that is named itself."""
-    path = coresets_file(source)
+    path = artifacts.coresets_file(source)
     if not path.is_file():
         raise ArtifactError(
             f"{path}: no such file; it is written by training with a method that selects, such as "

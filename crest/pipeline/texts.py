@@ -6,12 +6,12 @@ from pathlib import Path
 import polars as pl
 
 from crest.analysis.difficulty import Group
+from crest.artifacts import NEVER
 from crest.data.files import Meta, TextMeta, damaged
 from crest.data.parquet import column_of
 from crest.data.split_files import UNREADABLE
 from crest.data.verifying import file_hash
 from crest.errors import ArtifactError
-from crest.samplers.example_tracker import NEVER
 
 # The columns of texts.csv that come before the texts.
 SHOWN = {

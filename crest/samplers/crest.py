@@ -34,12 +34,8 @@ from crest.samplers.example_tracker import ExampleTracker
 from crest.samplers.limits import require_room_for_crest, require_room_for_distances
 from crest.samplers.subsets import Subsets
 from crest.selection.choices import find_choice, warn_of_choice
-from crest.selection.coresets import (
-    MiniBatchCoreset,
-    Outputs,
-    choose_minibatch_coresets,
-    select_minibatch_coresets,
-)
+from crest.selection.choosing import choose_minibatch_coresets, select_minibatch_coresets
+from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.selection.gradients import find_proxy
 from crest.selection.rows import CoresetRows
 from crest.selection.shares import stratified_subset

@@ -9,7 +9,8 @@ import polars as pl
 import torch
 from torch import Tensor
 
-NEVER = -1
+from crest.artifacts import NEVER
+
 EARLY = 0.1  # share of a run's steps whose sightings count for EL2N
 COUNTED_AT_ONCE = 2**12  # sightings
 _UNLEARNED = torch.iinfo(torch.int32).max

@@ -16,7 +16,8 @@ from crest.samplers.base import Context, Record
 from crest.samplers.example_tracker import ExampleTracker
 from crest.samplers.limits import require_room_for_distances
 from crest.selection.choices import find_choice, warn_of_choice
-from crest.selection.coresets import MiniBatchCoreset, Outputs, select_minibatch_coresets
+from crest.selection.choosing import select_minibatch_coresets
+from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.selection.gradients import find_proxy
 from crest.selection.rows import CoresetRows
 from crest.selection.totals import with_effective_sizes

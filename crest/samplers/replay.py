@@ -7,7 +7,6 @@ import torch
 
 from crest.errors import ParameterError
 from crest.samplers.base import Context, Record
-from crest.samplers.saved import SavedCoresets
 from crest.selection.coresets import MiniBatchCoreset, Outputs
 
 
@@ -37,7 +36,7 @@ class Replay:
         self._saved = context.saved
         self._steps = context.steps
         self._size = context.batch_size
-        self._dealt = not all_of_size(context.saved, context.batch_size)
+        self._dealt = not context.saved.all_of_size(context.batch_size)
         self._generator = context.generator
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
@@ -75,8 +74,3 @@ class Replay:
             weights=torch.cat([coreset.weights for coreset in taken])[kept],
             region=coresets[0].region,
         )
-
-
-def all_of_size(saved: SavedCoresets, size: int) -> bool:
-    """Whether every saved mini-batch is of so many examples."""
-    return all(len(coreset.indices) == size for region in saved.regions for coreset in region)

@@ -36,6 +36,10 @@ class SavedCoresets:
             return len(self.sequence)
         return sum(len(region) for region in self.regions)
 
+    def all_of_size(self, size: int) -> bool:
+        """Whether every mini-batch is of so many examples."""
+        return all(len(coreset.indices) == size for region in self.regions for coreset in region)
+
     def minibatch(self, step: int, steps: int, generator: torch.Generator) -> MiniBatchCoreset:
         """Return the mini-batch of step t of N.
 
@@ -112,7 +116,7 @@ def read_coresets(path: str | Path, labels: Any = None) -> SavedCoresets:
         If the labels are no integers.
     """
     source = Path(path)
-    file = coresets_file(source)
+    file = artifacts.coresets_file(source)
     if not file.is_file():
         raise ArtifactError(
             f"{file}: no such file; name a folder that crest was trained into or that "
@@ -122,11 +126,6 @@ def read_coresets(path: str | Path, labels: Any = None) -> SavedCoresets:
     steps = artifacts.read_table(source / artifacts.STEPS) if source.is_dir() else None
     known = None if labels is None else integers(labels, "labels")
     return from_tables(coresets, steps, known, str(file))
-
-
-def coresets_file(source: Path) -> Path:
-    """Return the file of the 'coresets' table of a run's folder, or the file itself."""
-    return source / artifacts.CORESETS if source.is_dir() else source
 
 
 def from_tables(

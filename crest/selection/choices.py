@@ -14,15 +14,9 @@ from torch import Tensor
 from crest.errors import ParameterError
 from crest.selection.balanced import deal
 from crest.selection.facility_location import cluster_sizes, greedy
+from crest.selection.unweighted import UNWEIGHTED
 
 logger = logging.getLogger(__name__)
-
-# Measured on digits, with a network that is right on 95 to 97% of them.
-UNWEIGHTED = (
-    "medoids without their weights: the mean gradient of such a mini-batch was three times as far "
-    "from its subset's as that of as many examples drawn at random; choose facility_location, "
-    "which weighs them, or balanced"
-)
 
 
 @dataclass(frozen=True)

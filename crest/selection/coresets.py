@@ -1,29 +1,16 @@
-"""Mini-batch coresets: a weighted mini-batch chosen from each random subset."""
+"""Mini-batch coresets: which examples, with which weights, and how they are written down."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import polars as pl
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from crest.artifacts import TABLES
-from crest.data.prepared import Split
-from crest.devices.distributed import ALONE, Group
-from crest.devices.precision import Precision
-from crest.inference.forward import BATCH_SIZES, Look, look
-from crest.models.head import classes_of, last_layer_if_any
-from crest.selection.choices import Choice
-from crest.selection.facility_location import pairwise_distances
-from crest.selection.gradients import GradientProxy
 
 NO_REGION = -1
-
-# Subsets looked at and chosen from together: bounds the memory of their distances (4·r² bytes each)
-# and the time until a run that is told to stop does. On the CPU as many as one forward pass takes,
-# so that it does not matter how many processes share them.
-SUBSETS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -66,163 +53,6 @@ class Outputs:
 def uniform(indices: Tensor) -> MiniBatchCoreset:
     """Return a plain mini-batch, every weight 1."""
     return MiniBatchCoreset(indices, torch.ones(len(indices)))
-
-
-def select_minibatch_coresets(
-    model: nn.Module,
-    split: Split,
-    subsets: Sequence[Tensor],
-    size: int,
-    proxy: GradientProxy,
-    choice: Choice,
-    precision: Precision,
-    generator: torch.Generator,
-    region: int = NO_REGION,
-    observe: Callable[[Look], None] | None = None,
-    each: int = 1,
-    group: Group = ALONE,
-) -> list[MiniBatchCoreset]:
-    """Choose mini-batch coresets from each random subset V_p: one of them in the paper (Eq. 11).
-
-    Parameters
-    ----------
-    subsets
-        P index tensors, int64, all of r different examples.
-    size
-        m, at most r.
-    generator
-        On the CPU, for choices that draw.
-    region
-        Number of the region they are chosen for.
-    observe
-        Called with every look at examples.
-    each
-        Mini-batch coresets of a subset, as :func:`choose_minibatch_coresets` chooses them.
-    group
-        Processes that choose from the same subsets, each from some; all are told everything, and
-        what they observe is without features.
-
-    Returns
-    -------
-    list
-        P·each mini-batch coresets of exactly m different examples, those of a subset together.
-    """
-    at_once = _subsets_at_once(len(subsets[0]), precision.device)
-    parts = [subsets[start : start + at_once] for start in range(0, len(subsets), at_once)]
-    seeds = torch.randint(2**62, (len(parts),), generator=generator).tolist()
-    looks: dict[int, Look] = {}
-    chosen: dict[int, list[MiniBatchCoreset]] = {}
-    for number in group.share(len(parts)):
-        some = parts[number]
-        shown = look(model, split, torch.cat(list(some)), precision)
-        gradients = proxy(shown, last_layer_if_any(model))
-        drawing = torch.Generator().manual_seed(seeds[number])
-        chosen[number] = choose_minibatch_coresets(
-            shown, gradients, len(some), size, choice, drawing, each
-        )
-        if observe is not None and group.alone:
-            observe(shown)
-        looks[number] = shown.without_features()
-    if not group.alone:
-        looks = _all_looks(looks, parts, split, classes_of(model), precision.device, group)
-        chosen = _all_coresets(chosen, parts, size, each, group)
-        for number in sorted(looks):
-            if observe is not None:
-                observe(looks[number])
-    coresets = [coreset for number in sorted(chosen) for coreset in chosen[number]]
-    return [
-        replace(coreset, region=region, number=number) for number, coreset in enumerate(coresets)
-    ]
-
-
-def _subsets_at_once(examples: int, device: torch.device) -> int:
-    if device.type == "cpu":
-        return max(1, BATCH_SIZES["cpu"] // examples)
-    return SUBSETS_AT_ONCE
-
-
-def _all_looks(
-    looks: dict[int, Look],
-    parts: Sequence[Sequence[Tensor]],
-    split: Split,
-    classes: int,
-    device: torch.device,
-    group: Group,
-) -> dict[int, Look]:
-    """Return every process's looks, without features."""
-    indices = [torch.cat(list(some)) for some in parts]
-    logits = [torch.zeros(len(rows), classes, device=device) for rows in indices]
-    for number, shown in looks.items():
-        logits[number] = shown.logits
-    rows = group.sum(torch.cat(logits)).split([len(part) for part in logits])
-    none = torch.zeros(1, 0, device=device)
-    return {
-        number: Look(some, split.labels[some].to(device), rows[number], none.expand(len(some), 0))
-        for number, some in enumerate(indices)
-    }
-
-
-def _all_coresets(
-    chosen: dict[int, list[MiniBatchCoreset]],
-    parts: Sequence[Sequence[Tensor]],
-    size: int,
-    each: int,
-    group: Group,
-) -> dict[int, list[MiniBatchCoreset]]:
-    """Return every process's coresets: their indices, weights and losses."""
-    counts = [len(some) * each for some in parts]
-    indices = torch.zeros(sum(counts), size, dtype=torch.int64)
-    values = torch.zeros(sum(counts), 2, size)
-    places = torch.arange(sum(counts)).split(counts)
-    for number, coresets in chosen.items():
-        for place, coreset in zip(places[number].tolist(), coresets, strict=True):
-            assert coreset.losses is not None, "chosen by what was seen"
-            indices[place] = coreset.indices
-            values[place] = torch.stack([coreset.weights, coreset.losses])
-    group.sum(indices)
-    group.sum(values)
-    return {
-        number: [
-            MiniBatchCoreset(indices[place], values[place, 0], values[place, 1])
-            for place in some.tolist()
-        ]
-        for number, some in enumerate(places)
-    }
-
-
-def choose_minibatch_coresets(
-    shown: Look,
-    gradients: Tensor,
-    subsets: int,
-    size: int,
-    choice: Choice,
-    generator: torch.Generator,
-    each: int = 1,
-) -> list[MiniBatchCoreset]:
-    """Choose mini-batch coresets in each of the subsets that were looked at together.
-
-    Parameters
-    ----------
-    gradients
-        float32, (subsets·r)×d, of the examples in ``shown``.
-    each
-        Mini-batch coresets of a subset, which share no example; ``each``·m is at most r.
-
-    Returns
-    -------
-    list
-        subsets·each mini-batch coresets, those of a subset together.
-    """
-    examples = len(gradients) // subsets
-    if not gradients.isfinite().all():  # which whoever is shown the look finds out
-        gradients = torch.zeros_like(gradients)
-    distances = pairwise_distances(gradients.view(subsets, examples, -1))
-    chosen = choice(distances, size, each, generator)
-    picks = chosen.picks.flatten(1)
-    indices = shown.indices.view(subsets, examples).gather(1, picks.cpu())
-    losses = shown.losses.view(subsets, examples).gather(1, picks).cpu()
-    rows = (values.reshape(-1, size) for values in (indices, chosen.weights.cpu(), losses))
-    return [MiniBatchCoreset(*row) for row in zip(*rows, strict=True)]
 
 
 def coreset_rows(coresets: Sequence[MiniBatchCoreset], labels: Tensor) -> pl.DataFrame:

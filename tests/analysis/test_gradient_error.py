@@ -15,7 +15,7 @@ from crest.analysis.gradient_error import (
 )
 from crest.parameters.sections import parse
 from crest.selection.choices import find_choice
-from crest.selection.coresets import select_minibatch_coresets
+from crest.selection.choosing import select_minibatch_coresets
 from crest.selection.gradients import find_proxy
 from tests.tiny import FLOAT32, convnet, image_split, linear_model, linear_split
 

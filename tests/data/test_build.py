@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from crest.data import open_source
 from crest.data.build import ArrayFile, build, channel_statistics, content_hash
+from crest.data.datasets import open_source
 from crest.data.files import read_meta
 from crest.data.prepared import load
 from crest.data.sources import Source

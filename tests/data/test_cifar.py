@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from crest.data import open_source
+from crest.data.datasets import open_source
 from crest.errors import DataError, ParameterError
 from crest.parameters.sections import PrepareParameters
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crest.data import open_source
+from crest.data.datasets import open_source
 from crest.data.digits import choose_test
 from crest.data.sources import LAYOUT_KEYS
 from crest.errors import ParameterError

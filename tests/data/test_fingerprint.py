@@ -8,7 +8,7 @@ from unittest.mock import patch
 import polars as pl
 import pytest
 
-from crest.data import open_source
+from crest.data.datasets import open_source
 from crest.data.fingerprint import (
     UnseenError,
     _opened,

@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from crest.data import open_source
+from crest.data.datasets import open_source
 from crest.errors import DataError, ParameterError
 from crest.parameters.sections import PrepareParameters
 

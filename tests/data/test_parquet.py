@@ -3,7 +3,8 @@ import json
 import polars as pl
 import pytest
 
-from crest.data import open_source, parquet
+from crest.data import parquet
+from crest.data.datasets import open_source
 from crest.data.split_files import places
 from crest.errors import DataError, ParameterError
 from crest.parameters.sections import PrepareParameters

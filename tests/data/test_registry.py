@@ -1,6 +1,6 @@
 import pytest
 
-from crest.data import DATASETS, find_dataset, open_source
+from crest.data.datasets import DATASETS, find_dataset, open_source
 from crest.errors import DataError, ParameterError
 from crest.parameters.sections import PrepareParameters
 

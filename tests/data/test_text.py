@@ -7,7 +7,7 @@ import json
 import polars as pl
 import pytest
 
-from crest.data import open_source
+from crest.data.datasets import open_source
 from crest.data.text import SUFFIXES
 from crest.errors import DataError, ParameterError
 from crest.parameters.sections import PrepareParameters

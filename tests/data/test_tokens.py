@@ -10,8 +10,8 @@ from tokenizers.normalizers import BertNormalizer
 from tokenizers.pre_tokenizers import Whitespace
 from transformers import PreTrainedTokenizerFast
 
-from crest.data import open_source
 from crest.data.build import build
+from crest.data.datasets import open_source
 from crest.data.files import read_meta
 from crest.data.prepared import load
 from crest.data.tokens import TextFile

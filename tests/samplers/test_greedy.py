@@ -10,7 +10,7 @@ from crest.models.head import last_layer
 from crest.samplers.crest import Crest
 from crest.samplers.greedy import Greedy
 from crest.selection.choices import find_choice
-from crest.selection.coresets import choose_minibatch_coresets
+from crest.selection.choosing import choose_minibatch_coresets
 from crest.selection.gradients import find_proxy
 from crest.training.loop import train
 from tests.tiny import FLOAT32, context, convnet, image_split
