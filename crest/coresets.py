@@ -1,4 +1,7 @@
-"""CREST in a loop of one's own: a front of the methods, without stages, files or params.yaml."""
+"""Coresets: the methods in a loop of one's own.
+
+Without stages, files or params.yaml.
+"""
 
 import threading
 import time

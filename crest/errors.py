@@ -1,4 +1,7 @@
-"""Errors for people: what is wrong, where, and what to do; anything else raised is a bug."""
+"""Errors for people: what is wrong, where, and what to do.
+
+Anything else raised is a bug.
+"""
 
 
 def printable(text: str, kept: str = "") -> str:

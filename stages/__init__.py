@@ -1,1 +1,1 @@
-"""Stages: run(params, paths), files in, files out; the only place with I/O."""
+"""The stages of dvc.yaml, and the commands: files in, files out."""

@@ -1,4 +1,4 @@
-"""What a run leaves behind: tables and JSON with a schema and a checksum, whole or not at all."""
+"""Tables and JSON, with schema and checksum, whole or not at all."""
 
 from crest.artifacts.documents import read_json, write_json
 from crest.artifacts.failures import cannot_be_read, cannot_be_written, os_error

@@ -1,1 +1,1 @@
-"""Data: what they are read from, and the prepared arrays that every other stage reads."""
+"""Sources of data, and the prepared arrays that stages read."""

@@ -1,1 +1,1 @@
-"""How torch's devices are used: transfers, generators, precision, memory, processes."""
+"""Devices: transfers, generators, precision, memory, processes."""

@@ -1,4 +1,4 @@
-"""Pictures of an analysis, drawn without any global state of the plotting library."""
+"""Pictures of an analysis, without matplotlib's global state."""
 
 from crest.figures.gallery import Picture, gallery
 from crest.figures.images import thumbnail

@@ -1,1 +1,1 @@
-"""Files that others wrote: the hub's, checkpoints', YAML, cells of CSV."""
+"""Files that others wrote: the hub's, checkpoints, YAML, CSV."""

@@ -1,1 +1,1 @@
-"""What the front for loops of one's own is built from: see :mod:`crest.coresets`."""
+"""What :class:`crest.Coresets` is built from."""

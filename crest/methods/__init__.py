@@ -1,4 +1,7 @@
-"""Methods: what to train on. A new one is a file here and a line in METHODS."""
+"""Methods: what to train on, each declared in a file.
+
+A new one is a file here and a line in METHODS.
+"""
 
 from collections.abc import Mapping
 

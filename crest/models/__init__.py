@@ -1,4 +1,4 @@
-"""Models by name: of images, our own and torchvision's; of text, those of transformers.
+"""Models by name: of images, and of text.
 
 Models of images start from seeded random weights, models of text from pretrained ones.
 """

@@ -1,1 +1,1 @@
-"""What the stages share: paths, manifests, saved states, runs, pages."""
+"""What the stages share: paths, saved states, runs, reports."""

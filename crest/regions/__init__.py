@@ -1,1 +1,1 @@
-"""Regions: where one quadratic model of the loss, and so one set of coresets, remains valid."""
+"""Regions: where a quadratic model of the loss is valid."""

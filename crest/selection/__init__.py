@@ -1,1 +1,1 @@
-"""Selection: last-layer gradients, facility location, mini-batch coresets with weights."""
+"""Selection by gradients: medoids, matching, weights."""

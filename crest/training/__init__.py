@@ -1,1 +1,1 @@
-"""Training: one loop for every method, optimisers, schedules, devices and precision."""
+"""One loop for every method: state, optimisers, schedules."""
