@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from crest.data.files import SCHEMA_VERSION, ImageMeta, write_meta
+from crest.data.files import SCHEMA_VERSIONS, ImageMeta, write_meta
 from crest.data.verifying import with_hashes
 
 
 def write_image_meta(folder: Path, train: int, test: int, classes: int, side: int) -> None:
     """Write the meta.json of prepared colour images of ``side`` pixels, which are there."""
     meta = ImageMeta(
-        schema_version=SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSIONS["image"],
         kind="image",
         dataset="synthetic",
         source="synthetic",

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from crest.data.augment import Augmentation
-from crest.data.files import SCHEMA_VERSION, ImageMeta
+from crest.data.files import SCHEMA_VERSIONS, ImageMeta
 from crest.data.prepared import ImageSplit
 from crest.devices.generators import generator_for
 from crest.devices.precision import Precision
@@ -34,7 +34,7 @@ def image_split(
 def image_meta() -> ImageMeta:
     """What the images of :func:`image_split` would say of themselves."""
     return ImageMeta(
-        schema_version=SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSIONS["image"],
         kind="image",
         dataset="made",
         source="tests",

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from crest.data.files import SCHEMA_VERSION, ImageMeta, Meta, open_array, write_meta
+from crest.data.files import SCHEMA_VERSIONS, ImageMeta, Meta, open_array, write_meta
 from crest.data.images import ImageDecoder
 from crest.data.labels import Encoded, encode_labels
 from crest.data.oddities import Oddities
@@ -171,7 +171,7 @@ def _describe(
 ) -> ImageMeta:
     mean, std = statistics
     return ImageMeta(
-        schema_version=SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSIONS["image"],
         kind="image",
         dataset=params.dataset,
         source=params.source or "bundled",

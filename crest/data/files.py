@@ -9,8 +9,8 @@ images
 text
     ``SPLIT_tokens.npy`` (int32: the token numbers of all examples one after another, special
     tokens included), ``SPLIT_offsets.npy`` (int64, N+1: where each begins, and the end),
-    ``SPLIT_seconds.npy`` (int32, N: where in the example the second text's tokens begin, its
-    length if nowhere) and ``SPLIT_texts.parquet`` (the text columns as the source has them).
+    ``SPLIT_second_starts.npy`` (int32, N: where in the example the second text's tokens begin,
+    its length if nowhere) and ``SPLIT_texts.parquet`` (the text columns as the source has them).
 """
 
 import hashlib
@@ -26,7 +26,8 @@ import numpy as np
 from crest.artifacts import cannot_be_read
 from crest.errors import ArtifactError
 
-SCHEMA_VERSION = 2
+# Of each kind of data, so that a change of one does not ask for the other to be prepared again.
+SCHEMA_VERSIONS = {"image": 2, "text": 3}
 SPLITS = ("train", "validation", "test")
 PERCENTILES = (0, 50, 90, 99, 100)
 
@@ -142,14 +143,15 @@ def read_meta(folder: Path) -> Meta:
         raise damaged(path, str(error)) from None
     if not isinstance(values, dict):
         raise damaged(path, "it holds no JSON object")
-    version = values.get("schema_version")
-    if version != SCHEMA_VERSION:
+    kind = values.get("kind", "image")
+    is_known = kind in tuple(METAS)
+    version, expected = values.get("schema_version"), SCHEMA_VERSIONS[kind if is_known else "image"]
+    if version != expected:
         raise ArtifactError(
-            f"{path}: schema version {version}, this code reads {SCHEMA_VERSION}; "
+            f"{path}: schema version {version}, this code reads {expected}; "
             "run `python cli.py prepare` again"
         )
-    kind = values.get("kind", "image")
-    if kind not in tuple(METAS):
+    if not is_known:
         raise damaged(path, f"kind {kind!r:.40} is none of {', '.join(METAS)}")
     checksum = values.pop("checksum", None)
     names = {field.name for field in fields(METAS[kind])}

@@ -19,7 +19,7 @@ class TextSplit:
         int32, the token numbers of all examples one after another.
     offsets
         int64, N+1: where each example begins, and the end.
-    seconds
+    second_starts
         int32, N: where in the example the second text begins.
     labels
         int64, N, on the CPU.
@@ -32,7 +32,7 @@ class TextSplit:
         self,
         tokens: Tensor,
         offsets: Tensor,
-        seconds: Tensor,
+        second_starts: Tensor,
         labels: Tensor,
         pad_token: int,
         token_types: bool,
@@ -43,7 +43,7 @@ class TextSplit:
         self.lengths = offsets.diff()
         self._tokens = tokens
         self._offsets = offsets.to(tokens.device)
-        self._seconds = seconds.to(tokens.device)
+        self._second_starts = second_starts.to(tokens.device)
         self._pad_token = pad_token
         self._token_types = token_types
         self._device = device
@@ -68,8 +68,8 @@ class TextSplit:
             "attention_mask": filled.long(),
         }
         if self._token_types:
-            second = place >= self._seconds[indices, None]
-            inputs["token_type_ids"] = (filled & second).long()
+            is_second = place >= self._second_starts[indices, None]
+            inputs["token_type_ids"] = (filled & is_second).long()
         return {name: value.to(self._device, non_blocking=True) for name, value in inputs.items()}
 
     def augmented(self, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
@@ -87,7 +87,8 @@ def open_split(folder: Path, name: str, meta: TextMeta, device: torch.device) ->
         asked for are outside the vocabulary.
     """
     arrays = {
-        part: open_tensor(folder, name, part) for part in ("tokens", "offsets", "seconds", "labels")
+        part: open_tensor(folder, name, part)
+        for part in ("tokens", "offsets", "second_starts", "labels")
     }
     _agree(folder, name, meta, arrays)
     tokens = arrays["tokens"]
@@ -97,7 +98,7 @@ def open_split(folder: Path, name: str, meta: TextMeta, device: torch.device) ->
     return TextSplit(
         tokens,
         arrays["offsets"],
-        arrays["seconds"],
+        arrays["second_starts"],
         arrays["labels"],
         meta.pad_token_id,
         meta.token_types,
@@ -109,9 +110,11 @@ def open_split(folder: Path, name: str, meta: TextMeta, device: torch.device) ->
 def _agree(folder: Path, name: str, meta: TextMeta, arrays: dict[str, Tensor]) -> None:
     size = meta.sizes[name]
     check_labels(folder, name, arrays["labels"], size, len(meta.classes))
-    tokens, offsets, seconds = (arrays[part] for part in ("tokens", "offsets", "seconds"))
-    expected = {"tokens": torch.int32, "offsets": torch.int64, "seconds": torch.int32}
-    shapes = {"tokens": [tokens.numel()], "offsets": [size + 1], "seconds": [size]}
+    tokens, offsets, second_starts = (
+        arrays[part] for part in ("tokens", "offsets", "second_starts")
+    )
+    expected = {"tokens": torch.int32, "offsets": torch.int64, "second_starts": torch.int32}
+    shapes = {"tokens": [tokens.numel()], "offsets": [size + 1], "second_starts": [size]}
     for part, dtype in expected.items():
         found = arrays[part]
         if found.dtype != dtype or list(found.shape) != shapes[part]:
@@ -123,8 +126,8 @@ def _agree(folder: Path, name: str, meta: TextMeta, arrays: dict[str, Tensor]) -
     ends = (int(offsets[0]), int(offsets[-1])) == (0, len(tokens))
     if not ends or lengths.min() < 1 or lengths.max() > meta.max_length:
         raise damaged(folder / f"{name}_offsets.npy", "not where examples begin")
-    if seconds.min() < 0 or bool((seconds > lengths).any()):
-        raise damaged(folder / f"{name}_seconds.npy", "places outside their examples")
+    if second_starts.min() < 0 or bool((second_starts > lengths).any()):
+        raise damaged(folder / f"{name}_second_starts.npy", "places outside their examples")
 
 
 def _check_tokens(folder: Path, name: str, meta: TextMeta, tokens: Tensor) -> None:

@@ -13,7 +13,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from crest.artifacts import os_error
-from crest.data.files import PERCENTILES, SCHEMA_VERSION, TextMeta, write_meta
+from crest.data.files import PERCENTILES, SCHEMA_VERSIONS, TextMeta, write_meta
 from crest.data.labels import encode_labels
 from crest.data.sources import Source
 from crest.data.splits import (
@@ -41,7 +41,7 @@ class Encoded:
     """
 
     tokens: list[list[int]]
-    seconds: list[int]
+    second_starts: list[int]
     full_lengths: list[int]
 
 
@@ -77,7 +77,7 @@ class Encoder:
             cut, cut_types = self._call(some, truncation=True, max_length=self._max_length)
             for row, row_tokens, row_types in zip(long, cut, cut_types, strict=True):
                 tokens[row], types[row] = row_tokens, row_types
-        return Encoded(tokens, [_second(row) for row in types], full_lengths)
+        return Encoded(tokens, [_second_start(row) for row in types], full_lengths)
 
     def _call(self, columns: list[list[str]], **options: Any) -> tuple[list[Any], list[Any]]:
         try:
@@ -114,7 +114,7 @@ class RaggedWriter:
         self._folder, self._name = folder, name
         self._tokens = ArrayFile(folder / f"{name}_tokens.npy", np.int32)
         self._offsets = ArrayFile(folder / f"{name}_offsets.npy", np.int64)
-        self._seconds = ArrayFile(folder / f"{name}_seconds.npy", np.int32)
+        self._second_starts = ArrayFile(folder / f"{name}_second_starts.npy", np.int32)
         self._texts = TextFile(folder / f"{name}_texts.parquet")
         self._end = 0
         self.lengths: list[NDArray[np.int64]] = []
@@ -122,7 +122,7 @@ class RaggedWriter:
 
     def __enter__(self) -> "RaggedWriter":
         with ExitStack() as stack:
-            for file in (self._tokens, self._offsets, self._seconds, self._texts):
+            for file in (self._tokens, self._offsets, self._second_starts, self._texts):
                 stack.enter_context(file)
             self._files = stack.pop_all()
         self._offsets.append(np.zeros(1, dtype=np.int64))
@@ -144,7 +144,9 @@ class RaggedWriter:
         full = np.array([encoded.full_lengths[row] for row in chosen], dtype=np.int64)
         self._tokens.append(np.array([number for row in tokens for number in row], dtype=np.int32))
         self._offsets.append(self._end + np.cumsum(lengths))
-        self._seconds.append(np.array([encoded.seconds[row] for row in chosen], dtype=np.int32))
+        self._second_starts.append(
+            np.array([encoded.second_starts[row] for row in chosen], dtype=np.int32)
+        )
         self._texts.append(texts.filter(pl.Series(rows)))
         self._end += int(lengths.sum())
         self.lengths.append(full)
@@ -233,7 +235,7 @@ def build_text(
     for name, reader, told in each_split(source, advance):
         writers |= _write_texts(reader, encoder, division.parts[name], folder, told)
     meta = TextMeta(
-        schema_version=SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSIONS["text"],
         kind="text",
         dataset=params.dataset,
         source=str(params.source),
@@ -293,7 +295,7 @@ def _batches(frames: Iterable[pl.DataFrame]) -> Iterable[pl.DataFrame]:
         yield from frame.iter_slices(BATCH)
 
 
-def _second(types: list[int]) -> int:
+def _second_start(types: list[int]) -> int:
     """Return where token type 1 begins and stays, the length if nowhere."""
     place = len(types) - sum(types)
     if types[:place] != [0] * place or types[place:] != [1] * (len(types) - place):

@@ -21,7 +21,7 @@ BLOCK_BYTES = 2**20
 # Share of the time that the thread works: it is not to take the cores and the disk from training.
 SHARE = 0.2
 
-ARRAYS = {"image": ("images", "labels"), "text": ("labels", "offsets", "seconds", "tokens")}
+ARRAYS = {"image": ("images", "labels"), "text": ("labels", "offsets", "second_starts", "tokens")}
 
 
 def array_files(folder: Path, kind: str, splits: list[str]) -> list[Path]:

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from crest.data.augment import Augmentation, normalise
-from crest.data.files import SCHEMA_VERSION, ImageMeta, open_array, read_meta, write_meta
+from crest.data.files import SCHEMA_VERSIONS, ImageMeta, open_array, read_meta, write_meta
 from crest.data.prepared import load
 from crest.data.verifying import with_hashes
 from crest.errors import ArtifactError, DamagedDataError
@@ -19,7 +19,7 @@ from crest.errors import ArtifactError, DamagedDataError
 CPU = torch.device("cpu")
 
 META = ImageMeta(
-    schema_version=SCHEMA_VERSION,
+    schema_version=SCHEMA_VERSIONS["image"],
     kind="image",
     dataset="made",
     source="up – für Prüfungen",
@@ -91,7 +91,7 @@ def test_an_empty_folder_says_what_to_run(tmp_path):
         load(tmp_path, CPU)
 
 
-BARE = f'{{"schema_version": {SCHEMA_VERSION}}}'
+BARE = f'{{"schema_version": {SCHEMA_VERSIONS["image"]}}}'
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "3", BARE, "\x00"])
@@ -120,8 +120,9 @@ def test_contradictory_meta_is_refused(folder, change):
         read_meta(folder)
 
 
-def test_another_version_is_refused_even_with_other_fields(folder):
-    (folder / "meta.json").write_text('{"schema_version": 1, "news": true}')
+@pytest.mark.parametrize("kind", ["", ', "kind": "sound"', ', "kind": ["image"]'])
+def test_another_version_is_refused_even_with_other_fields(folder, kind):
+    (folder / "meta.json").write_text(f'{{"schema_version": 1, "news": true{kind}}}')
     with pytest.raises(ArtifactError, match=r"schema version 1, this code reads 2"):
         read_meta(folder)
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from crest.data.augment import Augmentation
-from crest.data.files import SCHEMA_VERSION, TextMeta, read_meta, write_meta
+from crest.data.files import SCHEMA_VERSIONS, TextMeta, read_meta, write_meta
 from crest.data.prepared import load
 from crest.data.verifying import with_hashes
 from crest.errors import ArtifactError, ParameterError
@@ -16,7 +16,7 @@ from crest.errors import ArtifactError, ParameterError
 CPU = torch.device("cpu")
 LENGTHS = {"0": 1.0, "50": 2.0, "90": 3.0, "99": 3.0, "100": 3.0}
 META = TextMeta(
-    schema_version=SCHEMA_VERSION,
+    schema_version=SCHEMA_VERSIONS["text"],
     kind="text",
     dataset="made",
     source="tests",
@@ -41,7 +41,7 @@ def folder(tmp_path):
     for name in ("train", "test"):
         np.save(tmp_path / f"{name}_tokens.npy", np.array([1, 2, 3, 4, 5, 6], dtype=np.int32))
         np.save(tmp_path / f"{name}_offsets.npy", np.array([0, 1, 3, 6]))
-        np.save(tmp_path / f"{name}_seconds.npy", np.array([1, 1, 3], dtype=np.int32))
+        np.save(tmp_path / f"{name}_second_starts.npy", np.array([1, 1, 3], dtype=np.int32))
         np.save(tmp_path / f"{name}_labels.npy", np.array([0, 1, 0]))
         pl.DataFrame({"text": ["a", "b", "c"]}).write_parquet(tmp_path / f"{name}_texts.parquet")
     write_meta(tmp_path, with_hashes(tmp_path, META))
@@ -50,6 +50,15 @@ def folder(tmp_path):
 
 def test_meta_comes_back(folder):
     assert read_meta(folder) == with_hashes(folder, META)
+
+
+def test_text_of_the_version_before_is_refused_with_advice(folder):
+    """Its file of the second texts' starts had another name."""
+    (folder / "meta.json").write_text('{"schema_version": 2, "kind": "text"}')
+    with pytest.raises(
+        ArtifactError, match=r"schema version 2, this code reads 3; run `python cli.py prepare`"
+    ):
+        read_meta(folder)
 
 
 def test_a_batch_is_padded_to_its_longest(folder):
@@ -72,9 +81,9 @@ def test_a_batch_is_padded_to_its_longest(folder):
         ("offsets", np.array([0, 1, 1, 6]), "not where examples begin"),
         ("offsets", np.array([0, 1, 2, 6]), "not where examples begin"),
         ("offsets", np.array([0, 3, 6]), r"says \[4\] of torch.int64"),
-        ("seconds", np.array([1, 3, 3], dtype=np.int32), "places outside their examples"),
-        ("seconds", np.array([-1, 1, 3], dtype=np.int32), "places outside their examples"),
-        ("seconds", np.array([1, 1], dtype=np.int32), r"says \[3\] of torch.int32"),
+        ("second_starts", np.array([1, 3, 3], dtype=np.int32), "places outside their examples"),
+        ("second_starts", np.array([-1, 1, 3], dtype=np.int32), "places outside their examples"),
+        ("second_starts", np.array([1, 1], dtype=np.int32), r"says \[3\] of torch.int32"),
         ("labels", np.array([0, 1, 2]), "labels outside 2 classes"),
         ("labels", np.array([0, 1]), r"says \[3\] of int64"),
     ],
@@ -95,7 +104,7 @@ def test_a_token_outside_the_vocabulary_is_refused_where_it_is_read(folder, toke
         split.inputs(torch.tensor([1, 2]))
 
 
-@pytest.mark.parametrize("part", ["tokens", "offsets", "seconds", "labels"])
+@pytest.mark.parametrize("part", ["tokens", "offsets", "second_starts", "labels"])
 def test_a_missing_file_is_named(folder, part):
     (folder / f"test_{part}.npy").unlink()
     with pytest.raises(ArtifactError, match=rf"test_{part}\.npy: no such file; run"):

@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from crest.data.files import SCHEMA_VERSION, TextMeta
+from crest.data.files import SCHEMA_VERSIONS, TextMeta
 from crest.data.vocabulary import load_tokenizer, vocabulary_hash
 from crest.errors import ArtifactError, ParameterError
 from crest.models import spec_for, weights
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
 
 def meta(folder, **changes):
     values = {
-        "schema_version": SCHEMA_VERSION,
+        "schema_version": SCHEMA_VERSIONS["text"],
         "kind": "text",
         "dataset": "made",
         "source": "tests",

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 
 from crest import artifacts
-from crest.data.files import SCHEMA_VERSION, ImageMeta, TextMeta, write_meta
+from crest.data.files import SCHEMA_VERSIONS, ImageMeta, TextMeta, write_meta
 from crest.data.verifying import file_hash
 from crest.pipeline import manifest
 from crest.pipeline.paths import Paths
@@ -61,7 +61,7 @@ def write_prepared(folder: Path, channels: int = 1) -> None:
         np.save(folder / f"{split}_images.npy", images)
         np.save(folder / f"{split}_labels.npy", np.arange(count, dtype=np.int64) % len(CLASSES))
     meta = ImageMeta(
-        schema_version=SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSIONS["image"],
         kind="image",
         dataset="made-up",
         source="tests",
@@ -81,12 +81,12 @@ def write_text(folder: Path, **columns: list[str]) -> None:
     for split, count in sizes.items():
         np.save(folder / f"{split}_tokens.npy", np.full(count, 3, np.int32))
         np.save(folder / f"{split}_offsets.npy", np.arange(count + 1, dtype=np.int64))
-        np.save(folder / f"{split}_seconds.npy", np.ones(count, np.int32))
+        np.save(folder / f"{split}_second_starts.npy", np.ones(count, np.int32))
         np.save(folder / f"{split}_labels.npy", np.arange(count, dtype=np.int64) % len(CLASSES))
         texts = columns if split == "train" else {name: ["a test"] * count for name in columns}
         pl.DataFrame(texts).write_parquet(folder / f"{split}_texts.parquet")
     meta = TextMeta(
-        schema_version=SCHEMA_VERSION,
+        schema_version=SCHEMA_VERSIONS["text"],
         kind="text",
         dataset="made-up",
         source="tests",

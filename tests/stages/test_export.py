@@ -393,7 +393,7 @@ def test_texts_come_back_letter_by_letter_under_their_own_names(of_text, tmp_pat
     source = pl.read_parquet(of_text.prepared / "train_texts.parquet")
     assert chosen.select("label", "b").equals(source[chosen["index"]].select("label", "b"))
     again = prepared_again(meta, out, tmp_path / "again")
-    for name in ("tokens", "offsets", "seconds", "labels"):
+    for name in ("tokens", "offsets", "second_starts", "labels"):
         before = open_array(of_text.prepared, "test", name)
         np.testing.assert_array_equal(open_array(tmp_path / "again", "test", name), before)
     labels = open_array(of_text.prepared, "train", "labels")[chosen["index"].to_numpy()]
