@@ -16,7 +16,8 @@ KINDS = {
     "validation": "validation accuracy, %",
     "train": "accuracy on what was trained on, %",
 }
-LEGEND_WIDTH = 62  # characters
+LEGEND_WIDTH = 72  # characters
+LINE_WIDTH = 8  # of the line before a name, and the gap after it
 
 
 def draw(groups: Sequence[Group], x: str) -> Figure:
@@ -81,7 +82,7 @@ def _lengths_differ(groups: Sequence[Group]) -> bool:
 
 def _columns(names: Sequence[str]) -> int:
     """Return how many names of a legend go into a line."""
-    return max(1, min(4, LEGEND_WIDTH // max(len(name) for name in names)))
+    return max(1, min(4, LEGEND_WIDTH // (LINE_WIDTH + max(len(name) for name in names))))
 
 
 def _only(values: set[Any], what: str) -> Any:
