@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from names import names
 from pydantic import Field, ValidationError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
@@ -84,7 +85,8 @@ class Plan:
     """One row of the table, worked out: what is run for each of its seeds.
 
     ``overrides`` are the parameters of training and of the method that differ from the defaults,
-    and ``hash`` is of everything that the result depends on but the seed, the data and the code.
+    and ``hash`` is of everything that the result depends on but the seed, the data and the code,
+    by the names that benchmarks/names.yaml has of it.
     """
 
     name: str
@@ -171,7 +173,8 @@ def _plan(
     parameters = _parameters(file, entry, bases, where)
     overrides = _overrides(parameters, entry)
     data = entry.data or file.data
-    depends: dict[str, Any] = {"method": entry.method, "overrides": overrides}
+    depends: dict[str, Any] = {"method": entry.method}
+    depends["overrides"] = names().overrides_then(overrides)
     depends["data"] = data.model_dump(exclude_defaults=True)
     for kind in ("as_long_as", "coresets_of"):
         name = getattr(entry, kind)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from experiment import Plan
+from names import names
 
 from crest import artifacts
 from crest.errors import ArtifactError
@@ -19,23 +20,24 @@ Row = dict[str, Any]
 class Rows:
     """The finished runs: a JSON object a line, shared by several processes.
 
-    A row takes the place of one of the same name and seed.
+    A row takes the place of one of the same name and seed; the others stay as they were written.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
 
     def read(self) -> list[Row]:
+        """Return all rows, by the names that parameters, counts and runs have today."""
         if not self.path.exists():
             return []
         with self.path.open(encoding="utf-8") as file:
-            return self._parsed(file)
+            return [names().row_now(row) for row in self._parsed(file)]
 
     def add(self, row: Row) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._locked() as file:
             rows = self._parsed(file)
-            kept = [other for other in rows if identity(other) != identity(row)]
+            kept = [other for other in rows if identity(names().row_now(other)) != identity(row)]
             if len(kept) == len(rows):
                 file.write(json.dumps(row) + "\n")
                 return

@@ -111,7 +111,7 @@ def test_a_row_says_what_a_run_took_and_depends_on(bench):
     assert row["budget"] == 10 / 41
     assert 0 < row["accuracy"] < 1 < row["loss"] < 4
     assert row["updates"] >= 1
-    assert row["counts"]["examples_looked_at"] > 0
+    assert row["counts"]["examples_scored"] > 0
     assert row["counts"]["hessian_vector_products"] > 0
     assert math.isclose(sum(row["seconds_by_part"].values()), row["seconds"])
     assert row["overrides"] == {
@@ -760,6 +760,14 @@ def test_long_names_leave_room_for_the_curves(tmp_path):
     width, height = figure.axes[0].get_position().size
     assert width > 0.7
     assert height > 0.3
+
+
+def test_the_names_of_the_curves_are_within_the_picture():
+    names = ("random", "crest with focus", "focus weighed back", "no focus")
+    named = [{**ROWS[0], "name": name} for name in names]
+    figure = curves.draw(tables.grouped(named, None), "step")
+    figure.canvas.draw()
+    assert figure.axes[0].get_legend().get_window_extent().x1 <= figure.bbox.x1
 
 
 def test_curves_of_different_clocks_do_not_share_a_picture():
