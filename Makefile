@@ -1,8 +1,8 @@
 # make demo   the whole pipeline on the bundled digits, ending with a table
 # make test   every test, a process for each core (four at most); a file's tests stay together
 # make check  format, lint, types, layers
-# make results  runs an experiment of benchmarks/experiments and prints its table; it goes on where
-#               it was stopped, and runs nothing twice. Without more, the digits; with
+# make results  runs an experiment of benchmarks/experiments/definitions and prints its table; it
+#               goes on where it was stopped, and runs nothing twice. Without more, the digits; with
 #               EXPERIMENT=NAME, SOURCE=IMAGES, PROJECT=FOLDER for what is prepared and kept
 PYTHON ?= python3
 EXPERIMENT ?= digits
@@ -18,11 +18,11 @@ demo: $(INSTALLED)
 	$(BIN)/python cli.py report --show
 
 results: $(INSTALLED) $(PROJECT)/data/prepared
-	$(BIN)/python benchmarks/results.py run $(EXPERIMENT) --project $(PROJECT) --out $(ROWS)
-	$(BIN)/python benchmarks/results.py table $(ROWS)
+	$(BIN)/python -m benchmarks.experiments run $(EXPERIMENT) --project $(PROJECT) --out $(ROWS)
+	$(BIN)/python -m benchmarks.experiments table $(ROWS)
 
 $(PROJECT)/data/prepared: | $(INSTALLED)
-	$(BIN)/python benchmarks/results.py prepare $(EXPERIMENT) --project $(PROJECT) \
+	$(BIN)/python -m benchmarks.experiments prepare $(EXPERIMENT) --project $(PROJECT) \
 		$(if $(SOURCE),--source $(SOURCE))
 
 test: $(INSTALLED)

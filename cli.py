@@ -24,7 +24,7 @@ import typer
 
 # Threads that sleep while they wait leave the cores to others, also where there are more threads
 # than cores. On two idle cores spinning is faster, and was beside a second training of two threads
-# (docs/performance.md, benchmarks/waiting.py). Set before torch is imported.
+# (docs/performance.md, benchmarks/speed/waiting.py). Set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from crest.artifacts import claiming, reading

@@ -1,15 +1,12 @@
 """The documents' figures: what the committed runs give, and nothing else."""
 
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-
-import results
-import tables
+from benchmarks.experiments import runner as results
+from benchmarks.experiments import tables
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = sorted((ROOT / "docs" / "results").glob("*.jsonl"))

@@ -1,4 +1,4 @@
-"""One SIGKILL in the middle of training; benchmarks/kill_test.py sends many, to every stage."""
+"""One SIGKILL in the middle of training; benchmarks.robustness.kill_test sends many."""
 
 import os
 import shutil

@@ -223,7 +223,7 @@ def mislabelled(difficulty: pl.DataFrame) -> pl.DataFrame:
     Networks*, ICML 2017), so that their losses are the highest over training as a whole. Nothing
     is left out: where a model has learned little, or wrong labels by heart, every threshold hides
     them. Of the scores at hand the mean loss ranks planted wrong labels best in short runs and long
-    ones alike (benchmarks/mislabelled.py). Rare classes are learned late and rank high too.
+    ones alike (benchmarks/quality/mislabelled.py). Rare classes are learned late and rank high too.
     """
     return difficulty.filter(pl.col("seen") > 0).sort(-pl.col("mean_loss"), "index")
 

@@ -23,7 +23,7 @@ BATCH_SIZES = {"cpu": 250}
 BATCH_SIZE = 2000
 # The same of examples that differ in length, which the longest of a batch fills up: sorted, a
 # batch holds few lengths. On one core a 6-layer encoder looks at 1.6 times as many sentence pairs
-# sorted as unsorted, and at 1.7 times as many in batches of 32 as of 250 (benchmarks/text.py).
+# sorted as unsorted, and at 1.7 times as many in batches of 32 as of 250 (benchmarks.speed.text).
 RAGGED_BATCH_SIZES = {"cpu": 32}
 RAGGED_BATCH_SIZE = 256
 

@@ -19,7 +19,7 @@ class GroupNorm(nn.GroupNorm):
     def forward(self, images: Tensor) -> Tensor:
         """Return images of the same shape and memory format, (B, C, H, W)."""
         # On processors torch 2.14 takes many times as long for this as for its other layouts and
-        # types (benchmarks/group_norm.py).
+        # types (benchmarks/speed/group_norm.py).
         slow = images.device.type == "cpu" and images.dtype is torch.bfloat16
         if not slow or images.is_contiguous():
             return super().forward(images)

@@ -1,0 +1,1 @@
+"""How long data take to prepare."""

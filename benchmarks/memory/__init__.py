@@ -1,0 +1,1 @@
+"""How much memory runs take, and by what."""

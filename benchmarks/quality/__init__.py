@@ -1,0 +1,1 @@
+"""How good what cheaper choosing gives is, and what the tables of examples find."""

@@ -1,0 +1,1 @@
+"""Kills, cut links, other checkouts and all sorts of models."""
