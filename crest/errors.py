@@ -46,7 +46,7 @@ class DeviceMemoryError(CrestError):
 
 
 class Interrupted(KeyboardInterrupt):
-    """A run that was told to stop by the signal with this number.
+    """A run that was asked to stop by the signal with this number.
 
     Not an :class:`Exception`, so that nobody takes it for a fault of what they were doing.
     """
@@ -58,7 +58,7 @@ class Interrupted(KeyboardInterrupt):
 
 
 class InterruptedAtOnce(Interrupted):
-    """A run that was told so once more, and ends in the middle of whatever it does."""
+    """A run that was asked so once more, and ends in the middle of whatever it does."""
 
 
 class TrainingError(CrestError):

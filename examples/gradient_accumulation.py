@@ -39,15 +39,15 @@ def main() -> None:
     )
     for indices, weights in coresets:
         optimizer.zero_grad()
-        said = []
+        logits_of_parts = []
         parts = zip(indices.split(arguments.part), weights.split(arguments.part), strict=True)
         for part, part_weights in parts:
             logits = model(images[part])
             losses = F.cross_entropy(logits, labels[part], reduction="none")
             ((losses * part_weights).sum() / SIZE).backward()
-            said.append(logits.detach())
+            logits_of_parts.append(logits.detach())
         optimizer.step()
-        coresets.step(torch.cat(said))
+        coresets.step(torch.cat(logits_of_parts))
     print(f"accuracy: {accuracy(model, test_images, test_labels):.4f}")
 
 

@@ -78,9 +78,9 @@ def main() -> None:
         # Gradients are averaged over the processes: of equal shares the mean is that of all.
         (losses * own_weights).mean().backward()
         optimizer.step()
-        said = of_all(logits, processes)
+        all_logits = of_all(logits, processes)
         if coresets is not None:
-            coresets.step(said)
+            coresets.step(all_logits)
 
     if coresets is not None:
         if arguments.save:

@@ -19,7 +19,7 @@ from crest.pipeline import manifest
 from crest.pipeline.analysis_files import write_analysis
 from crest.pipeline.paths import ANALYSED, Paths
 from crest.pipeline.snapshot_gradients import measure
-from crest.pipeline.texts import class_name, shown_texts, taken_for_name
+from crest.pipeline.texts import class_name, taken_for_name, texts_of_groups
 
 logger = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ def run(parameters: Parameters, paths: Paths) -> None:
     mislabelled.csv lists the examples whose labels are likeliest wrong. For text there is also
     texts.csv: the examples that the report shows, with their texts.
 
-    What the models of several moments show is there for runs that kept snapshots
+    What the models of snapshots show is there for runs that kept some
     (train.snapshots). Without a selecting method the selection tables have no rows,
     difficulty.parquet counts no selections, and a message says so.
 
@@ -65,7 +65,7 @@ def run(parameters: Parameters, paths: Paths) -> None:
         for picture in gallery(analysis, parameters.crest.threshold):
             (folder / f"{picture.name}.png").write_bytes(png(picture.figure))
         if isinstance(meta, TextMeta):
-            texts = shown_texts(paths.prepared, meta, notable(analysis.difficulty))
+            texts = texts_of_groups(paths.prepared, meta, notable(analysis.difficulty))
             texts.write_csv(folder / "texts.csv")
             _note_formulas("texts", (text for name in texts.columns for text in texts[name]))
         suspects(analysis.difficulty, meta).write_csv(folder / "mislabelled.csv")

@@ -46,12 +46,12 @@ def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
     sealed = manifest.of_training(source, method)
     sealed.require_data(data.meta)
     sealed.verify(artifacts.METRICS, artifacts.MODEL)
-    shown = evaluate(model, data.test, precision, parameters.evaluate.batch_size)
+    evaluation = evaluate(model, data.test, precision, parameters.evaluate.batch_size)
     data.require_whole()
-    require_numbers(shown, source / artifacts.MODEL)
-    metrics = {"accuracy": shown.accuracy, "loss": shown.loss, **trained}
+    require_numbers(evaluation, source / artifacts.MODEL)
+    metrics = {"accuracy": evaluation.accuracy, "loss": evaluation.loss, **trained}
     with artifacts.replacing_folder(paths.evaluate(method), EVALUATED) as partial:
-        artifacts.write_table(partial / artifacts.PREDICTIONS, predictions(shown))
+        artifacts.write_table(partial / artifacts.PREDICTIONS, predictions(evaluation))
         artifacts.write_json(partial / artifacts.METRICS, metrics)
         manifest.seal(partial, {method: sealed.run(method)}, data.meta.content_hash)
     return metrics

@@ -13,7 +13,7 @@ import yaml
 from PIL import Image
 
 from crest import artifacts
-from crest.data.class_names import shown
+from crest.data.class_names import display_name
 from crest.data.files import ImageMeta, Meta, TextMeta, open_array
 from crest.data.prepared import load
 from crest.data.sources import Pixels
@@ -119,7 +119,8 @@ def notes(exported: Exported, out: Path) -> Iterator[str]:
             yield note
         return
     if exported.missing_classes:
-        yield f"no example of class {', '.join(map(shown, exported.missing_classes))} was selected"
+        names = ", ".join(map(display_name, exported.missing_classes))
+        yield f"no example of class {names} was selected"
     if len(exported.missing_classes) > len(exported.meta.classes) - 2:
         yield "prepare cannot read it: all examples that were selected are of one class"
         return

@@ -79,7 +79,7 @@ def _inputs(parameters: Parameters, hashes: Hashes, folder: Path) -> Iterator[tu
 
 
 def _seen(prepare: PrepareParameters, hashes: Hashes, earlier: Fingerprint | None) -> Fingerprint:
-    """Look at the source; where it cannot be looked at, it is as it was."""
+    """Fingerprint the source; where it cannot be read, it is as it was."""
     try:
         return source_fingerprint(prepare, hashes)
     except UnseenError as error:

@@ -95,14 +95,14 @@ def _method_row(paths: Paths, method: str, meta: Meta) -> dict[str, Any]:
             )
     trained = paths.train(method) / artifacts.METRICS
     evaluated = paths.evaluate(method) / artifacts.METRICS
-    shown = artifacts.read_json(evaluated)
+    test_metrics = artifacts.read_json(evaluated)
     row = {
         **_cost(trained),
         "method": method,
         "reused": False,
         "outdated": False,
-        "accuracy": _number(shown, "accuracy", evaluated),
-        "loss": _number(shown, "loss", evaluated),
+        "accuracy": _number(test_metrics, "accuracy", evaluated),
+        "loss": _number(test_metrics, "loss", evaluated),
     }
     run = manifest.of_training(trained.parent, method)
     run.require_data(meta)

@@ -53,11 +53,11 @@ def run(
         if fresh:
             checkpoint.remove()
         trained = train_model(parameters, data, "replay", precision, saved, checkpoint)
-        shown = evaluate(trained.model, data.test, precision, parameters.evaluate.batch_size)
-        require_numbers(shown, paths.reuse(model) / artifacts.MODEL)
-        metrics = {**trained.metrics, "accuracy": shown.accuracy, "loss": shown.loss}
+        evaluation = evaluate(trained.model, data.test, precision, parameters.evaluate.batch_size)
+        require_numbers(evaluation, paths.reuse(model) / artifacts.MODEL)
+        metrics = {**trained.metrics, "accuracy": evaluation.accuracy, "loss": evaluation.loss}
         write(replace(trained, metrics=metrics), partial)
-        artifacts.write_table(partial / artifacts.PREDICTIONS, predictions(shown))
+        artifacts.write_table(partial / artifacts.PREDICTIONS, predictions(evaluation))
         seal(partial, {"replay": metrics["run"]}, data.meta.content_hash, origin)
     checkpoint.remove()
     return metrics

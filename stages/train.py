@@ -49,19 +49,19 @@ def run(
         saved = read_coresets(source, data, parameters.train.batch_size)
         origin = coresets_origin(source, data.meta)
     with (
-        signals.noted(insisting=group.alone) as stop,
+        signals.noted(raise_on_second=group.alone) as stop,
         _results(paths.train(method), group) as folder,
     ):
         place = paths.resume(f"train-{method}")
         checkpoint = checkpoint_for(
             place, parameters, method, data.meta, precision, saved, stop, group
         )
-        with group.naming_the_lost():
-            group.require_alike(_started_with(checkpoint, precision, fresh))
+        with group.reporting_lost():
+            group.require_same(_started_with(checkpoint, precision, fresh))
         if fresh:
             checkpoint.remove()
             group.wait()
-        with group.naming_the_lost():
+        with group.reporting_lost():
             trained = train_model(parameters, data, method, precision, saved, checkpoint, group)
         if folder is not None:
             write(trained, folder)
@@ -72,7 +72,7 @@ def run(
 
 
 def _started_with(checkpoint: Checkpoint, precision: Precision, fresh: bool) -> dict[str, str]:
-    """Return what all processes of a run have to have alike: of a device, its kind."""
+    """Return what all processes of a run have to have the same: of a device, its kind."""
     return {**checkpoint.key, "device": precision.device.type, "--fresh": str(fresh)}
 
 

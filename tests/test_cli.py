@@ -341,8 +341,8 @@ def test_select_prints_coresets_as_json_and_nothing_else(trained):
 def test_select_writes_coresets_and_counts_them(trained):
     checkpoint = trained.train("random") / "model.safetensors"
     out = Path("out/coresets.parquet")
-    said = succeeds("select", "--checkpoint", checkpoint, "--out", out, "--minibatches", 3)
-    assert said == f"{out}: 3 mini-batch coresets of 32 examples\n"
+    output = succeeds("select", "--checkpoint", checkpoint, "--out", out, "--minibatches", 3)
+    assert output == f"{out}: 3 mini-batch coresets of 32 examples\n"
     assert len(artifacts.read_table(out)) == 96
 
 
@@ -397,13 +397,13 @@ def test_coresets_of_other_data_are_refused(trained):
 
 
 def test_export_writes_what_it_is_told_and_says_how_to_read_it(trained):
-    said = succeeds("export", "--out", "coresets.csv")
+    output = succeeds("export", "--out", "coresets.csv")
     rows = len(artifacts.read_table(Path("artifacts/train/crest/coresets.parquet")))
-    assert f", selected {rows} times into " in said
+    assert f", selected {rows} times into " in output
     assert len(pl.read_csv("coresets.csv")) == rows
-    said = succeeds("export", "--out", "subset").splitlines()
-    assert said[0].startswith("subset: ")
-    options = said[-1].partition(" with ")[2].split()
+    output = succeeds("export", "--out", "subset").splitlines()
+    assert output[0].startswith("subset: ")
+    options = output[-1].partition(" with ")[2].split()
     assert succeeds("prepare", *options).startswith("data/prepared: parquet, train ")
 
 

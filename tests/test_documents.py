@@ -20,7 +20,7 @@ def given():
     return {path.name: tables.markdown(*results.saved_rows(path)) for path in RUNS}
 
 
-def shown_lines(text):
+def printed_lines(text):
     """The lines of the tables of runs, without their heads, and of the notes below each."""
     tails = [tail.split("\n\n")[:2] for tail in text.split(HEAD)[1:]]
     return [line for rows, notes in tails for line in rows.splitlines()[1:] + notes.splitlines()]
@@ -28,9 +28,9 @@ def shown_lines(text):
 
 def test_every_table_and_its_notes_are_what_the_runs_give(given):
     lines = {line for table in given.values() for line in table.splitlines()}
-    shown = shown_lines(RESULTS)
-    assert len(shown) > len(RUNS)
-    assert [line for line in shown if line not in lines] == []
+    printed = printed_lines(RESULTS)
+    assert len(printed) > len(RUNS)
+    assert [line for line in printed if line not in lines] == []
 
 
 def test_runs_are_of_the_parameters_that_their_experiments_have(given):

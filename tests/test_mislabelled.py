@@ -41,9 +41,9 @@ def test_flipped_labels_rank_first_and_are_taken_for_the_true_class(digits, epoc
     done = train(model, method, data.train, None, steps, settings, FLOAT32)
     table = difficulty_table(done.examples_table)
     groups = {group.name: group for group in notable(table)}
-    shown = groups["mislabelled"].shown["index"].to_list()
-    assert len(shown) == MOST_MISLABELLED
-    assert len(wrong.intersection(shown)) / len(shown) >= 0.95
+    rows = groups["mislabelled"].rows["index"].to_list()
+    assert len(rows) == MOST_MISLABELLED
+    assert len(wrong.intersection(rows)) / len(rows) >= 0.95
     first = mislabelled(table).head(len(wrong)).filter(pl.col("index").is_in(wrong))
     assert len(first) / len(wrong) >= 0.9
     named = torch.tensor(first["taken_for"].to_list())

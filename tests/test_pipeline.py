@@ -201,8 +201,8 @@ def test_an_experiment_is_compared_with_what_was_committed(copy):
     assert after["updates"] > before["updates"]
     assert {name.split(".")[1] for name in changed} == {"crest", MODEL}
 
-    shown = pl.read_csv(io.StringIO(command(copy, "dvc", "exp", "show", "--csv")))
-    experiment = shown.filter(pl.col("Experiment") == "strict").to_dicts()[0]
+    experiments = pl.read_csv(io.StringIO(command(copy, "dvc", "exp", "show", "--csv")))
+    experiment = experiments.filter(pl.col("Experiment") == "strict").to_dicts()[0]
     assert experiment["crest.threshold"] == 0.01
     assert experiment["methods.crest.updates"] == after["updates"]
     assert experiment["methods.crest.accuracy"] == after["accuracy"]
@@ -241,8 +241,8 @@ def check_results(copy):
     by_method = artifacts.read_json(copy / "artifacts/report/summary.json")["methods"]
     for method in METHODS:
         metrics = artifacts.read_json(copy / f"artifacts/evaluate/{method}/metrics.json")
-        shown = artifacts.read_table(copy / f"artifacts/evaluate/{method}/predictions.parquet")
-        assert metrics["accuracy"] == (shown["label"] == shown["prediction"]).mean()
+        predicted = artifacts.read_table(copy / f"artifacts/evaluate/{method}/predictions.parquet")
+        assert metrics["accuracy"] == (predicted["label"] == predicted["prediction"]).mean()
         assert by_method[method]["accuracy"] == metrics["accuracy"]
     assert by_method["full"]["steps"] == 122
     assert by_method["crest"]["steps"] == by_method["random"]["steps"] == 37

@@ -63,9 +63,9 @@ def test_no_source_file_executes_what_it_reads(path) -> None:
     for name, call in calls(path):
         assert name not in EXECUTING_CALLS, f"line {call.lineno}: {name}"
         for keyword in call.keywords:
-            shown = f"{keyword.arg}={ast.unparse(keyword.value)}"
-            assert shown not in {"allow_pickle=True", "trust_remote_code=True", "shell=True"}, name
-            assert shown != "weights_only=False", name
+            given = f"{keyword.arg}={ast.unparse(keyword.value)}"
+            assert given not in {"allow_pickle=True", "trust_remote_code=True", "shell=True"}, name
+            assert given != "weights_only=False", name
 
 
 @pytest.mark.parametrize("path", SOURCES, ids=lambda path: path.relative_to(ROOT).as_posix())

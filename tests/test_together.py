@@ -199,15 +199,15 @@ def test_json_is_json_in_any_encoding(here, encoding, monkeypatch) -> None:
 
 def test_a_program_whose_output_is_latin_1_ends_without_a_traceback(here) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
-    shown = subprocess.run(
+    done = subprocess.run(
         [sys.executable, ROOT / "cli.py", "train", "-S", "train.model=süß中"],
         env=environment,
         capture_output=True,
         check=False,
     )
-    assert shown.returncode == 2
-    assert b"Traceback" not in shown.stderr
-    assert b"s\xfc\xdf\\u4e2d" in shown.stderr
+    assert done.returncode == 2
+    assert b"Traceback" not in done.stderr
+    assert b"s\xfc\xdf\\u4e2d" in done.stderr
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])

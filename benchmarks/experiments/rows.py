@@ -66,7 +66,7 @@ class Rows:
 
 
 def identity(row: Row) -> tuple[str, str, int]:
-    """Return what no two rows of a file have alike: experiment, run and seed."""
+    """Return what no two rows of a file share: experiment, run and seed."""
     return row["experiment"], row["name"], row["seed"]
 
 

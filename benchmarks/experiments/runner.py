@@ -1,4 +1,4 @@
-"""The tables of docs/results.md: experiments that are run, saved as they go, and shown.
+"""The tables of docs/results.md: experiments that are run, saved as they go, and printed.
 
     python -m benchmarks.experiments prepare EXPERIMENT --project FOLDER --source SOURCE
     python -m benchmarks.experiments run EXPERIMENT --project FOLDER --out docs/results/NAME.jsonl
@@ -153,12 +153,14 @@ class Runner:
             trained, meter, marks = metered_training(
                 parameters, data, plan.method, precision, saved, checkpoint
             )
-            shown = evaluate(trained.model, data.test, precision, parameters.evaluate.batch_size)
+            evaluation = evaluate(
+                trained.model, data.test, precision, parameters.evaluate.batch_size
+            )
             write_tables(trained, self._kept(plan, seed))
             row = {
                 **self._about(plan, parameters, data),
-                "accuracy": shown.accuracy,
-                "loss": shown.loss,
+                "accuracy": evaluation.accuracy,
+                "loss": evaluation.loss,
                 **cost(trained, full_steps),
                 "cpu_seconds": meter.seconds,
                 "as_long_as": given,
@@ -168,7 +170,7 @@ class Runner:
             }
             self.rows.add(row)
             checkpoint.remove()
-            self.say(f"{plan.name}, seed {seed}: {shown.accuracy:.2%} in {row['steps']} steps")
+            self.say(f"{plan.name}, seed {seed}: {evaluation.accuracy:.2%} in {row['steps']} steps")
         if signal_number := stop():
             raise Interrupted(signal_number, "stopped between two runs")
 

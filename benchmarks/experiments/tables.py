@@ -219,8 +219,8 @@ class Table:
     def _seconds(self, group: Group) -> str:
         """Return the median over the seeds, of each machine apart, in the order of machines."""
         places = sorted(group.seconds, key=lambda where: self.machines.index(where[0]))
-        shown = [_figures(median(group.seconds[where])) for where in places]
-        return " / ".join(shown) + ("" if group.on_processor else " (wall)")
+        figures = [_figures(median(group.seconds[where])) for where in places]
+        return " / ".join(figures) + ("" if group.on_processor else " (wall)")
 
     def _first(self, wanted: Callable[[Group], bool]) -> Group | None:
         return next((group for group in self.groups if wanted(group)), None)
@@ -253,8 +253,8 @@ def difference_cell(group: Group, other: Group | None) -> str:
     return signed + ("" if error is None else f" ± {100 * error:.2f}")
 
 
-def _cell(value: Any, shown: Callable[[Any], str]) -> str:
-    return DASH if value is None else shown(value)
+def _cell(value: Any, formatted: Callable[[Any], str]) -> str:
+    return DASH if value is None else formatted(value)
 
 
 def _count(value: float) -> str:

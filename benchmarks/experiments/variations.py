@@ -54,7 +54,7 @@ def varied(data: Prepared, variation: Variation) -> Prepared:
         data.train, rows.repeat(variation.repeated), labels.repeat(variation.repeated)
     )
     sizes = {**data.meta.sizes, "train": len(split)}
-    # A saved state or coresets of other data are told by the hash.
+    # A saved state or coresets of other data are known by the hash.
     meta = replace(data.meta, sizes=sizes, content_hash=f"{data.meta.content_hash} {kept}")
     return replace(data, meta=meta, train=split)
 

@@ -141,7 +141,7 @@ class Turns:
         self._started = self._wait()
 
     def __call__(self, taken: int) -> None:
-        """Be told that so many steps are taken; a region is a step."""
+        """Take note that so many steps are taken; a region is a step."""
         if taken % WINDOW:
             return
         seconds = time.perf_counter() - self._started
@@ -160,7 +160,7 @@ class Turns:
 
 
 def work(folder: Path, rounds: int, subset_size: int, threads: int, connection: Connection) -> None:
-    """Train on one data set, a round whenever told to: the process of one size."""
+    """Train on one data set, a round whenever asked to: the process of one size."""
     torch.set_num_threads(threads)
     device = resolve_device("cpu")
     parameters = Parameters(

@@ -6,7 +6,7 @@ Writes prepared arrays of synthetic images, a block at a time, for each size to 
 and trains on them with random, with crest as published (r = 500), with crest as the focused
 preset has it and with the focus alone, each in a process of its own that does what `train` does:
 opens the arrays, trains, saves its state once two thirds of the way, and writes its tables. The
-system is told to drop the arrays from memory before, so that they are read from the disk; with
+system is asked to drop the arrays from memory before, so that they are read from the disk; with
 --small-memory they are opened as if they did not fit into the memory.
 
 Another process samples the memory. Anonymous memory is what the process needs; pages of mapped
@@ -161,7 +161,7 @@ def read_bytes() -> int:
 
 
 class Watch:
-    """Is told of each step: notes the time it took, and memory at some of them."""
+    """Called at each step: notes the time it took, and memory at some of them."""
 
     def __init__(self, outcome: Outcome, steps: int, connection: Connection) -> None:
         self._outcome = outcome
@@ -191,12 +191,12 @@ class Watch:
         self._before = time.process_time()
 
     def save(self) -> None:
-        """Be told that the state is to be saved before the next step."""
+        """Take note that the state is to be saved before the next step."""
         self._saving = True
         self._connection.send("save")
 
     def saved(self) -> None:
-        """Be told that it is; the step begins now."""
+        """Take note that it is; the step begins now."""
         self._before = time.process_time()
 
 
@@ -292,15 +292,15 @@ def show(outcomes: list[Outcome], classes: int) -> None:
         f"{'peak: open':>10} {'train':>6} {'save':>6} {'write':>6} {'mapped':>7} {'read':>6}  MiB"
     )
     for outcome in outcomes:
-        moments = " ".join(
-            f"{outcome.anonymous[moment] / 2**20:6.0f}" for moment in ("start", "middle", "end")
+        memory_marks = " ".join(
+            f"{outcome.anonymous[mark] / 2**20:6.0f}" for mark in ("start", "middle", "end")
         )
         peaks = " ".join(
             f"{outcome.peaks[phase] / 2**20:{width}.0f}"
             for phase, width in zip(PHASES, (10, 6, 6, 6), strict=True)
         )
         print(
-            f"{outcome.examples:9} {outcome.row:17} {moments} {peaks} "
+            f"{outcome.examples:9} {outcome.row:17} {memory_marks} {peaks} "
             f"{outcome.mapped / 2**20:7.0f} {outcome.read / 2**20:6.0f}"
         )
     print(

@@ -13,7 +13,7 @@ With e = g_S - g the error of one mini-batch's gradient, over all parameters:
   mini-batch  E|e|²
   bias        E<e, e'> of mini-batches from different subsets, what no averaging removes
   window      E|e_1 + ... + e_50|² / 50 along the steps of the second measurement, whose repeats
-              of a mini-batch, and mini-batches of one subset, err alike
+              of a mini-batch, and mini-batches of one subset, err in the same direction
   last layer  what of E|e|² is in the weights and biases of the last layer
 each over E|e|² of a random mini-batch; g is the mean over --reference random mini-batches, whose
 own noise is taken out. With --length 0 there is no second measurement, and no window.
@@ -182,10 +182,10 @@ def choose(
         else:
             subset = active.draw(size, generator)
         with folded(model, folds):
-            shown = look(model, train, subset, bench.precision)
-        gradients = proxy(shown, last_layer(model))
+            scored = look(model, train, subset, bench.precision)
+        gradients = proxy(scored, last_layer(model))
         groups.append(
-            choose_minibatch_coresets(shown, gradients, 1, batch, choice, generator, each)
+            choose_minibatch_coresets(scored, gradients, 1, batch, choice, generator, each)
         )
     return groups
 
@@ -338,8 +338,8 @@ def spread(values: list[float]) -> dict[str, float]:
 
 def show(rows: list[dict]) -> None:
     names = ("at_checks", "after_1", "after_2", "after_4")
-    moments = [name for name in names if any(row["model"][name]["count"] for row in rows)]
-    heads = "".join(f"{'F ' + moment.replace('_', ' '):>21}" for moment in moments)
+    with_rho = [name for name in names if any(row["model"][name]["count"] for row in rows)]
+    heads = "".join(f"{'F ' + name.replace('_', ' '):>21}" for name in with_rho)
     print(f"{'setting':12} {'mini-batch':>15} {'last layer':>10} {'bias':>7} {'window':>7}{heads}")
     for row in rows:
         gradients = row["gradients"]
@@ -349,8 +349,8 @@ def show(rows: list[dict]) -> None:
             window = "–" if row["window"] is None else f"{row['window']:.3f}"
             cells = f"{row['name']:12} {error:>15} {gradients['last_layer']:10.3f}"
             cells += f" {gradients['bias']:7.4f} {window:>7}"
-        for moment in moments:
-            found = row["model"][moment]
+        for name in with_rho:
+            found = row["model"][name]
             text = f"{found['mean']:.4f} ± {found['error']:.4f} ({found['count']})"
             cells += f"{text:>21}"
         print(cells, flush=True)

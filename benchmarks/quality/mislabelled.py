@@ -66,7 +66,7 @@ CASES = (
 )
 
 
-class Watched:
+class RecordedMethod:
     """A method that keeps what every step knew of its mini-batch."""
 
     def __init__(self, method: Any) -> None:
@@ -120,7 +120,7 @@ def planted(split: Split, case: Case, seed: int) -> tuple[Part, Tensor, Tensor]:
     return Part(split, kept, labels), wrong, true
 
 
-def trained(data: Part, meta: Any, epochs: int, seed: int) -> tuple[Any, Any, Watched]:
+def trained(data: Part, meta: Any, epochs: int, seed: int) -> tuple[Any, Any, RecordedMethod]:
     """Train on all of the data; returns the model, what the run left behind, and all it showed."""
     settings = parameters(epochs, seed)
     model = spec_for(settings.train, meta).fresh(seed)
@@ -134,7 +134,7 @@ def trained(data: Part, meta: Any, epochs: int, seed: int) -> tuple[Any, Any, Wa
         generator=generator_for(seed, "method"),
         parameters=settings,
     )
-    method = Watched(METHODS["random"].build(context))
+    method = RecordedMethod(METHODS["random"].build(context))
     return model, train(model, method, data, None, steps, settings.train, FLOAT32), method
 
 
@@ -145,10 +145,10 @@ def parameters(epochs: int, seed: int) -> Any:
     return parse({"train": values}, "benchmark")
 
 
-def histories(watched: Watched, labels: Tensor) -> dict[str, Tensor]:
-    """What all sightings of each example come to."""
-    count, classes = len(labels), watched.logits[0].shape[1]
-    indices, logits = torch.cat(watched.indices), torch.cat(watched.logits)
+def histories(recorded: RecordedMethod, labels: Tensor) -> dict[str, Tensor]:
+    """What all visits of each example come to."""
+    count, classes = len(labels), recorded.logits[0].shape[1]
+    indices, logits = torch.cat(recorded.indices), torch.cat(recorded.logits)
     own = labels[indices]
     values = logits.gather(1, own[:, None]).squeeze(1)
     others = logits.scatter(1, own[:, None], -torch.inf)
@@ -207,9 +207,9 @@ def scores(model: Any, done: Any, data: Part, seen: dict[str, Tensor]) -> dict[s
         name: torch.tensor(table[name].fill_null(0.0).to_numpy().copy()).double()
         for name in ("mean_loss", "el2n", "forgotten", "correct", "seen")
     }
-    shown = look(model, data, torch.arange(len(data)), FLOAT32)
-    own = shown.logits.gather(1, data.labels[:, None]).squeeze(1)
-    others = shown.logits.scatter(1, data.labels[:, None], -torch.inf)
+    scored = look(model, data, torch.arange(len(data)), FLOAT32)
+    own = scored.logits.gather(1, data.labels[:, None]).squeeze(1)
+    others = scored.logits.scatter(1, data.labels[:, None], -torch.inf)
     by_class = torch.zeros(10, dtype=torch.float64)
     for number in range(10):
         rows = columns["mean_loss"][data.labels == number]
@@ -222,7 +222,7 @@ def scores(model: Any, done: Any, data: Part, seen: dict[str, Tensor]) -> dict[s
         "share wrong": 1 - columns["correct"] / columns["seen"].clamp(min=1),
         "mean margin (AUM)": -seen["margin"].double(),
         "mean confidence": -seen["confidence"].double(),
-        "last loss": shown.losses.double(),
+        "last loss": scored.losses.double(),
         "last margin": -(own - others.max(1).values).double(),
         "mean loss / class median": relative,
     }, others.argmax(1)
@@ -259,9 +259,9 @@ def measure(case: Case, seed: int, epochs: int, prepared: Path, folds: bool) -> 
     loaded = load(prepared, CPU)
     data, wrong, true = planted(loaded.train, case, seed)
     started = time.perf_counter()
-    model, done, watched = trained(data, loaded.meta, epochs, seed)
+    model, done, recorded = trained(data, loaded.meta, epochs, seed)
     seconds = time.perf_counter() - started
-    seen = histories(watched, data.labels)
+    seen = histories(recorded, data.labels)
     ranked, runner_up = scores(model, done, data, seen)
     if folds:
         ranked |= cleanlab_scores(data, loaded.meta, epochs, seed)

@@ -2,7 +2,7 @@
 
     python -m benchmarks.robustness.kill_test --kills 25 --out kill_test.json
 
-Each trial sends SIGKILL to a stage at a moment drawn uniformly from the time it takes, possibly
+Each trial sends SIGKILL to a stage at a time drawn uniformly from that which it takes, possibly
 several times, runs the same command again until it is done, and compares everything it wrote,
 timings aside, with a run that was left alone. Prints a table; exits with 1 if anything differs.
 """

@@ -130,8 +130,8 @@ def main() -> None:
             )
             row = compare(name, left, right)
             rows.append(row)
-            said = ", ".join(row.different) or "nothing"
-            print(f"{name:18}{row.tensors:7}{row.tables:8}  {said}", flush=True)
+            different = ", ".join(row.different) or "nothing"
+            print(f"{name:18}{row.tensors:7}{row.tables:8}  {different}", flush=True)
     if arguments.out:
         arguments.out.write_text(json.dumps([asdict(row) for row in rows], indent=2) + "\n")
     sys.exit(any(row.different for row in rows))

@@ -183,7 +183,7 @@ class Turns:
     _processor: float = field(default_factory=time.process_time)
 
     def __call__(self, taken: int) -> None:
-        """Be told that our loop has taken so many steps."""
+        """Take note that our loop has taken so many steps."""
         if taken % self.block:
             return
         pair = self._waiting or Pair()

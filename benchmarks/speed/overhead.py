@@ -5,7 +5,7 @@
 
 FOLDER holds params.yaml and data/prepared. Every --run, METHOD or NAME=METHOD:KEY=VALUE,..., is
 trained in this one process, --block steps in turn. After each round, off everybody's clock, the
-bare parts are timed, each a few lines of plain PyTorch: a training step, a look at examples in
+bare parts are timed, each a few lines of plain PyTorch: a training step, a forward pass in
 large batches, and a Hessian-vector product of one mini-batch with its gradient. Prints, for each
 run, its wall-clock over Random's and over the bare parts that it took, where its time went, and
 its accuracy. --keep FOLDER saves the tables and weights of the runs.
@@ -43,10 +43,10 @@ from crest.regions.curvature import covered_parameters, requiring_only
 from crest.training import optimizers
 from crest.training.loop import Run, train
 
-LOOK = 2500  # examples of a bare look
-LOOK_BATCH = 250  # and of its forward passes
-RAGGED_LOOK = 512  # the same of texts, sorted by length
-RAGGED_LOOK_BATCH = 32
+SCORED = 2500  # examples of a bare forward pass
+SCORED_BATCH = 250  # and of its forward passes
+RAGGED_SCORED = 512  # the same of texts, sorted by length
+RAGGED_SCORED_BATCH = 32
 PARTS = ("select", "model", "check", "train")
 
 
@@ -90,7 +90,7 @@ class Bare:
         self._folds = find_folds(self._model, data.train.inputs(torch.arange(2)))
         self._optimizer = optimizers.build(self._model, parameters.train)
         self._generator = torch.Generator().manual_seed(0)
-        self._looked_at = LOOK if data.train.lengths is None else RAGGED_LOOK
+        self._scored = SCORED if data.train.lengths is None else RAGGED_SCORED
 
     def step(self) -> None:
         self._model.train()
@@ -103,10 +103,10 @@ class Bare:
 
     def look(self) -> None:
         self._model.eval()
-        indices = self._draw(self._looked_at)
-        size = LOOK_BATCH if self._precision.device.type == "cpu" else LOOK
+        indices = self._draw(self._scored)
+        size = SCORED_BATCH if self._precision.device.type == "cpu" else SCORED
         if (lengths := self._data.lengths) is not None:
-            indices, size = indices[lengths[indices].argsort()], RAGGED_LOOK_BATCH
+            indices, size = indices[lengths[indices].argsort()], RAGGED_SCORED_BATCH
         with (
             torch.inference_mode(),
             folded(self._model, self._folds),
@@ -126,9 +126,9 @@ class Bare:
             torch.autograd.grad(gradient, self._covered, signs)
 
     def time(self, parts: BareParts) -> None:
-        """Time each part once more; a look is counted by the example."""
+        """Time each part once more; a forward pass is counted by the example."""
         parts.step.append(self._seconds(self.step, 3))
-        parts.example.append(self._seconds(self.look, 1) / self._looked_at)
+        parts.example.append(self._seconds(self.look, 1) / self._scored)
         parts.product.append(self._seconds(self.product, 1))
 
     def _seconds(self, part: Callable[[], None], times: int) -> float:
@@ -165,7 +165,7 @@ def bare_seconds(run: Run, parts: BareParts) -> dict[str, float]:
     counts = run.record.counts or {}
     return {
         "steps": len(run.steps) * statistics.mean(parts.step),
-        "looks": counts.get("examples_looked_at", 0) * statistics.mean(parts.example),
+        "scoring": counts.get("examples_looked_at", 0) * statistics.mean(parts.example),
         "products": counts.get("hessian_vector_products", 0) * statistics.mean(parts.product),
     }
 

@@ -1,10 +1,10 @@
-r"""What looking at texts and estimating their curvature cost, each way against another, in turns.
+r"""What scoring texts and estimating their curvature cost, each way against another, in turns.
 
     python cli.py prepare -S prepare.dataset=snli -S prepare.source=FOLDER \
         -S prepare.tokenizer=MODEL
     python -m benchmarks.speed.text --model MODEL --threads 1 --out text.json
 
-The same examples go through the same model in every turn: looks sorted by length or as they come,
+The same examples go through the same model in every turn: scored sorted by length or as they come,
 in batches of 32 or of 250; one Hessian-vector product of a mini-batch over all parameters, over the
 last encoder layer's and over the last layer's. The first turn warms up and is left out.
 """
@@ -32,10 +32,10 @@ from crest.selection.coresets import uniform
 EXAMPLES = 500
 # What is compared with what: the first took so many times the second.
 RATIOS = {
-    "looks as they come ÷ sorted by length, batches of 32": ("as they come", "sorted, 32"),
-    "looks in batches of 250 ÷ of 32, both sorted": ("sorted, 250", "sorted, 32"),
+    "scored as they come ÷ sorted by length, batches of 32": ("as they come", "sorted, 32"),
+    "scored in batches of 250 ÷ of 32, both sorted": ("sorted, 250", "sorted, 32"),
     "curvature of all parameters ÷ of the last layer": ("full", "last_layer"),
-    "curvature of the last layer ÷ looking at 32": ("last_layer", "32 examples"),
+    "curvature of the last layer ÷ scoring 32": ("last_layer", "32 examples"),
 }
 
 

@@ -5,7 +5,7 @@
 FOLDER holds data/prepared and params.yaml. Every turn trains random from the start once with each
 way of waiting: with the machine as it is, beside a process that keeps one core busy, and beside
 another training that waits the same way.
-GNU's OpenMP, which PyTorch's wheels for Linux bring, lets a thread look so many times whether it
+GNU's OpenMP, which PyTorch's wheels for Linux bring, lets a thread check so many times whether it
 may go on (GOMP_SPINCOUNT) before it sleeps: never where it is passive, all but always where it is
 active. Prints the milliseconds of a step, the first ones left out: the median of each run, of these
 the median over the turns, and that against the passive one's in the same turn.
@@ -32,8 +32,8 @@ CLI = ROOT / "cli.py"
 PASSIVE = "passive"
 WAYS = {
     PASSIVE: {"OMP_WAIT_POLICY": "passive"},
-    "10,000 looks": {"GOMP_SPINCOUNT": "10000"},
-    "100,000 looks": {"GOMP_SPINCOUNT": "100000"},
+    "10,000 spins": {"GOMP_SPINCOUNT": "10000"},
+    "100,000 spins": {"GOMP_SPINCOUNT": "100000"},
     "active": {"OMP_WAIT_POLICY": "active"},
 }
 FIRST_STEPS = 5  # in which kernels are chosen

@@ -22,7 +22,7 @@ import polars as pl
 
 from crest.artifacts import NEVER
 
-MOST_MISLABELLED = 48  # examples shown whose labels are likeliest wrong
+MOST_MISLABELLED = 48  # examples listed whose labels are likeliest wrong
 
 
 def difficulty_table(
@@ -120,7 +120,7 @@ def score_by_window(
 
 
 def overall_score(difficulty: pl.DataFrame, examples: pl.DataFrame) -> float | None:
-    """Mean forgetting score over all sightings of a run: each example as often as trained on.
+    """Mean forgetting score over all visits of a run: each example as often as trained on.
 
     ``examples`` is the run's 'examples' table. None if nothing it trained on has a score.
     """
@@ -222,8 +222,8 @@ def mislabelled(difficulty: pl.DataFrame) -> pl.DataFrame:
     Networks learn wrong labels last (Arpit et al., *A Closer Look at Memorization in Deep
     Networks*, ICML 2017), so that their losses are the highest over training as a whole. Nothing
     is left out: where a model has learned little, or wrong labels by heart, every threshold hides
-    them. Of the scores at hand the mean loss ranks planted wrong labels best in short runs and long
-    ones alike (benchmarks/quality/mislabelled.py). Rare classes are learned late and rank high too.
+    them. Of these scores the mean loss ranks planted wrong labels best in short and in long
+    runs (benchmarks/quality/mislabelled.py). Rare classes are learned late and rank high too.
     """
     return difficulty.filter(pl.col("seen") > 0).sort(-pl.col("mean_loss"), "index")
 
@@ -240,27 +240,27 @@ def hardest(difficulty: pl.DataFrame) -> pl.DataFrame:
 
 @dataclass(frozen=True)
 class Group:
-    """Examples that something happened to: ``shown``, rows of 'difficulty', are some of ``count``.
+    """Examples that something happened to: ``rows``, of 'difficulty', are some of ``count``.
 
     ``name`` is hardest, mislabelled, most_selected, never_selected or excluded.
     """
 
     name: str
     count: int
-    shown: pl.DataFrame
+    rows: pl.DataFrame
 
 
 def notable(
     difficulty: pl.DataFrame, most: int = 24, most_mislabelled: int = MOST_MISLABELLED
 ) -> list[Group]:
-    """Choose the examples worth looking at.
+    """Choose the examples worth inspecting.
 
     Parameters
     ----------
     difficulty
         'difficulty' table.
     most
-        Most examples shown of a group; of mislabelled ``most_mislabelled``.
+        Most examples listed of a group; of mislabelled ``most_mislabelled``.
 
     Returns
     -------
@@ -289,8 +289,8 @@ def _head(name: str, rows: pl.DataFrame, most: int) -> Group:
 
 
 def _spread(name: str, rows: pl.DataFrame, most: int) -> Group:
-    shown = min(most, len(rows))
-    return Group(name, len(rows), rows[[place * len(rows) // shown for place in range(shown)]])
+    count = min(most, len(rows))
+    return Group(name, len(rows), rows[[place * len(rows) // count for place in range(count)]])
 
 
 def _selected(coresets: pl.DataFrame | None) -> pl.DataFrame:

@@ -13,7 +13,7 @@ OFTEN = 3  # times forgotten from which an example counts as hard
 MANY_TIMES = 3  # its share of the data, from which a class is too often among the suspects
 
 
-def portrait(difficulty: pl.DataFrame, classes: Sequence[str]) -> list[str]:
+def profile(difficulty: pl.DataFrame, classes: Sequence[str]) -> list[str]:
     """Say what the 'difficulty' table says; ``classes`` are the names of the labels.
 
     A sentence whose numbers are not there, such as of selections where nothing was selected, is
@@ -57,16 +57,16 @@ def _by_class(seen: pl.DataFrame, classes: Sequence[str]) -> list[str]:
 def _suspects(difficulty: pl.DataFrame, classes: Sequence[str]) -> list[str]:
     """Say how far the likeliest wrong labels stand out, and of which class too many are."""
     ranked = mislabelled(difficulty)
-    shown = ranked.head(MOST_MISLABELLED)
-    losses = shown["mean_loss"]
+    top = ranked.head(MOST_MISLABELLED)
+    losses = top["mean_loss"]
     sentence = (
-        f"The labels that are likeliest wrong are those of the {len(shown):,} highest mean losses, "
+        f"The labels that are likeliest wrong are those of the {len(top):,} highest mean losses, "
         f"shown below: from {losses[0]:.2f} down to {losses[-1]:.2f}, where the median is "
         f"{statistics.median(ranked['mean_loss']):.2f}."
     )
-    often, usual = _shares(shown), _shares(ranked)
+    often, usual = _shares(top), _shares(ranked)
     label = max(often, key=lambda label: often[label] / usual[label])
-    count = round(often[label] * len(shown))
+    count = round(often[label] * len(top))
     if count >= OFTEN and often[label] > MANY_TIMES * usual[label]:
         sentence += (
             f" Of these, {count:,} are labelled {_name(label, classes)}, a class of "

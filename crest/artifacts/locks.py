@@ -1,4 +1,4 @@
-"""Locks on what is written: whoever comes second is told who came first.
+"""Locks on what is written: whoever comes second learns who came first.
 
 A lock is the file ``.NAME.lock`` beside what it guards, locked with flock: the system lets go of it
 when its process ends, however that ends. What is written in it is for messages only, for the
@@ -25,7 +25,7 @@ except ImportError:  # Windows
 
 logger = logging.getLogger(__name__)
 
-# Seconds in which somebody who lets go of a lock, or only looks at one, is waited for.
+# Seconds in which somebody who lets go of a lock, or only tests one, is waited for.
 BRIEFLY = 0.3
 PAUSE = 0.01
 NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL, errno.EBADF}
@@ -47,7 +47,7 @@ def writing(target: Path, patience: float = BRIEFLY) -> Iterator[bool]:
     """Be the only one who writes or reads ``target``; its folder must be there.
 
     A thread that holds the lock already holds it once more. Yields whether it is held: on a file
-    system without locks that is said, and nothing is.
+    system without locks a message says so, and nothing is.
 
     Parameters
     ----------

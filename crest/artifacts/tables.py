@@ -77,12 +77,12 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
         "seconds": pl.Float64,  # since the start, everything but validation included
     },
     "examples": {
-        "pass": pl.String,  # training: as trained on; selection: as looked at by the method
+        "pass": pl.String,  # training: as trained on; selection: as scored by the method
         "index": pl.Int64,
         "label": pl.Int64,
         "seen": pl.Int32,
         "correct": pl.Int32,
-        "forgotten": pl.Int32,  # times it went from right to wrong between two sightings
+        "forgotten": pl.Int32,  # times it went from right to wrong between two visits
         "first_learned": pl.Int32,  # step at which it was first right, -1 for never
         "loss_sum": pl.Float64,
         "el2n": pl.Float64,  # mean norm of softmax - one-hot, trained on early; null where not
@@ -196,7 +196,7 @@ def read_table(path: Path, table: str | None = None) -> pl.DataFrame:
 
 
 def read_about(path: Path) -> dict[str, str]:
-    """Return what :func:`write_table` was told that a table is of; none of other files."""
+    """Return what :func:`write_table` recorded that a table is of; none of other files."""
     try:
         metadata = pl.read_parquet_metadata(io.BytesIO(_content(path)))
     except (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError, ValueError):

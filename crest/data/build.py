@@ -69,9 +69,9 @@ def build_images(
     oddities = Oddities()
     with ImageDecoder(source.train, params.image_size, params.workers) as decoder:
         _check_room(source, params, decoder.shape, folder)
-        for name, reader, told in each_split(source, advance):
+        for name, reader, advance_split in each_split(source, advance):
             see = partial(oddities.see, name, reader)
-            _write_images(reader, decoder, division.parts[name], folder, see, told)
+            _write_images(reader, decoder, division.parts[name], folder, see, advance_split)
     sizes = write_labels(labels, division, folder)
     statistics = channel_statistics(open_array(folder, "train", "images"))
     notes = [

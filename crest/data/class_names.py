@@ -50,7 +50,7 @@ def class_names(metadata: Mapping[str, str], column: str, file: str) -> Names | 
             raise DataError(f"{file}: class {number} is named {name!r:.40}, which is no text; {GO}")
     twice = [name for name, count in Counter(names).items() if count > 1]
     if twice:
-        raise DataError(f"{file}: two classes are named {shown(twice[0])}; {GO}")
+        raise DataError(f"{file}: two classes are named {display_name(twice[0])}; {GO}")
     return tuple(names)
 
 
@@ -147,8 +147,8 @@ def found_names(labels: Iterable[str]) -> tuple[list[str], list[str]]:
         spellings.setdefault(spelling_key(label), []).append(label)
     names = sorted(key if len(each) > 1 else each[0] for key, each in spellings.items())
     notes = [
-        f"labels {', '.join(map(shown, each))} are taken for one class: they differ in white "
-        "space or Unicode form only"
+        f"labels {', '.join(map(display_name, each))} are taken for one class: they differ in "
+        "white space or Unicode form only"
         for each in spellings.values()
         if len(each) > 1
     ]
@@ -175,33 +175,33 @@ class Spellings:
 
     def unknown(self, name: str) -> str:
         """Say that a label is no class, in a way that shows why."""
-        alike = [known for known in self._classes if known.casefold() == name.casefold()]
-        hint = f" (is it {shown(alike[0])}?)" if alike else ""
+        same_but_case = [known for known in self._classes if known.casefold() == name.casefold()]
+        hint = f" (is it {display_name(same_but_case[0])}?)" if same_but_case else ""
         return (
             f"the label is {quoted(name)}, none of the classes{hint}: "
-            f"{some([shown(known) for known in self._classes])}; correct it"
+            f"{some([display_name(known) for known in self._classes])}; correct it"
         )
 
 
-def shown(name: str) -> str:
+def display_name(name: str) -> str:
     """Show a name in a message, escaped where people could not tell it from another."""
     is_plain = name.isprintable() and spelling_key(name) == name
     return f"{name:.80}" if is_plain else f"{name!a:.120}"
 
 
 def quoted(name: str) -> str:
-    """Show a name as :func:`shown` does, in quotation marks."""
-    text = shown(name)
+    """Return a name as :func:`display_name` does, in quotation marks."""
+    text = display_name(name)
     return text if text.startswith(("'", '"')) else f"'{text}'"
 
 
-def alike(classes: Sequence[str]) -> list[str]:
+def near_duplicates(classes: Sequence[str]) -> list[str]:
     """Notes on classes whose names are easily taken for one another."""
     for what, key in (("white space or Unicode form", spelling_key), ("case", str.casefold)):
         groups: dict[str, list[str]] = {}
         for name in classes:
             groups.setdefault(key(name), []).append(name)
-        pairs = [" and ".join(map(shown, each)) for each in groups.values() if len(each) > 1]
+        pairs = [" and ".join(map(display_name, each)) for each in groups.values() if len(each) > 1]
         if pairs:
             return [f"classes that differ in {what} only: {some(pairs, 3)}"]
     return []

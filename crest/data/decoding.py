@@ -133,7 +133,7 @@ def _upright_rgb(image: Image.Image, content: bytes, side: int | None) -> Decode
 
 def _convert(image: Image.Image, content: bytes, side: int | None) -> Decoded:
     if image.format == "JPEG" and image.mode in ("RGB", "L") and ADDED.isdisjoint(image.info):
-        return Decoded(np.asarray(_sized(_plain_rgb(image), side)))  # there is nothing to look at
+        return Decoded(np.asarray(_sized(_plain_rgb(image), side)))  # there is nothing to convert
     if (depth := bits(image, content)) > 8:
         # Pillow would cut them off, or clip the values at 255.
         raise RefusedError(f"more than 8 bits a channel ({depth}); save it with 8")

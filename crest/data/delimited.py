@@ -74,8 +74,8 @@ class Delimited:
         self, file: str, columns: Sequence[str], keys: Mapping[str, str]
     ) -> Iterator[pl.DataFrame]:
         """Yield columns as strings; all that ``keys`` names must be there."""
-        with opened(file, ANY_BREAK) as (stream, watched):
-            for piece in pieces(self._columns(file, stream, columns, keys), watched):
+        with opened(file, ANY_BREAK) as (stream, checked):
+            for piece in pieces(self._columns(file, stream, columns, keys), checked):
                 yield pl.DataFrame(piece, schema=dict.fromkeys(columns, pl.String))
 
     def _columns(
@@ -122,7 +122,9 @@ class Delimited:
                         cells = next(reader, None)
                 except csv.Error as error:
                     where = place(row, first, lines.count) if row >= 0 else "the header"
-                    reason = next((say for said, say in REASONS if said in str(error)), str(error))
+                    reason = next(
+                        (text for pattern, text in REASONS if pattern in str(error)), str(error)
+                    )
                     hint = BACKSLASHES if lines.backslashes else ""
                     raise DataError(f"{file}, {where}: {reason}{hint}") from None
                 if cells is None:
@@ -234,7 +236,7 @@ class _Labels:
 
 
 class _Lines:
-    """Lines that are counted, and looked at for quotes escaped by backslashes."""
+    """Lines that are counted, and searched for quotes escaped by backslashes."""
 
     def __init__(self, lines: Iterable[str]) -> None:
         self._lines = iter(lines)

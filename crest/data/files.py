@@ -70,7 +70,7 @@ class TextMeta:
     tokenizer
         Name or folder as given; ``vocabulary_hash`` is a SHA-256 over its tokens and their numbers.
     token_types
-        Whether its models are told which tokens are of the second text.
+        Whether its models take token types, which mark the second text.
     lengths
         For each split, percentiles of the examples' tokens before they were cut to ``max_length``.
     truncated

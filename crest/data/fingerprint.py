@@ -1,4 +1,4 @@
-"""What inputs hold, told by the names and contents of their files, whoever opens them.
+"""What inputs hold, identified by names and contents of their files, whoever opens them.
 
 A pipeline asks for it before it decides what to run: data that were prepared from other contents
 are not those of the source. Dates do not count, nor do files that a data set would not read.
@@ -19,7 +19,7 @@ from crest.data.split_files import REMOTE, check_address
 from crest.errors import DataError
 from crest.parameters.sections import PrepareParameters
 
-# Levels of folders that the files of a split are looked for in; images lie at any depth.
+# Levels of folders that the files of a split are searched in; images lie at any depth.
 DEPTH = 4
 # The file of the bundled digits within its package.
 DIGITS = ("sklearn", "datasets/data/digits.csv.gz")
@@ -31,7 +31,7 @@ INDIFFERENT = {"seed", "validation", "image_size", "max_length", "workers", "tok
 
 
 class UnseenError(DataError):
-    """An input that cannot be looked at now: its folder is not there, or the hub does not answer.
+    """An input that cannot be read now: its folder is not there, or the hub does not answer.
 
     ``name`` is what the parameters call it, ``remote`` whether it lies on the hub.
     """
@@ -50,7 +50,7 @@ class Fingerprint:
     name
         What the parameters call it.
     files, size
-        How many files it has, and their bytes; None where they cannot be looked at.
+        How many files it has, and their bytes; None where they cannot be read.
     sha256
         Over the names within the input, the sizes and the contents of the files; None likewise.
     """
@@ -97,7 +97,7 @@ def source_fingerprint(params: PrepareParameters, hashes: Hashes) -> Fingerprint
 def folder_fingerprint(name: str, hashes: Hashes, weights: bool) -> Fingerprint:
     """Return what a model's folder holds, with or without its weights.
 
-    A name that is no folder here, as of a model on the hub, is told by itself.
+    A name that is no folder here, as of a model on the hub, is identified by itself.
     """
     folder = Path(name).expanduser()
     try:

@@ -149,7 +149,7 @@ def _is_flat(root: Path, folders: Sequence[str], params: PrepareParameters) -> b
         raise DataError(f"{root}: no folders in it; it needs one for each class")
     if any(name is not None for name in named):
         return False
-    splits = [name for name in folders if _looks_like_a_split(root / name)]
+    splits = [name for name in folders if _resembles_a_split(root / name)]
     if SPLITS.intersection(splits):
         return False
     if splits:
@@ -165,7 +165,7 @@ def _is_flat(root: Path, folders: Sequence[str], params: PrepareParameters) -> b
     return True
 
 
-def _looks_like_a_split(folder: Path) -> bool:
+def _resembles_a_split(folder: Path) -> bool:
     """Whether a folder is called like a split and holds folders, as splits do."""
     words = re.findall("[a-z]+", folder.name.lower())
     return not SPLITS.isdisjoint(words) and bool(_folders(folder, LeftOut()))

@@ -29,7 +29,7 @@ class GivenSplit:
     labels
         int64, N, on the CPU.
     lengths
-        What each example costs, such as its tokens, int64, N, on the CPU; None if all cost alike.
+        What each example costs, such as its tokens, int64, N, on the CPU; None for the same.
     """
 
     def __init__(
@@ -81,10 +81,10 @@ class GivenSplit:
             for row in _not_finite(self.inputs(some), len(some)).tolist()
         ]
         if broken:
-            shown = ", ".join(str(index) for index in sorted(broken)[:5])
+            listed = ", ".join(str(index) for index in sorted(broken)[:5])
             more = f" and {len(broken) - 5} more" if len(broken) > 5 else ""
             raise ParameterError(
-                f"inputs: what is returned for example {shown}{more} holds numbers that are not "
+                f"inputs: what is returned for example {listed}{more} holds numbers that are not "
                 "finite; mend such examples or leave them out"
             )
 

@@ -1,6 +1,6 @@
 """Hashes of files' contents, remembered by what the file system says of the files.
 
-A second look at a hundred thousand files reads none of them again.
+Hashing a hundred thousand files again reads none of them.
 """
 
 import hashlib

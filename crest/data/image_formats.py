@@ -73,9 +73,9 @@ def explain(content: bytes) -> str:
         return "HEIC, which is not read; save the image as JPEG or PNG"
     for name in FORMATS:
         factory, accept = Image.OPEN.get(name, (None, None))
-        if factory is None or accept is None or not (said := accept(content[:16])):
+        if factory is None or accept is None or not (accepted := accept(content[:16])):
             continue
-        if isinstance(said, str):
+        if isinstance(accepted, str):
             return f"{name}, which this Pillow was built without"
         try:
             factory(io.BytesIO(content), "")

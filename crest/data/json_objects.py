@@ -10,7 +10,7 @@ from json.scanner import make_scanner
 from typing import Any, cast
 
 from crest.data.text_format import place
-from crest.data.utf8 import LINE_FEED, LONGEST, Watched, opened
+from crest.data.utf8 import LINE_FEED, LONGEST, CheckedStream, opened
 from crest.errors import DataError
 
 BLOCK = 2**16  # characters
@@ -149,7 +149,7 @@ class Objects:
 
 
 class _Window:
-    """The part of a stream that is looked at, from ``at`` on."""
+    """The part of a stream that is parsed, from ``at`` on."""
 
     def __init__(self, stream: TextIOWrapper) -> None:
         self.text = ""
@@ -180,12 +180,12 @@ class _Window:
                 self.lengthen()
 
     def next(self) -> str:
-        """Return the character at hand; none at the end."""
+        """Return the current character; none at the end."""
         return self.text[self.at : self.at + 1]
 
 
 @contextmanager
-def objects(file: str) -> Iterator[tuple[Objects, Watched]]:
+def objects(file: str) -> Iterator[tuple[Objects, CheckedStream]]:
     """Open a file of JSON for its objects.
 
     Raises
@@ -195,5 +195,5 @@ def objects(file: str) -> Iterator[tuple[Objects, Watched]]:
     """
     with opened(file) as (stream, _):
         is_array = stream.read(BLOCK).lstrip(SPACES).startswith("[")
-    with opened(file, () if is_array else LINE_FEED) as (stream, watched):
-        yield Objects(file, stream, is_array), watched
+    with opened(file, () if is_array else LINE_FEED) as (stream, checked):
+        yield Objects(file, stream, is_array), checked

@@ -111,7 +111,7 @@ class _Labels:
             return DataError(f"{where}: the label is NaN; label the row or remove it")
         return DataError(
             f"{where}: the label is {NAMES[kind]} ({json.dumps(value):.40}), {many} are "
-            f"{NAMES[usual]}; write all alike"
+            f"{NAMES[usual]}; write all the same way"
         )
 
 
@@ -159,8 +159,8 @@ def _require_texts(file: str, column: str, start: int, cells: Sequence[Any]) -> 
 def _pieces(file: str, keys: Mapping[str, str]) -> Iterator[tuple[int, dict[str, list[Any]]]]:
     """Yield columns of consecutive rows, a piece at a time, with the number of the first row."""
     start = 0
-    with objects(file) as (rows, watched):
-        for columns in pieces(_columns(file, rows, keys), watched):
+    with objects(file) as (rows, checked):
+        for columns in pieces(_columns(file, rows, keys), checked):
             yield start, columns
             start += len(next(iter(columns.values())))
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from crest.data.class_names import Spellings, alike, found_names, shown
+from crest.data.class_names import Spellings, display_name, found_names, near_duplicates
 from crest.data.label_types import plain_labels
 from crest.data.sources import Labelled, Labels, Source, some
 from crest.errors import DataError, ParameterError
@@ -74,7 +74,11 @@ def encode_labels(source: Source[Any], chosen: int | None = None) -> Encoded:
             f"{source.train.label_at(0)}: all labels are the same; add examples of a second class"
             f"{column}"
         )
-    notes = (*classes.notes, *alike(classes.names), *_without_examples(classes.names, counts))
+    notes = (
+        *classes.notes,
+        *near_duplicates(classes.names),
+        *_without_examples(classes.names, counts),
+    )
     return Encoded(numbers, classes.names, notes)
 
 
@@ -210,7 +214,7 @@ def _found(reader: Labelled, labels: pl.Series, chosen: int | None) -> Classes:
         if chosen is not None and chosen != len(names):
             raise ParameterError(
                 f"prepare.classes: {chosen}, but train has {len(names)}: "
-                f"{some([shown(name) for name in names])}; set it to null"
+                f"{some([display_name(name) for name in names])}; set it to null"
             )
         return Classes(names, 0, tuple(notes))
     _reject(
@@ -279,7 +283,7 @@ def _encode(reader: Labelled, labels: pl.Series, classes: Classes) -> Labels:
 
 def _without_examples(names: Sequence[str], counts: NDArray[np.int64]) -> list[str]:
     """Notes on classes that the model is given an output for, and nothing to learn it by."""
-    missing = [shown(names[int(number)]) for number in np.flatnonzero(counts == 0)]
+    missing = [display_name(names[int(number)]) for number in np.flatnonzero(counts == 0)]
     if not missing:
         return []
     return [f"{len(missing)} of {len(names)} classes have no training example: {some(missing)}"]

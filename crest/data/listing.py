@@ -176,7 +176,7 @@ def _refuse(path: Path) -> NoReturn:
         if path.is_symlink():
             raise DataError(f"{path}: a link that leads nowhere; mend or remove it") from None
         raise unreadable(path, error) from None
-    raise DataError(f"{path}: changed while it was looked at; run it again")
+    raise DataError(f"{path}: changed while it was read; run it again")
 
 
 def check_kind(path: Path, mode: int) -> None:

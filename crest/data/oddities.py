@@ -13,7 +13,7 @@ from crest.data.splits import Division
 
 
 class Oddities:
-    """Counts images of one colour, images that are all alike, and examples that are there twice."""
+    """Counts images of one colour, sets of equal images, and examples that are there twice."""
 
     def __init__(self) -> None:
         self._first: Pixels | None = None
@@ -50,7 +50,7 @@ class Oddities:
         std
             Of each channel of train, as :func:`crest.data.build.channel_statistics` gives it.
         """
-        yield from self._looks(std)
+        yield from self._warnings(std)
         hashes = {name: np.array(values) for name, values in self._hashes.items()}
         parts = {part: name for name, masks in division.parts.items() for part in masks}
         rows = {part: np.flatnonzero(division.parts[name][part]) for part, name in parts.items()}
@@ -73,9 +73,9 @@ class Oddities:
                 f"labels (first: {first})"
             )
 
-    def _looks(self, std: Sequence[float]) -> Iterator[str]:
+    def _warnings(self, std: Sequence[float]) -> Iterator[str]:
         if not self._differ:
-            yield "warning: all images are alike, pixel for pixel; look at some before training"
+            yield "warning: all images are the same, pixel for pixel; check some before training"
         elif self._flat:
             verb = "is" if self._flat == 1 else "are"
             yield (
@@ -96,7 +96,7 @@ def _one_coloured(block: Pixels) -> list[int]:
     height, width = block.shape[1:3]
     if height * width == 1:
         return []
-    # Only what agrees in the corners and the middle is looked at whole.
+    # Only what agrees in the corners and the middle is compared whole.
     points = [block[:, y, x] for y in (0, -1) for x in (0, -1)]
     points.append(block[:, height // 2, width // 2])
     candidates = np.flatnonzero((np.stack(points) == points[0]).all((0, 2)))

@@ -14,7 +14,7 @@ from crest.data.files import damaged, open_array
 
 
 def open_tensor(folder: Path, split: str, name: str) -> Tensor:
-    """Map ``SPLIT_NAME.npy`` as a tensor; only what is looked at is read, and nothing may write.
+    """Map ``SPLIT_NAME.npy`` as a tensor; only what is accessed is read, and nothing may write.
 
     Raises
     ------

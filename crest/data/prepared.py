@@ -31,7 +31,7 @@ class Split(Protocol):
 
     @property
     def lengths(self) -> Tensor | None:
-        """What each example costs, such as its tokens, int64 on the CPU; None if all cost alike."""
+        """What each example costs, such as its tokens, int64 on the CPU; None for the same."""
         ...
 
     def __len__(self) -> int: ...

@@ -154,5 +154,5 @@ def local_folder(source: str | None) -> Path:
 
 def some(names: Sequence[Any], most: int = 10) -> str:
     """List names in a message without flooding it."""
-    shown = ", ".join(str(name) for name in names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown or "none"
+    listed = ", ".join(str(name) for name in names[:most])
+    return f"{listed} and {len(names) - most} more" if len(names) > most else listed or "none"

@@ -35,7 +35,7 @@ PARTIAL = "partial-"
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 # Of lists of files, each in a format of its own: the place of the one to read, and why not the
-# others; None if that cannot be told.
+# others; None if that is not known.
 Choose = Callable[[Sequence[Sequence[str]]], tuple[int, str] | None]
 
 
@@ -233,7 +233,7 @@ def _configuration(folder: str, split: str) -> str:
 
 
 class Folders:
-    """What lies in a folder and its folders, hidden names left out, each looked at once."""
+    """What lies in a folder and its folders, hidden names left out, each listed once."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -244,17 +244,17 @@ class Folders:
         *above, stem = place.split("/")
         folders = [self._root]
         for part in above:
-            inner = [(folder, name) for folder in folders for name in self._look(folder)[1]]
+            inner = [(folder, name) for folder in folders for name in self._scan(folder)[1]]
             folders = [folder / name for folder, name in inner if part in ("*", name)]
         ending = f".{suffix}"
         return sorted(
             (folder / name).as_posix()
             for folder in folders
-            for name in self._look(folder)[0]
+            for name in self._scan(folder)[0]
             if name.lower().endswith(ending) and _is_named(name[: -len(ending)], stem)
         )
 
-    def _look(self, folder: Path) -> tuple[list[str], list[str]]:
+    def _scan(self, folder: Path) -> tuple[list[str], list[str]]:
         """Names of the files and of the folders in a folder."""
         if folder not in self._seen:
             files: list[str] = []

@@ -40,7 +40,7 @@ def open_splits(
     train, test
         What the data set calls them.
     is_remote
-        Whether it takes long to see what is there: nothing is looked for that is not needed.
+        Whether it takes long to see what is there: nothing is searched for that is not needed.
 
     Raises
     ------

@@ -54,12 +54,12 @@ def keys_of(texts: Sequence[str], label: str | None = None) -> dict[str, str]:
 
 def no_column(file: str, column: str, there: Sequence[str], keys: Mapping[str, str]) -> DataError:
     """Return the error of a column that a file does not have."""
-    shown = some([f"{name:.40}" for name in there])
+    listed = some([f"{name:.40}" for name in there])
     return DataError(
-        f"{file}: no column '{column}'; its columns: {shown}; set prepare.{keys[column]}"
+        f"{file}: no column '{column}'; its columns: {listed}; set prepare.{keys[column]}"
     )
 
 
 def changed(file: str) -> DataError:
-    """Return the error of a file that is another one at the second look."""
+    """Return the error of a file that changed between two readings."""
     return DataError(f"{file}: changed while it was read; start again")

@@ -232,8 +232,8 @@ def build_text(
     labels = encode_labels(source, params.classes)
     division = divide(labels, params)
     writers: dict[str, RaggedWriter] = {}
-    for name, reader, told in each_split(source, advance):
-        writers |= _write_texts(reader, encoder, division.parts[name], folder, told)
+    for name, reader, advance_split in each_split(source, advance):
+        writers |= _write_texts(reader, encoder, division.parts[name], folder, advance_split)
     meta = TextMeta(
         schema_version=SCHEMA_VERSIONS["text"],
         kind="text",

@@ -40,7 +40,7 @@ OTHERS = (
 Cell = TypeVar("Cell")
 
 
-class Watched(io.BufferedIOBase):
+class CheckedStream(io.BufferedIOBase):
     """Bytes of a file on their way to a decoder: counted, and no line of them without an end.
 
     Parameters
@@ -81,7 +81,9 @@ class Watched(io.BufferedIOBase):
 
 
 @contextmanager
-def opened(file: str, breaks: Sequence[bytes] = ()) -> Iterator[tuple[io.TextIOWrapper, Watched]]:
+def opened(
+    file: str, breaks: Sequence[bytes] = ()
+) -> Iterator[tuple[io.TextIOWrapper, CheckedStream]]:
     """Open a file for reading, its line breaks as they are; a byte-order mark is passed over.
 
     Parameters
@@ -98,9 +100,9 @@ def opened(file: str, breaks: Sequence[bytes] = ()) -> Iterator[tuple[io.TextIOW
         with _bytes(file) as stream:
             start = stream.read(64)
             _refuse_others(file, start)
-            watched = Watched(file, start.removeprefix(codecs.BOM_UTF8), stream, breaks)
+            checked = CheckedStream(file, start.removeprefix(codecs.BOM_UTF8), stream, breaks)
             newline = "\n" if breaks == LINE_FEED else ""
-            yield io.TextIOWrapper(watched, encoding="utf-8", newline=newline), watched
+            yield io.TextIOWrapper(checked, encoding="utf-8", newline=newline), checked
     except UnicodeDecodeError:
         raise _not_utf8(file) from None
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
@@ -110,7 +112,7 @@ def opened(file: str, breaks: Sequence[bytes] = ()) -> Iterator[tuple[io.TextIOW
 
 
 def pieces(
-    columns: Iterable[Mapping[str, Sequence[Cell]]], watched: Watched
+    columns: Iterable[Mapping[str, Sequence[Cell]]], checked: CheckedStream
 ) -> Iterator[dict[str, list[Cell]]]:
     """Join columns of a few consecutive rows to those of about as large a piece of the file each.
 
@@ -118,13 +120,13 @@ def pieces(
     time as reading them does.
     """
     piece: dict[str, list[Cell]] = {}
-    before = watched.taken
+    before = checked.taken
     for few in columns:
         for name, cells in few.items():
             piece.setdefault(name, []).extend(cells)
-        if watched.taken - before >= PIECE_BYTES:
+        if checked.taken - before >= PIECE_BYTES:
             yield piece
-            piece, before = {}, watched.taken
+            piece, before = {}, checked.taken
     if piece:
         yield piece
 

@@ -105,7 +105,7 @@ class Group:
         pairs = zip(texts, lengths, strict=True)
         return [bytes(found[: int(length)].tolist()).decode() for found, length in pairs]
 
-    def require_alike(self, key: Mapping[str, str]) -> None:
+    def require_same(self, key: Mapping[str, str]) -> None:
         """Refuse to go on where processes that train together were started otherwise.
 
         Parameters
@@ -127,7 +127,7 @@ class Group:
             raise ParameterError(
                 "\n".join(lines)
                 + "\nThe processes of a run need the same parameters, data and code: "
-                "start all of them alike"
+                "start all the same way"
             )
 
     def lowest(self, value: int) -> int:
@@ -142,7 +142,7 @@ class Group:
         self.bytes_exchanged += values.numel() * values.element_size()
 
     @contextmanager
-    def naming_the_lost(self) -> Iterator[None]:
+    def reporting_lost(self) -> Iterator[None]:
         """Turn the error of a process that no longer answers into one that names it.
 
         Raises
@@ -167,8 +167,8 @@ def _by_rank(values: Sequence[str | None]) -> str:
     """Say which value which ranks have."""
     ranks: dict[str, list[str]] = {}
     for rank, value in enumerate(values):
-        shown = "nothing" if value is None else f"{value[:12]}…" if len(value) == 64 else value
-        ranks.setdefault(shown, []).append(str(rank))
+        printed = "nothing" if value is None else f"{value[:12]}…" if len(value) == 64 else value
+        ranks.setdefault(printed, []).append(str(rank))
     return ", ".join(f"{value} on rank {', '.join(some)}" for value, some in ranks.items())
 
 

@@ -11,14 +11,14 @@ from pathlib import Path
 from crest.devices.machine import memory, readable
 from crest.errors import ParameterError
 
-# Passes over the training set that one choice or estimate may take, at one moment of training.
+# Passes over the training set that one choice or estimate may take, at one step of training.
 PASSES = 100
 # Threads for each core: more of them only wait for each other.
 THREADS_PER_CORE = 16
 
 
 def require_passes(key: str, count: float, each: int, examples: int, what: str) -> None:
-    """Refuse what would look at the training set more than :data:`PASSES` times at once.
+    """Refuse what would score the training set more than :data:`PASSES` times at once.
 
     Parameters
     ----------
@@ -39,7 +39,7 @@ def require_passes(key: str, count: float, each: int, examples: int, what: str) 
         raise ParameterError(
             f"{key}: {count:.0f} {what}, each of {each} examples, are "
             f"{count * each / examples:.0f} passes over the {examples} training examples at one "
-            f"moment; use at most {most}, {PASSES} passes"
+            f"step; use at most {most}, {PASSES} passes"
         )
 
 

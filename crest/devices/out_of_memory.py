@@ -33,7 +33,7 @@ class Halving:
     size
         Examples of a piece to begin with, at least 1.
     what
-        The work, for messages, such as ``looking at examples``.
+        The work, for messages, such as ``scoring examples``.
     setting
         From the size to how a parameter is set to it, such as ``evaluate.batch_size: 8``; None
         where no parameter sets it.

@@ -1,4 +1,4 @@
-"""What models at several moments of a run show: gradient errors, and examples dropped."""
+"""What models at several snapshots of a run show: gradient errors, and examples dropped."""
 
 import polars as pl
 from matplotlib.axes import Axes
@@ -18,8 +18,8 @@ NAMES = {
 def draw_gradient_error(errors: pl.DataFrame) -> Figure:
     """Root mean square distance from the gradient of all data, and bias; 'gradient_errors'."""
     figure, axes = blank("Distance from the full gradient", "training steps", "distance / norm")
-    shown = ("mini-batch coreset", "union of a region's", "random mini-batch")
-    _draw_groups(axes, errors.drop_nulls("error"), "error", shown)
+    drawn = ("mini-batch coreset", "union of a region's", "random mini-batch")
+    _draw_groups(axes, errors.drop_nulls("error"), "error", drawn)
     coreset = errors.filter(pl.col("group") == "mini-batch coreset").drop_nulls("bias")
     axes.plot(
         coreset["step"], coreset["bias"], color=INK, linestyle=(0, (2, 2)), label="bias of coresets"
@@ -32,8 +32,8 @@ def draw_gradient_error(errors: pl.DataFrame) -> Figure:
 def draw_gradient_variance(errors: pl.DataFrame) -> Figure:
     """Variance of the gradient of one mini-batch, on a logarithmic axis; 'gradient_errors'."""
     figure, axes = blank("Variance of the gradient", "training steps", "variance")
-    shown = ("mini-batch coreset", "random mini-batch", "random subset")
-    _draw_groups(axes, errors.filter(pl.col("variance") > 0), "variance", shown)
+    drawn = ("mini-batch coreset", "random mini-batch", "random subset")
+    _draw_groups(axes, errors.filter(pl.col("variance") > 0), "variance", drawn)
     logarithmic(axes, "y")
     legend(axes)
     return figure
@@ -55,9 +55,9 @@ def draw_dropped_accuracy(accuracy: pl.DataFrame) -> Figure:
     return figure
 
 
-def _draw_groups(axes: Axes, errors: pl.DataFrame, column: str, shown: tuple[str, ...]) -> None:
+def _draw_groups(axes: Axes, errors: pl.DataFrame, column: str, drawn: tuple[str, ...]) -> None:
     for group, style in styles(list(NAMES)).items():
         rows = errors.filter(pl.col("group") == group)
-        if group in shown:
+        if group in drawn:
             axes.plot(rows["step"], rows[column], label=NAMES[group], markersize=4, **style)
     axes.set_xlim(left=0)

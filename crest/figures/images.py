@@ -15,7 +15,7 @@ def thumbnail(pixels: Pixels, largest: int = 96) -> bytes:
     Parameters
     ----------
     pixels
-        uint8, H×W×C. One channel is grey, three are colour; of any other number the mean is shown.
+        uint8, H×W×C. One channel is grey, three are colour; of any other number the mean is drawn.
     """
     image = Image.fromarray(_showable(np.asarray(pixels)))
     image.thumbnail((largest, largest))

@@ -17,8 +17,10 @@ def draw_score_by_window(scores: pl.DataFrame) -> Figure:
     for method, style in styles(scores["method"].unique(maintain_order=True).to_list()).items():
         rows = scores.filter(pl.col("method") == method)
         flat = rows["mean_over"][0] == "training"
-        look = style | ({"marker": ""} if flat else {"markersize": 3})
-        axes.plot(rows["step"], rows["score"], label=f"{method} (mean)" if flat else method, **look)
+        line_style = style | ({"marker": ""} if flat else {"markersize": 3})
+        axes.plot(
+            rows["step"], rows["score"], label=f"{method} (mean)" if flat else method, **line_style
+        )
     axes.set_ylim(bottom=0)
     legend(axes)
     return figure
@@ -68,8 +70,8 @@ def draw_class_balance(balance: pl.DataFrame) -> Figure:
     norm = BoundaryNorm(RATIOS, colours.N)
     image = axes.imshow(ratios, aspect="auto", interpolation="nearest", cmap=colours, norm=norm)
     regions = rows["region"].unique(maintain_order=True).to_list()
-    shown = range(0, len(regions), max(1, len(regions) // 6))
-    axes.set_xticks(shown, [str(regions[place]) for place in shown])
+    ticks = range(0, len(regions), max(1, len(regions) // 6))
+    axes.set_xticks(ticks, [str(regions[place]) for place in ticks])
     if len(grid) <= NAMED_CLASSES:
         names = [plain(name or "") for name in grid["name"]]
         axes.set_yticks(range(len(names)), names, fontsize=9 if len(names) <= 12 else 6)

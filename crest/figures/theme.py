@@ -1,4 +1,4 @@
-"""One look for all pictures: a blank figure, and how it becomes PNG bytes or inline SVG."""
+"""One style for all pictures: a blank figure, and how it becomes PNG bytes or inline SVG."""
 
 import re
 import warnings
@@ -40,11 +40,11 @@ CSS_COLOURS: Mapping[str, str] = {
 
 
 def styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
-    """Colour, marker and dashes of each method, so that no line is told by its colour alone."""
-    looks = cycle(zip(SERIES, MARKERS, DASHES, strict=True))
+    """Colour, marker and dashes of each method, so that no line is known by its colour alone."""
+    combinations = cycle(zip(SERIES, MARKERS, DASHES, strict=True))
     return {
         method: {"color": colour, "marker": marker, "linestyle": dashes}
-        for method, (colour, marker, dashes) in zip(methods, looks, strict=False)
+        for method, (colour, marker, dashes) in zip(methods, combinations, strict=False)
     }
 
 

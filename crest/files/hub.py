@@ -41,12 +41,12 @@ def locate(name: str, key: str) -> Place:
         wrong = "is a file; name its folder" if path.exists() else "no such folder; correct it"
     except (OSError, RuntimeError, ValueError) as error:  # too long, or of nobody's home
         wrong = f"cannot be a folder ({getattr(error, 'strerror', None) or error}); correct it"
-    if looks_like_a_path(name) or wrong.startswith("is a file"):
+    if is_path_like(name) or wrong.startswith("is a file"):
         raise ParameterError(f"{key}: {name}: {wrong}")
     return Place(name, is_folder=False, local_files_only=not _answers(name))
 
 
-def looks_like_a_path(name: str) -> bool:
+def is_path_like(name: str) -> bool:
     """Whether a name cannot be NAME or OWNER/NAME of the hub."""
     return (
         name.startswith((".", "/", "~"))

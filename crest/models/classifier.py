@@ -44,7 +44,7 @@ class Classifier(nn.Module):
         Raises
         ------
         ParameterError
-            If it cannot be told which part of the answer they are.
+            If it is not clear which part of the output they are.
         """
         with _eager():
             answer = self._answer(inputs)
@@ -127,7 +127,7 @@ def _described(answer: Any) -> str:
         f"{place}: {tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__}"
         for place, value in items
     ]
-    return f"a {kind} ({', '.join(parts[:6])}), and which of it are the logits cannot be told"
+    return f"a {kind} ({', '.join(parts[:6])}), and which of it are the logits is not clear"
 
 
 def _uncompiled(network: nn.Module) -> nn.Module:

@@ -75,7 +75,7 @@ class LinearConvolution:
 
 @dataclass(frozen=True)
 class Unavailable:
-    """Stands for the last layer of a model without one; whoever uses it is told so."""
+    """Stands for the last layer of a model without one; whoever uses it gets an error."""
 
     message: str
 
@@ -171,16 +171,16 @@ def features_and_logits(model: nn.Module, inputs: Any) -> tuple[Tensor, Tensor]:
     head = _head(model)
     if head.layer is None and not head.classes:  # not run yet
         head = _known[model] = _find_head(model, inputs)
-    shown = _run(model, head, inputs)
-    if shown is None:
+    pair = _run(model, head, inputs)
+    if pair is None:
         head = _known[model] = _find_head(model, inputs)
-        shown = _run(model, head, inputs)
-    if shown is None:
+        pair = _run(model, head, inputs)
+    if pair is None:
         raise ParameterError(
             f"train.model: {model._get_name()} answers otherwise each time it is asked the same "
             "in eval mode; a classifier's logits must depend on its inputs and weights alone"
         )
-    return shown
+    return pair
 
 
 def _head(model: nn.Module) -> Head:

@@ -50,7 +50,7 @@ def build(name: str, classes: int, image_shape: Sequence[int], stem: str) -> nn.
 
 
 def _arguments(name: str, height: int, width: int) -> dict[str, Any]:
-    """Return what a few models want to be told."""
+    """Return arguments that a few models need."""
     if name.startswith("vit_"):
         if height != width:
             raise ParameterError(

@@ -1,4 +1,4 @@
-"""What decides how numbers are rounded besides the code: the processor, and what it is told."""
+"""What decides how numbers are rounded besides the code: the processor, and its settings."""
 
 import os
 import platform
@@ -25,12 +25,12 @@ VARIABLES = (
 def arithmetic(device: torch.device) -> str:
     """Return what sums on a device are rounded by: another answer, another last bit."""
     if device.type == "cuda":
-        return ", ".join((torch.cuda.get_device_name(device), *_told()))
+        return ", ".join((torch.cuda.get_device_name(device), *_settings()))
     capability = torch.backends.cpu.get_cpu_capability()
-    return ", ".join((_processor(), capability, *_told()))
+    return ", ".join((_processor(), capability, *_settings()))
 
 
-def _told() -> list[str]:
+def _settings() -> list[str]:
     found = {name: os.environ.get(name) for name in VARIABLES}
     return [f"{name}={value}" for name, value in found.items() if value]
 

@@ -1,6 +1,6 @@
 """manifest.json: which run a folder of results rests on, and the checksum of every file in it.
 
-A run is told by what it came to (:func:`crest.pipeline.provenance.identity`), so that the same
+A run is known by what it came to (:func:`crest.pipeline.provenance.identity`), so that the same
 parameters on the same data are the same run, however often they are trained: DVC may run it again
 or not.
 """
@@ -159,7 +159,7 @@ def coresets_origin(source: Path, meta: Meta) -> dict[str, str | None]:
         If they were chosen from other data than are prepared now, or are not as they were written.
     """
     file = artifacts.coresets_file(source)
-    run, data = _said_of(source, file)
+    run, data = _recorded(source, file)
     if data is not None and data != meta.content_hash:
         raise ArtifactError(
             f"{file}: chosen from other data than data/prepared holds now; {CHOOSE_AGAIN}"
@@ -167,7 +167,7 @@ def coresets_origin(source: Path, meta: Meta) -> dict[str, str | None]:
     return {"source": str(source), "run": run}
 
 
-def _said_of(source: Path, file: Path) -> tuple[str | None, str | None]:
+def _recorded(source: Path, file: Path) -> tuple[str | None, str | None]:
     """Return the run that coresets are of, and its data; None for what is not known."""
     if (file.parent / NAME).is_file():
         manifest = read(file.parent, CHOOSE_AGAIN)

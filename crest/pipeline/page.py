@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from crest.analysis.comparison import percent, run_name, seconds
 from crest.analysis.difficulty import Group, notable
-from crest.analysis.profile import portrait
+from crest.analysis.profile import profile
 from crest.analysis.runs import Analysis
 from crest.artifacts import NEVER
 from crest.data.files import ImageMeta, Meta, TextMeta, open_array
@@ -24,7 +24,7 @@ from crest.figures.visible import visible
 from crest.pipeline.texts import class_name, read_texts, taken_for_name
 
 TEMPLATES = Path(__file__).parent / "templates"
-LONGEST = 400  # characters shown of a text
+LONGEST = 400  # characters printed of a text
 
 # Title and note of each group of examples.
 SHEETS = {
@@ -61,7 +61,7 @@ class Page:
 
 
 @dataclass(frozen=True)
-class Shown:
+class Drawing:
     """A picture drawn as inline SVG."""
 
     name: str
@@ -71,7 +71,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Passage:
-    """A text as it is shown; ``length`` is that of the whole, where only its start is shown."""
+    """A text as it is printed; ``length`` is that of the whole, where only its start is."""
 
     name: str
     text: str
@@ -123,7 +123,7 @@ def render(page: Page) -> str:
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
-        finalize=_shown,
+        finalize=_printable,
         trim_blocks=True,
         lstrip_blocks=True,
     )
@@ -133,15 +133,15 @@ def render(page: Page) -> str:
         meta=page.meta,
         rows=[row | {"name": run_name(row)} for row in page.summary.iter_rows(named=True)],
         findings=page.findings,
-        portrait=portrait(page.analysis.difficulty, page.meta.classes),
+        profile=profile(page.analysis.difficulty, page.meta.classes),
         pictures=_pictures(page),
         sheets=_sheets(page),
         settings=_settings(page.runs),
     )
 
 
-def _pictures(page: Page) -> dict[str, list[Shown]]:
-    parts: dict[str, list[Shown]] = {
+def _pictures(page: Page) -> dict[str, list[Drawing]]:
+    parts: dict[str, list[Drawing]] = {
         "curves": [],
         "difficulty": [],
         "gradients": [],
@@ -149,14 +149,14 @@ def _pictures(page: Page) -> dict[str, list[Shown]]:
     }
     for picture in gallery(page.analysis, page.threshold):
         drawn = svg(picture.figure, picture.alt, picture.name)
-        parts[picture.part].append(Shown(picture.name, drawn, picture.caption))
+        parts[picture.part].append(Drawing(picture.name, drawn, picture.caption))
     return parts
 
 
 def _sheets(page: Page) -> list[Sheet]:
     """Return the sheets that have an example to show."""
     groups = notable(page.analysis.difficulty)
-    indices = [index for group in groups for index in group.shown["index"]]
+    indices = [index for group in groups for index in group.rows["index"]]
     contents = CONTENTS[page.meta.kind](page, indices)
     return [
         Sheet(group.name, *SHEETS[group.name], group.count, _cards(group, page.meta, contents))
@@ -172,7 +172,7 @@ def _cards(group: Group, meta: Meta, contents: Mapping[int, Content]) -> list[Ca
             [*_taken_for(row, group, meta), *_facts(row)],
             contents[row["index"]],
         )
-        for row in group.shown.iter_rows(named=True)
+        for row in group.rows.iter_rows(named=True)
     ]
 
 
@@ -220,7 +220,7 @@ def _passage(name: str, text: str) -> Passage:
     return Passage(name, text[:LONGEST], len(text) if cut else None)
 
 
-def _shown(value: Any) -> Any:
+def _printable(value: Any) -> Any:
     """Make whatever a template puts out something that a page can hold."""
     if isinstance(value, str) and not isinstance(value, Markup):
         return visible(value)

@@ -8,25 +8,25 @@ from crest.errors import TrainingError
 from crest.inference.evaluation import Evaluation
 
 
-def require_numbers(shown: Evaluation, model: Path) -> None:
+def require_numbers(evaluation: Evaluation, model: Path) -> None:
     """Refuse a model that answers with what are no finite numbers, as one that diverged does."""
-    wrong = int((~shown.losses.isfinite()).sum())
+    wrong = int((~evaluation.losses.isfinite()).sum())
     if wrong:
         raise TrainingError(
-            f"{model}: its outputs are no finite numbers for {wrong:,} of {len(shown.losses):,} "
-            "test examples, so that it has no accuracy: training diverged in its last steps; lower "
-            "train.lr and train again"
+            f"{model}: its outputs are no finite numbers for {wrong:,} of "
+            f"{len(evaluation.losses):,} test examples, so that it has no accuracy: training "
+            "diverged in its last steps; lower train.lr and train again"
         )
 
 
-def predictions(shown: Evaluation) -> pl.DataFrame:
+def predictions(evaluation: Evaluation) -> pl.DataFrame:
     """Rows of the 'predictions' table."""
     return pl.DataFrame(
         {
-            "index": range(len(shown.labels)),
-            "label": shown.labels.numpy(),
-            "prediction": shown.predictions.numpy(),
-            "confidence": shown.confidences.numpy(),
-            "loss": shown.losses.numpy(),
+            "index": range(len(evaluation.labels)),
+            "label": evaluation.labels.numpy(),
+            "prediction": evaluation.predictions.numpy(),
+            "confidence": evaluation.confidences.numpy(),
+            "loss": evaluation.losses.numpy(),
         }
     )

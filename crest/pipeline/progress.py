@@ -8,8 +8,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 
 @contextmanager
-def progress_bar(title: str, total: int, shown: bool = True) -> Iterator[Callable[[int], None]]:
-    """Yield a function that is told how much is done; not ``shown``, nobody sees it."""
+def progress_bar(title: str, total: int, visible: bool = True) -> Iterator[Callable[[int], None]]:
+    """Yield a function to call with how much is done; not ``visible``, nobody sees it."""
     console = Console(stderr=True)
     columns = (
         TextColumn("{task.description}"),
@@ -18,7 +18,7 @@ def progress_bar(title: str, total: int, shown: bool = True) -> Iterator[Callabl
         TimeRemainingColumn(),
     )
     with Progress(
-        *columns, console=console, disable=not (shown and console.is_terminal)
+        *columns, console=console, disable=not (visible and console.is_terminal)
     ) as progress:
         task = progress.add_task(title, total=total)
         yield lambda done: progress.update(task, completed=done)

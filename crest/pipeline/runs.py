@@ -71,21 +71,21 @@ def train_model(
     if settings.activation_checkpointing:
         checkpoint_activations(model)
     started_from = weights.digest(model)
-    group.require_alike({"initial weights": started_from})
+    group.require_same({"initial weights": started_from})
     context = context_of(parameters, data, model, steps, precision, group)
     stop = checkpoint.stop if checkpoint else context.stop
     if not group.alone:
         stop = _stop_of(group)
     snapshots = None
     if checkpoint is not None and settings.snapshots and group.first:
-        moments = spaced_steps(steps, settings.snapshots)
+        snapshot_steps = spaced_steps(steps, settings.snapshots)
         if not checkpoint.path.exists():
-            _require_space(model, len(moments), checkpoint.snapshots)
-        snapshots = Snapshots(checkpoint.snapshots, model_spec, moments)
+            _require_space(model, len(snapshot_steps), checkpoint.snapshots)
+        snapshots = Snapshots(checkpoint.snapshots, model_spec, snapshot_steps)
     chooser = spec.build(replace(context, saved=saved, stop=stop))
     with (
         _forgetting_what_rests_on_damage(checkpoint),
-        progress_bar(f"train {method}", steps, shown=group.first) as advance,
+        progress_bar(f"train {method}", steps, visible=group.first) as advance,
     ):
         done = train(
             model,

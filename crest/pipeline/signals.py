@@ -22,18 +22,18 @@ def raising() -> Iterator[None]:
 
 
 @contextmanager
-def noted(insisting: bool = True) -> Iterator[Callable[[], int]]:
+def noted(raise_on_second: bool = True) -> Iterator[Callable[[], int]]:
     """Note a signal, for a run that stops where it can go on from.
 
     Yields a function that returns the number of the first signal, 0 if none came. A second one
-    raises :class:`InterruptedAtOnce` wherever the run is, unless not ``insisting``: a launcher
-    passes on signals that have come to its processes already.
+    raises :class:`InterruptedAtOnce` wherever the run is, unless not ``raise_on_second``: a
+    launcher passes on signals that have come to its processes already.
     """
     received: list[int] = []
 
     def handle(number: int, frame: FrameType | None) -> None:
         received.append(number)
-        if insisting and len(received) > 1:
+        if raise_on_second and len(received) > 1:
             raise InterruptedAtOnce(number, "interrupted at once; an earlier saved state is kept")
 
     with _handled(handle):

@@ -1,4 +1,4 @@
-"""What the models of several moments of a run show: gradient errors, and examples dropped."""
+"""What the models of a run's snapshots show: gradient errors, and examples dropped."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ CREST = "crest"
 
 
 @dataclass(frozen=True)
-class Moment:
+class Snapshot:
     """The model of a run after ``step`` training steps; ``parameters`` are the run's own."""
 
     run: Run
@@ -75,14 +75,14 @@ def measure(
     gradients: list[dict[str, Any]] = []
     dropped: list[dict[str, Any]] = []
     analyze = parameters.analyze
-    for moment in _moments(parameters, paths, [run for run in runs if run.coresets is not None]):
-        if moment.run.method == CREST:
-            gradients += _gradient_rows(moment, analyze.gradient_sample, analyze.gradient_draws)
-        dropped += _dropped_rows(moment, analyze.gradient_sample)
+    for snapshot in _opened(parameters, paths, [run for run in runs if run.coresets is not None]):
+        if snapshot.run.method == CREST:
+            gradients += _gradient_rows(snapshot, analyze.gradient_sample, analyze.gradient_draws)
+        dropped += _dropped_rows(snapshot, analyze.gradient_sample)
     return _table("gradient_errors", gradients), _table("dropped_accuracy", dropped)
 
 
-def _moments(parameters: Parameters, paths: Paths, runs: Sequence[Run]) -> Iterator[Moment]:
+def _opened(parameters: Parameters, paths: Paths, runs: Sequence[Run]) -> Iterator[Snapshot]:
     """Load the models of all snapshots, one after the other."""
     found = [
         (run, step, path)
@@ -98,7 +98,7 @@ def _moments(parameters: Parameters, paths: Paths, runs: Sequence[Run]) -> Itera
         for done, (run, step, path) in enumerate(found, start=1):
             own = _own_parameters(paths.train(run.method), data)
             model = load_trained(path, data, precision.device)
-            yield Moment(run, step, model, data, precision, own)
+            yield Snapshot(run, step, model, data, precision, own)
             advance(done)
     data.require_whole()
 
@@ -132,26 +132,31 @@ def _own_parameters(folder: Path, data: Prepared) -> Parameters:
         raise ArtifactError(f"{error}; train it again with this code") from None
 
 
-def _gradient_rows(moment: Moment, sample: int, draws: int) -> list[dict[str, Any]]:
-    """Rows of 'gradient_errors' of one moment."""
-    settings = moment.parameters
-    examples = len(moment.data.train)
+def _gradient_rows(snapshot: Snapshot, sample: int, draws: int) -> list[dict[str, Any]]:
+    """Rows of 'gradient_errors' of one snapshot."""
+    settings = snapshot.parameters
+    examples = len(snapshot.data.train)
     size = subset_size(settings.crest, examples, settings.train.batch_size)
     require_passes("analyze.gradient_draws", draws, size, examples, "draws")
     found = gradient_errors(
-        moment.model,
-        moment.data.train,
-        moment.dropped,
+        snapshot.model,
+        snapshot.data.train,
+        snapshot.dropped,
         settings.crest,
         settings.train.batch_size,
-        moment.minibatches,
-        moment.precision,
-        generator_for(settings.train.seed, f"gradient errors {moment.step}"),
+        snapshot.minibatches,
+        snapshot.precision,
+        generator_for(settings.train.seed, f"gradient errors {snapshot.step}"),
         sample,
         draws,
     )
     return [
-        {"method": moment.run.method, "step": moment.step, "group": group, **_relative(found, kind)}
+        {
+            "method": snapshot.run.method,
+            "step": snapshot.step,
+            "group": group,
+            **_relative(found, kind),
+        }
         for group, kind in GROUPS.items()
     ]
 
@@ -181,32 +186,34 @@ def _relative(found: GradientErrors, kind: str) -> dict[str, Any]:
     }
 
 
-def _dropped_rows(moment: Moment, sample: int) -> list[dict[str, Any]]:
-    """Rows of 'dropped_accuracy' of one moment; none of dropped examples before there are some."""
-    dropped = torch.zeros(len(moment.data.train), dtype=torch.bool)
-    dropped[moment.dropped] = True
+def _dropped_rows(snapshot: Snapshot, sample: int) -> list[dict[str, Any]]:
+    """Rows of 'dropped_accuracy' of one snapshot; none of dropped before there are some."""
+    dropped = torch.zeros(len(snapshot.data.train), dtype=torch.bool)
+    dropped[snapshot.dropped] = True
     groups = {"dropped": dropped, "still drawn from": ~dropped}
-    purpose = f"dropped examples {moment.step}"
-    generator = generator_for(moment.parameters.train.seed, purpose)
+    purpose = f"dropped examples {snapshot.step}"
+    generator = generator_for(snapshot.parameters.train.seed, purpose)
     return [
         {
-            "method": moment.run.method,
-            "step": moment.step,
+            "method": snapshot.run.method,
+            "step": snapshot.step,
             "group": group,
             "examples": int(members.sum()),
-            "accuracy": _accuracy(moment, members.nonzero().flatten(), sample, generator),
+            "accuracy": _accuracy(snapshot, members.nonzero().flatten(), sample, generator),
         }
         for group, members in groups.items()
         if members.any()
     ]
 
 
-def _accuracy(moment: Moment, members: Tensor, sample: int, generator: torch.Generator) -> float:
+def _accuracy(
+    snapshot: Snapshot, members: Tensor, sample: int, generator: torch.Generator
+) -> float:
     """Share classified right of the members, or of a random sample of them."""
     if len(members) > sample:
         members = members[torch.randperm(len(members), generator=generator)[:sample]]
     right = [
-        look(moment.model, moment.data.train, block, moment.precision).correct
+        look(snapshot.model, snapshot.data.train, block, snapshot.precision).correct
         for block in members.split(BLOCK)
     ]
     return float(torch.cat(right).double().mean())

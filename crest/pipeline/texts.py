@@ -1,4 +1,4 @@
-"""Prepared texts, read back for people to see: only the rows that are shown."""
+"""Prepared texts, read back for people to see: only the rows asked for."""
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from crest.data.verifying import file_hash
 from crest.errors import ArtifactError
 
 # The columns of texts.csv that come before the texts.
-SHOWN = {
+SCORE_COLUMNS = {
     "group": pl.String,
     "index": pl.Int64,
     "label": pl.String,
@@ -30,18 +30,18 @@ SHOWN = {
 }
 
 
-def shown_texts(folder: Path, meta: TextMeta, groups: Sequence[Group]) -> pl.DataFrame:
+def texts_of_groups(folder: Path, meta: TextMeta, groups: Sequence[Group]) -> pl.DataFrame:
     """Put the texts of the examples that groups show beside their scores.
 
-    Columns are those of :data:`SHOWN` and the texts', under their own names; a text column that is
-    called as one of SHOWN has ``_text`` added.
+    Columns are those of :data:`SCORE_COLUMNS` and the texts', under their own names; a text column
+    that is called as one of these has ``_text`` added.
 
     Raises
     ------
     ArtifactError
         As :func:`read_texts`.
     """
-    texts = read_texts(folder, meta, [row for group in groups for row in group.shown["index"]])
+    texts = read_texts(folder, meta, [row for group in groups for row in group.rows["index"]])
     rows = [
         {
             **row,
@@ -51,15 +51,16 @@ def shown_texts(folder: Path, meta: TextMeta, groups: Sequence[Group]) -> pl.Dat
             **dict(zip(_text_names(meta), texts[row["index"]], strict=True)),
         }
         for group in groups
-        for row in group.shown.iter_rows(named=True)
+        for row in group.rows.iter_rows(named=True)
     ]
-    return pl.DataFrame(rows, schema=SHOWN | dict.fromkeys(_text_names(meta), pl.String))
+    return pl.DataFrame(rows, schema=SCORE_COLUMNS | dict.fromkeys(_text_names(meta), pl.String))
 
 
 def _text_names(meta: TextMeta) -> list[str]:
-    taken = {*SHOWN, *meta.text_columns}
+    taken = {*SCORE_COLUMNS, *meta.text_columns}
     return [
-        free_name(f"{name}_text", taken) if name in SHOWN else name for name in meta.text_columns
+        free_name(f"{name}_text", taken) if name in SCORE_COLUMNS else name
+        for name in meta.text_columns
     ]
 
 

@@ -65,22 +65,22 @@ def test_full_training_that_learned_nothing_divides_nothing():
     ],
 )
 def test_crest_against_random_in_words(accuracy, seconds, expected):
-    told = sentences(row("crest", accuracy, seconds), RANDOM)
+    found = sentences(row("crest", accuracy, seconds), RANDOM)
     assert any(
         sentence.startswith(f"Against random mini-batches for as many steps, {expected}")
-        for sentence in told
+        for sentence in found
     )
 
 
 def test_steps_that_differ_are_said():
-    told = sentences(row("crest", 0.5, 9.0, steps=90), RANDOM)
-    assert any("random mini-batches for 100 steps" in sentence for sentence in told)
+    found = sentences(row("crest", 0.5, 9.0, steps=90), RANDOM)
+    assert any("random mini-batches for 100 steps" in sentence for sentence in found)
 
 
 @pytest.mark.parametrize(("test_examples", "too_small"), [(100, True), (10_000, False)])
 def test_a_difference_within_the_test_splits_own_error_is_called_so(test_examples, too_small):
-    told = " ".join(sentences(row("crest", 0.65, 9.0), RANDOM, test_examples=test_examples))
-    assert ("too small to tell that difference from chance" in told) == too_small
+    found = " ".join(sentences(row("crest", 0.65, 9.0), RANDOM, test_examples=test_examples))
+    assert ("too small to tell that difference from chance" in found) == too_small
 
 
 def test_one_seed_is_one_seed():

@@ -122,7 +122,7 @@ def test_sightings_counted_at_once_or_one_batch_after_another_are_the_same(histo
 
 @settings(deadline=None, max_examples=25)
 @given(batches)
-def test_a_tracker_of_no_errors_counts_the_rest_alike(history):
+def test_a_tracker_of_no_errors_counts_the_rest_the_same(history):
     plain, without = ExampleTracker(COUNT), ExampleTracker(COUNT, errors=False)
     for step, batch in enumerate(history):
         for index, right, loss in batch:
@@ -239,8 +239,8 @@ CORESETS = picks({(0, 0): [(0, 0, 1.0), (1, 0, 1.0)], (0, 1): [(1, 0, 1.0), (1, 
 def test_difficulty_table_joins_the_scores_with_what_was_done():
     mine = examples([1, 5, 0, 2], [0] * 4, [0] * 4)
     left = [8, -1, -1, -1]
-    looked = examples([99] * 4, [9] * 4, [0] * 4, excluded_at=left, kind="selection")
-    table = difficulty_table(pl.concat([looked, SCORING]), CORESETS, pl.concat([mine, looked]))
+    scored = examples([99] * 4, [9] * 4, [0] * 4, excluded_at=left, kind="selection")
+    table = difficulty_table(pl.concat([scored, SCORING]), CORESETS, pl.concat([mine, scored]))
     assert table.schema == TABLES["difficulty"]
     assert table["forgotten"].to_list() == [0, 4, 0, 0]
     assert table["mean_loss"].to_list() == [0.5, 0.5, 0.5, None]
@@ -345,7 +345,7 @@ def test_notable_groups_are_ordered_counted_and_cut():
         "never_selected": 2,
         "excluded": 4,
     }
-    assert {name: group.shown["index"].to_list() for name, group in groups.items()} == {
+    assert {name: group.rows["index"].to_list() for name, group in groups.items()} == {
         "hardest": [1],
         "mislabelled": [2, 0],
         "most_selected": [0],
@@ -369,4 +369,4 @@ def test_the_never_selected_are_spread_over_the_data():
     scoring = examples([1] * count, [0] * count, [0] * count)
     coresets = picks({(0, 0): [(0, 0, 1.0), (1, 0, 1.0)]})
     groups = {group.name: group for group in notable(difficulty_table(scoring, coresets), most=4)}
-    assert groups["never_selected"].shown["index"].to_list() == [2, 11, 21, 30]
+    assert groups["never_selected"].rows["index"].to_list() == [2, 11, 21, 30]

@@ -181,17 +181,17 @@ def test_what_a_sampled_gradient_errs_by_is_taken_out():
 
 
 def test_subsets_are_not_drawn_from_the_excluded(monkeypatch):
-    looked: list[Tensor] = []
+    scored: list[Tensor] = []
     choose = gradient_error.select_minibatch_coresets
 
     def watched(model, split, subsets, *rest, **named):
-        looked.extend(subsets)
+        scored.extend(subsets)
         return choose(model, split, subsets, *rest, **named)
 
     monkeypatch.setattr(gradient_error, "select_minibatch_coresets", watched)
     measure(excluded=torch.arange(30))
-    assert len(looked) == 4
-    assert all(int(subset.min()) >= 30 for subset in looked)
+    assert len(scored) == 4
+    assert all(int(subset.min()) >= 30 for subset in scored)
 
 
 def test_the_model_is_left_as_it_was():
@@ -207,11 +207,11 @@ def test_the_model_is_left_as_it_was():
 
 def test_a_focus_is_a_bias_that_its_weights_take_away():
     """Of a linear model, whose losses differ a lot; subsets are dealt whole."""
-    dealt = {"choice": "balanced", "selection": "as_used", "subset_coresets": 3, "subset_size": 18}
-    focused = dealt | {"draw": "rounds", "focus": 1.0, "focus_floor": 0.3}
-    plain = measure(draws=400, **dealt)
-    biased = measure(draws=400, **focused)
-    weighed = measure(draws=400, **focused, focus_weights=True)
+    drawn = {"choice": "balanced", "selection": "as_used", "subset_coresets": 3, "subset_size": 18}
+    with_focus = drawn | {"draw": "rounds", "focus": 1.0, "focus_floor": 0.3}
+    plain = measure(draws=400, **drawn)
+    biased = measure(draws=400, **with_focus)
+    weighed = measure(draws=400, **with_focus, focus_weights=True)
     square = plain.gradient_square
     assert abs(plain.coreset.bias_squared) < 0.01 * square
     assert biased.coreset.bias_squared > 0.05 * square

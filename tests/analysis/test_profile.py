@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from crest.analysis.profile import portrait
+from crest.analysis.profile import profile
 from crest.artifacts import TABLES
 
 CLASSES = ["cat", "dog", "bird"]
@@ -28,7 +28,7 @@ def table(**columns: list) -> pl.DataFrame:
 
 
 def test_it_counts_what_was_learned_and_names_the_hardest_classes():
-    found = portrait(
+    found = profile(
         table(
             forgotten=[0, 3, 1, 0, 0, 0],
             first_learned=[1, 1, 1, -1, 1, 1],
@@ -52,7 +52,7 @@ def test_it_counts_what_was_learned_and_names_the_hardest_classes():
 
 
 def test_it_says_where_the_selections_went_and_what_was_dropped():
-    found = portrait(
+    found = profile(
         table(
             selected=[6, 3, 1, 1, 1, 0],
             forgotten=[2, 1, 0, 0, 0, 0],
@@ -73,9 +73,9 @@ def test_it_says_where_the_selections_went_and_what_was_dropped():
 def test_it_says_where_a_rare_class_fills_the_list():
     """Six of class 2 among 200, all of them with high losses."""
     rare = [number < 6 for number in range(200)]
-    frequent = portrait(table(label=[number % 2 for number in range(200)]), CLASSES)
+    frequent = profile(table(label=[number % 2 for number in range(200)]), CLASSES)
     assert "a class of" not in frequent[1]
-    found = portrait(
+    found = profile(
         table(
             label=[2 if few else number % 2 for number, few in enumerate(rare)],
             mean_loss=[2.0 if few else 0.5 for few in rare],
@@ -84,7 +84,7 @@ def test_it_says_where_a_rare_class_fills_the_list():
     )
     assert "the 48 highest mean losses, shown below: from 2.00 down to 0.50" in found[2]
     assert "Of these, 6 are labelled bird, a class of 3.0% of the data" in found[2]
-    fewer = portrait(
+    fewer = profile(
         table(
             label=[2 if number < 30 else number % 2 for number in range(400)],
             mean_loss=[2.0 if number < 30 else 0.5 for number in range(400)],
@@ -98,5 +98,5 @@ def test_it_says_where_a_rare_class_fills_the_list():
 
 
 def test_without_scores_there_is_nothing_to_say():
-    assert portrait(table(seen=[0, 0]), CLASSES) == []
-    assert portrait(table(seen=[]), CLASSES) == []
+    assert profile(table(seen=[0, 0]), CLASSES) == []
+    assert profile(table(seen=[]), CLASSES) == []

@@ -55,10 +55,10 @@ def refusal(target: Path, how=writing) -> str:
 
 def test_a_second_process_is_refused_in_words_until_the_first_is_killed(target) -> None:
     holder = Holder("writing", target)
-    said = refusal(target)
-    assert said.startswith(f"{target}: a run goes on here, process {holder.process.pid} on ")
-    assert said.endswith("wait until it has ended, or work in another copy of the project")
-    assert f" since {time.strftime('%Y-')}" in said
+    text = refusal(target)
+    assert text.startswith(f"{target}: a run goes on here, process {holder.process.pid} on ")
+    assert text.endswith("wait until it has ended, or work in another copy of the project")
+    assert f" since {time.strftime('%Y-')}" in text
     assert "a run goes on here" in refusal(target, reading)
     holder.kill()
     assert lock_path(target).exists()  # a killed process removes nothing
@@ -71,8 +71,8 @@ def test_many_read_and_nobody_writes_meanwhile(target) -> None:
     holder = Holder("reading", target)
     with reading(target):
         assert f"process {os.getpid()} on" in refusal(target)
-    said = refusal(target)
-    assert said.startswith(f"{target}: a run that reads it goes on, process {holder.process.pid} ")
+    text = refusal(target)
+    assert text.startswith(f"{target}: a run that reads it goes on, process {holder.process.pid} ")
     holder.kill()
     with writing(target), writing(target), reading(target):
         assert "writes: process" in lock_path(target).read_text()

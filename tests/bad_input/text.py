@@ -129,7 +129,7 @@ TEXT = [
          lines(b'{"text": "\\ud83d", "label": 0}\n')),
     Case("a label of another type", TEXTS,
          "texts/train.jsonl, column 'label', row 2 (counted from 0), line 3: the label is text "
-         '("1"), most are a whole number; write all alike',
+         '("1"), most are a whole number; write all the same way',
          lines(2 * b'{"text": "a", "label": 0}\n' + b'{"text": "a", "label": "1"}\n')),
     Case("a key that one row does not have", TEXTS,
          "texts/train.jsonl, row 1 (counted from 0), line 2: no column 'label'; its columns: text, "

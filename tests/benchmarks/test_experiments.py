@@ -69,7 +69,7 @@ def places(rows):
 
 
 def timeless(row):
-    """A row without what no two runs have alike."""
+    """A row without what no two runs share."""
     kept = {key: value for key, value in row.items() if "seconds" not in key and key != "date"}
     points = [(point["step"], point["accuracy"], point["loss"]) for point in row["curve"]]
     return kept | {"curve": points}
@@ -237,8 +237,8 @@ def test_later_seeds_take_as_many_steps_as_earlier_ones(bench):
 def test_as_long_as_needs_the_runs_it_is_measured_by(bench, capsys):
     text = RANDOM + CREST + "  - {name: long, method: random, as_long_as: crest}\n"
     bench(text, "--only", "crest", "long", "--seeds", "0", code=1)
-    said = capsys.readouterr().out
-    assert "long, seed 0: failed: no finished run of plain random" in said
+    printed = capsys.readouterr().out
+    assert "long, seed 0: failed: no finished run of plain random" in printed
 
 
 def test_the_steps_that_fit_by_hand():
@@ -507,7 +507,7 @@ def test_the_hash_is_of_what_the_result_depends_on(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "printed"),
     [
         ("  - {name: a, methods: crest}\n", "runs.0.methods: Extra inputs"),
         ("  - {name: a, method: crest, preset: none}\n", "preset: 'none' is not one of"),
@@ -520,10 +520,10 @@ def test_the_hash_is_of_what_the_result_depends_on(tmp_path):
         ("  - {name: a\n", "not valid YAML"),
     ],
 )
-def test_a_faulty_file_is_refused(tmp_path, text, said):
+def test_a_faulty_file_is_refused(tmp_path, text, printed):
     with pytest.raises(ParameterError, match=r"some\.yaml") as refused:
         plans(tmp_path, text)
-    assert said in str(refused.value)
+    assert printed in str(refused.value)
 
 
 # Tables and curves
@@ -583,8 +583,8 @@ def cells(rows):
 
 
 def test_a_table_against_figures_by_hand():
-    shown = cells([*ROWS, *FULL])
-    assert shown["crest"] == {
+    figures_of = cells([*ROWS, *FULL])
+    assert figures_of["crest"] == {
         "run": "crest",
         "accuracy (seeds)": "85.00 ± 2.94 (4)",  # √(26 / 3) points
         "relative error": "6.59%",  # 6 of 91
@@ -597,12 +597,12 @@ def test_a_table_against_figures_by_hand():
         "− random": "+2.00 ± 1.00",  # 1, 4, 1: deviation √3, by √3 seeds
         "− random, equal time": "–",
     }
-    assert shown["random"]["accuracy (seeds)"] == "83.00 ± 3.61 (3)"  # √13
-    assert shown["random"]["÷ random"] == "1.00"
-    assert shown["random"]["− random"] == "–"
-    assert shown["random"]["updates"] == "–"
-    assert shown["full"]["÷ random"] == "–"
-    assert shown["full"]["relative error"] == "0.00%"
+    assert figures_of["random"]["accuracy (seeds)"] == "83.00 ± 3.61 (3)"  # √13
+    assert figures_of["random"]["÷ random"] == "1.00"
+    assert figures_of["random"]["− random"] == "–"
+    assert figures_of["random"]["updates"] == "–"
+    assert figures_of["full"]["÷ random"] == "–"
+    assert figures_of["full"]["relative error"] == "0.00%"
 
 
 def test_seconds_compare_on_one_machine_only():
@@ -615,12 +615,12 @@ def test_seconds_compare_on_one_machine_only():
         made_up("crest", 2, 0.81, 52.0, machine=slow),
         made_up("large", 0, 0.81, 15.0, machine=slow | {"cpu": "a third"}),
     ]
-    shown = cells(rows)
-    assert shown["crest"]["seconds"] == "12 / 48"
-    assert shown["crest"]["÷ random"] == "1.20"  # of 1.2, 1.1 and 1.3
-    assert shown["crest"]["speed-up over full"] == "8.33\\*"
-    assert shown["crest"]["− random"] == "+1.00 ± 0.00"
-    assert shown["large"]["÷ random"] == shown["large"]["speed-up over full"] == "–"
+    figures_of = cells(rows)
+    assert figures_of["crest"]["seconds"] == "12 / 48"
+    assert figures_of["crest"]["÷ random"] == "1.20"  # of 1.2, 1.1 and 1.3
+    assert figures_of["crest"]["speed-up over full"] == "8.33\\*"
+    assert figures_of["crest"]["− random"] == "+1.00 ± 0.00"
+    assert figures_of["large"]["÷ random"] == figures_of["large"]["speed-up over full"] == "–"
     text = tables.markdown(rows)
     assert "given apart, in the machines' order below" in text
     assert text.index("2 runs on 1 of 2 cores of some") < text.index(
@@ -633,9 +633,9 @@ def test_seconds_compare_on_one_machine_only():
 
 
 def test_where_full_was_not_run_its_speed_is_computed_and_says_so():
-    shown = cells(ROWS)
-    assert shown["crest"]["relative error"] == "–"
-    assert shown["crest"]["speed-up over full"] == "6.67\\*"  # 1000 steps of 0.1 s over 15 s
+    figures_of = cells(ROWS)
+    assert figures_of["crest"]["relative error"] == "–"
+    assert figures_of["crest"]["speed-up over full"] == "6.67\\*"  # 1000 steps of 0.1 s over 15 s
     assert "computed: full training was not run" in tables.markdown(ROWS)
     assert "computed" not in tables.markdown([*ROWS, *FULL])
 
@@ -643,11 +643,11 @@ def test_where_full_was_not_run_its_speed_is_computed_and_says_so():
 def test_full_training_on_other_threads_is_compared_by_accuracy_and_not_by_seconds():
     two = {"threads": 2, "cores": 2, "cpu": "some processor", "python": "3.11"}
     full = made_up("full", 0, 0.90, 50.0, 1000, overrides={"train.threads": 2}, machine=two)
-    shown = cells([*ROWS, full])
-    assert shown["crest"]["relative error"] == "5.56%"  # 5 of 90
-    assert shown["crest"]["speed-up over full"] == "6.67\\*"
-    assert shown["full"]["seconds"] == "100 (wall)"
-    assert shown["full"]["speed-up over full"] == "1.00"
+    figures_of = cells([*ROWS, full])
+    assert figures_of["crest"]["relative error"] == "5.56%"  # 5 of 90
+    assert figures_of["crest"]["speed-up over full"] == "6.67\\*"
+    assert figures_of["full"]["seconds"] == "100 (wall)"
+    assert figures_of["full"]["speed-up over full"] == "1.00"
     assert "not run on the same machine and threads" in tables.markdown([*ROWS, full])
 
 
@@ -659,9 +659,9 @@ def test_a_stated_reference_stands_for_full_training_and_is_marked():
 
 
 def test_one_seed_has_no_deviation():
-    shown = cells([ROWS[0], ROWS[3]])
-    assert shown["crest"]["accuracy (seeds)"] == "81.00 (1)"
-    assert shown["crest"]["− random"] == "+1.00"
+    figures_of = cells([ROWS[0], ROWS[3]])
+    assert figures_of["crest"]["accuracy (seeds)"] == "81.00 (1)"
+    assert figures_of["crest"]["− random"] == "+1.00"
 
 
 def test_runs_without_a_common_seed_are_not_compared():
@@ -678,11 +678,11 @@ def test_random_is_that_of_the_same_model_data_budget_and_clock():
         made_up("crest d", 0, 0.7, device="cuda"),
         made_up("crest e", 0, 0.7),
     ]
-    shown = cells(rows)
-    differences = [shown[f"crest {letter}"]["− random"] for letter in "abcde"]
+    figures_of = cells(rows)
+    differences = [figures_of[f"crest {letter}"]["− random"] for letter in "abcde"]
     assert differences == ["–", "–", "–", "−10.00", "−10.00"]
-    assert [shown[f"crest {letter}"]["÷ random"] for letter in "de"] == ["–", "1.00"]
-    assert shown["crest d"]["seconds"] == "20 (wall)"
+    assert [figures_of[f"crest {letter}"]["÷ random"] for letter in "de"] == ["–", "1.00"]
+    assert figures_of["crest d"]["seconds"] == "20 (wall)"
 
 
 def test_random_in_the_time_of_a_run_is_its_rival():
@@ -692,10 +692,10 @@ def test_random_in_the_time_of_a_run_is_its_rival():
         made_up("random in its time", seed, value, 15.0, 150, as_long_as=given)
         for seed, value in ((0, 0.83), (1, 0.86))
     ]
-    shown = cells([*ROWS, *rivals])
-    assert shown["crest"]["− random, equal time"] == "−1.00 ± 1.00"
-    assert shown["crest"]["− random"] == "+2.00 ± 1.00"
-    assert shown["random in its time"]["− random"] == "+3.50 ± 0.50"
+    figures_of = cells([*ROWS, *rivals])
+    assert figures_of["crest"]["− random, equal time"] == "−1.00 ± 1.00"
+    assert figures_of["crest"]["− random"] == "+2.00 ± 1.00"
+    assert figures_of["random in its time"]["− random"] == "+3.50 ± 0.50"
     assert "150 steps fit into 15 processor seconds, the mean of 4 runs" in tables.markdown(
         [*ROWS, *rivals]
     )
@@ -708,10 +708,10 @@ def test_the_table_of_an_experiment_is_in_its_order_and_names_what_is_stale(benc
     )
     capsys.readouterr()
     assert results.main(["table", str(bench.out)]) == 0
-    shown = capsys.readouterr().out
-    assert shown.startswith("ten steps\n")
-    assert shown.index("| crest |") < shown.index("| random |")
-    assert "Of other parameters than the experiment has now: random." in shown
+    figures_of = capsys.readouterr().out
+    assert figures_of.startswith("ten steps\n")
+    assert figures_of.index("| crest |") < figures_of.index("| random |")
+    assert "Of other parameters than the experiment has now: random." in figures_of
 
 
 def test_curves_are_means_over_the_seeds():

@@ -69,7 +69,7 @@ def test_a_run_takes_the_steps_that_it_is_asked_for(row: str) -> None:
     assert parameters.crest.subset_size in (scale.SUBSET, 512)
 
 
-def test_a_run_is_watched_through_all_its_phases(tmp_path: Path) -> None:
+def test_a_run_is_measured_through_all_its_phases(tmp_path: Path) -> None:
     sent = []
 
     class Connection:

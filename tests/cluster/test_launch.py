@@ -16,9 +16,9 @@ def test_an_experiment_trains_under_torchrun_and_nothing_else_runs_again(project
     assert not stages & changed_stages(project)
 
     launch = f"train.launch='{TORCHRUN}'"
-    said = command(project, "dvc", "exp", "run", "-S", launch, "train@random")
-    assert f"> {TORCHRUN} cli.py train --method random" in said
-    assert "Stage 'prepare' didn't change, skipping" in said
+    output = command(project, "dvc", "exp", "run", "-S", launch, "train@random")
+    assert f"> {TORCHRUN} cli.py train --method random" in output
+    assert "Stage 'prepare' didn't change, skipping" in output
     run = read_json(project / "artifacts/train/random/run.json")
     assert run["parameters"]["train"]["launch"] == TORCHRUN
     assert not differing(before / "train/random", project / "artifacts/train/random")

@@ -71,8 +71,8 @@ def pushed_and_cloned(finished, folder, *remote):
     return clone
 
 
-def stages_run(said):
-    return [line.split("'")[1] for line in said.splitlines() if line.startswith("Running stage")]
+def stages_run(output):
+    return [line.split("'")[1] for line in output.splitlines() if line.startswith("Running stage")]
 
 
 def assert_the_same_files(finished, clone):
@@ -88,8 +88,8 @@ def test_coresets_are_pulled_from_a_folder_and_count_as_made(finished, tmp_path)
 
 def test_coresets_are_pulled_from_s3_and_reused_without_training(s3, finished, tmp_path):
     clone = pushed_and_cloned(finished, tmp_path, "s3://coresets/project", ("endpointurl", s3))
-    said = command(clone, "dvc", "repro", "--pull", "reuse@convnet")
-    assert stages_run(said) == ["fingerprint", "reuse@convnet"]
+    output = command(clone, "dvc", "repro", "--pull", "reuse@convnet")
+    assert stages_run(output) == ["fingerprint", "reuse@convnet"]
     assert_the_same_files(finished, clone)
     check_trained_on_the_coresets(clone)
 

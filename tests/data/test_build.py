@@ -93,9 +93,9 @@ def test_the_bytes_do_not_depend_on_the_workers(write_source, tmp_path, workers)
 
 
 def test_progress_counts_the_examples_of_both_splits(random_source, tmp_path):
-    told = []
-    build(random_source, PrepareParameters(), tmp_path, told.append)
-    assert told == [7, 14, 21, 28, 30, 37, 40]
+    progress = []
+    build(random_source, PrepareParameters(), tmp_path, progress.append)
+    assert progress == [7, 14, 21, 28, 30, 37, 40]
 
 
 def test_the_hash_is_of_names_and_contents(random_source, tmp_path):
@@ -201,15 +201,15 @@ def test_what_was_done_to_images_is_written_in_their_order(write_source, pixels,
     images[3] = images[9] = written(Image.fromarray(clear), "PNG")
     images[5] = written(Image.fromarray(pixels[5]).rotate(90, expand=True), "PNG", exif=exif(6))
     folder = write_source(train={"image": images}, test={"image": images[6:12]})
-    said = prepare_parquet(folder, tmp_path / "out", workers=3).notes
+    noted = prepare_parquet(folder, tmp_path / "out", workers=3).notes
     first = f"(first: {folder}/train-00000-of-00001.parquet, column 'image', row"
-    assert said[:2] == [
+    assert noted[:2] == [
         f"1 image turned upright, as EXIF orientation says {first} 5 (counted from 0))",
         f"3 images transparent in parts, laid on white {first} 3 (counted from 0))",
     ]
-    assert said[2].startswith("warning: 3 images are of one colour throughout (first: ")
-    assert said[3].startswith("warning: 6 images of test lie in train too, byte for byte (first: ")
-    assert read_meta(tmp_path / "out").notes == said
+    assert noted[2].startswith("warning: 3 images are of one colour throughout (first: ")
+    assert noted[3].startswith("warning: 6 images of test lie in train too, byte for byte (first: ")
+    assert read_meta(tmp_path / "out").notes == noted
     prepared = np.load(tmp_path / "out" / "train_images.npy")
     assert np.array_equal(prepared[5], pixels[5])
     assert (prepared[[3, 9]] == 255).all()
@@ -218,9 +218,9 @@ def test_what_was_done_to_images_is_written_in_their_order(write_source, pixels,
 def test_what_pillow_warns_of_is_said_and_not_shown(write_source, pixels, tmp_path, recwarn):
     broken = b"Exif\0\0II*\0\x08\0\0\0\1\0\x0f\1\2\0\xff\0\0\0\xff\xff\0\0"
     images = [written(Image.fromarray(image), "JPEG", exif=broken) for image in pixels]
-    said = prepare_parquet(write_source(train={"image": images}), tmp_path / "out").notes
-    assert len(said) in (1, 2)
-    for line in said:
+    noted = prepare_parquet(write_source(train={"image": images}), tmp_path / "out").notes
+    assert len(noted) in (1, 2)
+    for line in noted:
         assert line.startswith("Pillow warned: ")
         assert line.endswith("(24 times)")
     assert not recwarn

@@ -5,10 +5,10 @@ import pytest
 
 from crest.data.class_names import (
     Naming,
-    alike,
     class_names,
     common_names,
-    shown,
+    display_name,
+    near_duplicates,
     spelling_key,
     translated,
 )
@@ -117,11 +117,11 @@ def test_numbers_that_mean_nothing_are_refused(label, message):
 )
 def test_ways_to_write_a_name_share_a_key_and_are_shown_apart(one, other):
     assert spelling_key(one) == spelling_key(other)
-    assert shown(one) != shown(other)
-    assert len(alike([one, other])) == 1
+    assert display_name(one) != display_name(other)
+    assert len(near_duplicates([one, other])) == 1
 
 
 def test_other_names_are_shown_as_they_are():
-    assert shown("caf\u00e9 au lait") == "caf\u00e9 au lait"
-    assert shown("\x1b[31mred") == "'\\x1b[31mred'"
-    assert alike(["a", "b"]) == []
+    assert display_name("caf\u00e9 au lait") == "caf\u00e9 au lait"
+    assert display_name("\x1b[31mred") == "'\\x1b[31mred'"
+    assert near_duplicates(["a", "b"]) == []

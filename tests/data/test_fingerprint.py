@@ -120,7 +120,7 @@ def test_a_file_that_has_not_changed_is_not_read_again(images, tmp_path, monkeyp
     assert read == [changed]
 
 
-def test_a_file_written_this_moment_is_read_again(images, tmp_path):
+def test_a_file_written_just_now_is_read_again(images, tmp_path):
     hashes = Hashes(tmp_path / "hashes.json")
     of_images(images, hashes)
     hashes.save()

@@ -177,7 +177,7 @@ def test_what_is_left_out_of_all_classes_is_told_together(tree):
 
 
 @pytest.mark.parametrize(
-    ("names", "told"),
+    ("names", "expected_note"),
     [
         (["1", "2", "10"], "1 is '10', not '2'"),
         (["01", "02", "10"], None),
@@ -186,13 +186,13 @@ def test_what_is_left_out_of_all_classes_is_told_together(tree):
         (["2", "02", "10"], "1 is '10', not '2'"),
     ],
 )
-def test_numbers_in_another_order_than_expected_are_told(tmp_path, names, told):
+def test_numbers_in_another_order_than_expected_are_told(tmp_path, names, expected_note):
     for name in names:
         (tmp_path / name).mkdir()
         (tmp_path / name / "0.png").touch()
-    said = open_tree(tmp_path).notes
-    assert bool(said) == bool(told)
-    assert not told or told in said[0]
+    noted = open_tree(tmp_path).notes
+    assert bool(noted) == bool(expected_note)
+    assert not expected_note or expected_note in noted[0]
 
 
 # ------------------------------------------------------------------------------------------ links

@@ -36,7 +36,7 @@ def test_inputs_are_those_at_the_indices() -> None:
     assert torch.equal(named["features"], IMAGES[indices])
 
 
-def test_what_a_function_keeps_of_a_look_can_be_trained_on() -> None:
+def test_what_a_function_keeps_of_a_forward_pass_can_be_trained_on() -> None:
     kept = []
 
     def gather(indices: torch.Tensor) -> torch.Tensor:

@@ -48,7 +48,7 @@ def read(file) -> tuple[list[str], pl.Series]:
 
 
 def refusal(file, content: str | bytes) -> str:
-    """What is said of a file, which is not named."""
+    """The message about a file, which is not named."""
     file.write_bytes(content if isinstance(content, bytes) else content.encode())
     with pytest.raises(DataError) as caught:
         read(file)

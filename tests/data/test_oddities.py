@@ -12,7 +12,7 @@ DIFFERENT = np.random.default_rng(0).integers(0, 256, (12, 4, 5, 3), dtype=np.ui
 
 
 def notes(reader, train, test, labels=None, blocks=5, **params):
-    """What is said of images of three classes in turn."""
+    """The notes on images of three classes in turn."""
     source = Source(
         *(
             None
@@ -36,10 +36,10 @@ def test_nothing_is_said_of_usual_images(reader):
     assert notes(reader, DIFFERENT[:9], DIFFERENT[9:]) == []
 
 
-def test_images_that_are_all_alike_are_warned_of(reader):
+def test_images_that_are_all_the_same_are_warned_of(reader):
     black = np.zeros_like(DIFFERENT)
-    said = notes(reader, black[:9], black[9:])
-    assert said[0].startswith("warning: all images are alike, pixel for pixel")
+    noted = notes(reader, black[:9], black[9:])
+    assert noted[0].startswith("warning: all images are the same, pixel for pixel")
 
 
 def test_images_of_one_colour_are_counted(reader):
@@ -76,8 +76,8 @@ def test_test_images_that_lie_in_train_are_counted(reader):
 
 def test_a_test_share_of_train_is_compared_with_what_is_left(reader):
     twice = np.repeat(DIFFERENT[:2], 6, axis=0)
-    [said] = notes(reader, twice, None, labels=np.repeat([0, 1], 6), test_share=0.5)
-    assert said.startswith("warning: 6 images of test lie in train too, byte for byte (first: tr")
+    [noted] = notes(reader, twice, None, labels=np.repeat([0, 1], 6), test_share=0.5)
+    assert noted.startswith("warning: 6 images of test lie in train too, byte for byte (first: tr")
 
 
 def test_one_image_with_two_labels_is_told(reader):

@@ -83,15 +83,15 @@ def test_pipes_are_no_files(touch, tmp_path):
     assert found(files, tmp_path) == ["data/train.parquet"]
 
 
-def test_a_folder_is_looked_at_once(touch, monkeypatch):
+def test_a_folder_is_listed_once(touch, monkeypatch):
     files = touch("train.parquet", "data/test.csv")
-    looked = []
+    listed = []
     scan = os.scandir
-    monkeypatch.setattr(os, "scandir", lambda path: looked.append(path) or scan(path))
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(path) or scan(path))
     assert "train" in files
     assert "test" in files
     assert "validation" not in files
-    assert len(looked) == len(set(looked)) == 2
+    assert len(listed) == len(set(listed)) == 2
 
 
 def test_a_folder_that_cannot_be_read_is_said_so(touch, monkeypatch):

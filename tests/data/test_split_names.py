@@ -45,16 +45,16 @@ def test_splits_that_are_not_read_are_said():
     )
 
 
-def test_far_away_nothing_is_looked_for_that_is_not_needed():
-    looked = []
+def test_far_away_nothing_is_searched_that_is_not_needed():
+    checked = []
 
     class Far(list):
         def __contains__(self, name):
-            looked.append(name)
+            checked.append(name)
             return super().__contains__(name)
 
     source = opened(Far(["train", "test", "dev"]), is_remote=True)
-    assert set(looked) == {"train", "test"}
+    assert set(checked) == {"train", "test"}
     assert source.notes == ()
     assert source.spare() == "dev"
 

@@ -209,7 +209,7 @@ def test_fewer_parts_than_processes_or_more_than_examples_are_refused() -> None:
         micro_batches(parameters(micro_batches=13), ALONE)
 
 
-class Told(Group):
+class GatheredAs(Group):
     """A group of which each process has said a text."""
 
     def __init__(self, texts: list[str]) -> None:
@@ -222,19 +222,19 @@ class Told(Group):
 
 def test_processes_that_were_started_otherwise_are_refused_with_what_differs_and_where() -> None:
     key = {"train.lr": "0.1", "data": "a" * 64, "device": "cpu"}
-    ALONE.require_alike(key)
-    Told([json.dumps(key)] * 3).require_alike(key)
+    ALONE.require_same(key)
+    GatheredAs([json.dumps(key)] * 3).require_same(key)
     others = [key, {**key, "train.lr": "0.2"}, key, {**key, "data": "b" * 64, "device": "cuda"}]
     with pytest.raises(ParameterError) as caught:
-        Told([json.dumps(other) for other in others]).require_alike(key)
+        GatheredAs([json.dumps(other) for other in others]).require_same(key)
     assert str(caught.value).splitlines() == [
         "train.lr: 0.1 on rank 0, 2, 3, 0.2 on rank 1",
         f"data: {'a' * 12}… on rank 0, 1, 2, {'b' * 12}… on rank 3",
         "device: cpu on rank 0, 1, 2, cuda on rank 3",
-        "The processes of a run need the same parameters, data and code: start all of them alike",
+        "The processes of a run need the same parameters, data and code: start all the same way",
     ]
     with pytest.raises(ParameterError, match=r"train\.lr: 0\.1 on rank 0, nothing on rank 1"):
-        Told([json.dumps(key), json.dumps({**key, "train.lr": None})]).require_alike(key)
+        GatheredAs([json.dumps(key), json.dumps({**key, "train.lr": None})]).require_same(key)
 
 
 def test_two_processes_with_other_parameters_are_refused_before_any_step(project: Path) -> None:

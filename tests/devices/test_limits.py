@@ -169,7 +169,7 @@ def with_few_draws(parameters: Parameters) -> Parameters:
         ),
     ],
 )
-def test_what_looks_at_the_data_without_an_end_is_refused(section, key, more, expected) -> None:
+def test_what_scores_the_data_without_an_end_is_refused(section, key, more, expected) -> None:
     """The count that the message names is taken, and one more is not."""
     message = message_of(settings(section, key, 2**31 - 1, **more), section)
     assert message.startswith(f"{section}.{key}: {expected}passes over the 60 training examples")

@@ -101,10 +101,10 @@ def test_pieces_before_the_one_that_was_too_much_are_kept() -> None:
 
 def test_a_single_example_that_is_too_much_is_an_error_for_people() -> None:
     with pytest.raises(DeviceMemoryError) as caught:
-        Halving(6, "looking at examples", advice="buy a larger one").run(Small(0))
+        Halving(6, "scoring examples", advice="buy a larger one").run(Small(0))
     assert isinstance(caught.value, CrestError)
     assert str(caught.value) == (
-        f"looking at examples: a single example does not fit into the GPU's memory ({FULL}); "
+        f"scoring examples: a single example does not fit into the GPU's memory ({FULL}); "
         "buy a larger one"
     )
 

@@ -79,9 +79,9 @@ def test_drawing_leaves_no_setting_changed():
 
 
 def test_styles_differ_in_more_than_colour():
-    looks = list(styles([f"method{number}" for number in range(6)]).values())
-    assert len({look["color"] for look in looks}) == 6
-    assert len({look["marker"] for look in looks}) == 6
+    all_styles = list(styles([f"method{number}" for number in range(6)]).values())
+    assert len({style["color"] for style in all_styles}) == 6
+    assert len({style["marker"] for style in all_styles}) == 6
     assert len(styles([str(number) for number in range(20)])) == 20
 
 

@@ -1,4 +1,4 @@
-"""Text that came from data, shown where it could do harm."""
+"""Text that came from data, printed where it could do harm."""
 
 from crest.errors import printable
 from crest.figures.visible import visible

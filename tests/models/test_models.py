@@ -47,7 +47,7 @@ def test_resnet20_with_groupnorm_differs_in_its_normalisation_alone():
     assert {norm.num_groups for norm in norms} == {8}
 
 
-def test_with_groupnorm_an_example_is_seen_alike_alone_and_among_others():
+def test_with_groupnorm_an_example_is_seen_the_same_alone_and_among_others():
     model = build("resnet20_gn").train()
     images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     together = model(images)

@@ -166,12 +166,12 @@ def failure(folder, **changes) -> str:
 
 def test_an_unknown_model_is_told_with_what_to_do(folder, tmp_path, monkeypatch):
     monkeypatch.setattr("crest.files.hub._answers", lambda name: False)
-    told = {
+    messages = {
         str(tmp_path / "nowhere"): "no such folder; correct it",
         str(tmp_path): "a folder with config.json and model.safetensors",
         "nobody/nothing-at-all": "a folder with config.json and model.safetensors",
     }
-    for name, what in told.items():
+    for name, what in messages.items():
         with pytest.raises(ParameterError, match=rf"^train\.model: {name}.*{what}") as caught:
             spec_for(TrainParameters(model=name), meta(folder))
         assert "\n" not in str(caught.value)

@@ -27,8 +27,8 @@ def write_project(root: Path) -> Paths:
     write_prepared(paths.prepared)
     for method, accuracy in ACCURACY.items():
         write_run(paths.train(method), method)
-        shown = metrics(method, accuracy=accuracy, loss=0.5)
-        artifacts.write_json(paths.evaluate(method) / artifacts.METRICS, shown)
+        predicted = metrics(method, accuracy=accuracy, loss=0.5)
+        artifacts.write_json(paths.evaluate(method) / artifacts.METRICS, predicted)
         manifest.seal(paths.evaluate(method), {method: f"run of {method}"}, "abc")
     return paths
 
@@ -174,7 +174,7 @@ def write_examples(folder: Path, method: str) -> None:
 
 def example_rows(pass_name: str, method: str) -> pl.DataFrame:
     everyone = range(EXAMPLES)
-    looked = pass_name == "selection"
+    scored = pass_name == "selection"
     never = [index % 20 == 19 for index in everyone]
     return table(
         "examples",
@@ -191,7 +191,7 @@ def example_rows(pass_name: str, method: str) -> pl.DataFrame:
             "taken_for": [
                 (label + 1) % 4 if index % 2 else -1 for index, label in enumerate(labels())
             ],
-            "excluded_at": [5 if looked and index < 3 else -1 for index in everyone],
+            "excluded_at": [5 if scored and index < 3 else -1 for index in everyone],
         },
     )
 

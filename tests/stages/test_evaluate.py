@@ -32,24 +32,24 @@ def rewrite_metrics(path, **changes):
 
 @pytest.mark.parametrize("method", ["crest", "random", "full"])
 def test_accuracy_and_loss_are_those_of_the_predictions(project, method):
-    metrics, shown = evaluated(project, method)
-    assert metrics["accuracy"] == (shown["label"] == shown["prediction"]).mean()
-    assert metrics["loss"] == pytest.approx(shown["loss"].cast(float).mean(), rel=1e-12)
+    metrics, predicted = evaluated(project, method)
+    assert metrics["accuracy"] == (predicted["label"] == predicted["prediction"]).mean()
+    assert metrics["loss"] == pytest.approx(predicted["loss"].cast(float).mean(), rel=1e-12)
 
 
 def test_the_predictions_are_the_models_on_every_test_example(project):
-    _, shown = evaluated(project)
+    _, predicted = evaluated(project)
     test = load(project.prepared, CPU).test
     model, _ = weights.load_model(project.train("random") / "model.safetensors")
     with torch.no_grad():
         logits = model.eval()(test.inputs(torch.arange(len(test))))
     confidences, predictions = logits.softmax(1).max(1)
-    assert shown["index"].to_list() == list(range(355))
-    assert shown["label"].to_list() == test.labels.tolist()
-    assert shown["prediction"].to_list() == predictions.tolist()
+    assert predicted["index"].to_list() == list(range(355))
+    assert predicted["label"].to_list() == test.labels.tolist()
+    assert predicted["prediction"].to_list() == predictions.tolist()
     losses = F.cross_entropy(logits, test.labels, reduction="none")
-    np.testing.assert_allclose(shown["confidence"], confidences.numpy(), rtol=1e-4)
-    np.testing.assert_allclose(shown["loss"], losses.numpy(), rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(predicted["confidence"], confidences.numpy(), rtol=1e-4)
+    np.testing.assert_allclose(predicted["loss"], losses.numpy(), rtol=1e-4, atol=1e-6)
 
 
 def test_what_training_cost_is_carried_over(project):
@@ -69,11 +69,11 @@ def test_the_batch_size_is_followed_and_changes_nothing(project, monkeypatch):
         return evaluation.evaluate(model, split, precision, batch_size)
 
     monkeypatch.setattr(evaluate, "evaluate", watched)
-    first, shown = evaluated(project)
+    first, predicted = evaluated(project)
     second, same = evaluated(project, evaluate={"batch_size": 7})
     assert sizes == [None, 7]
     assert second["accuracy"] == first["accuracy"]
-    np.testing.assert_allclose(same["loss"], shown["loss"], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(same["loss"], predicted["loss"], rtol=1e-4, atol=1e-6)
 
 
 def test_a_model_of_other_classes_is_refused_and_the_earlier_result_stays(project):

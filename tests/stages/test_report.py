@@ -512,9 +512,9 @@ def test_text_stays_text_whatever_it_holds(tmp_path):
     assert not re.search(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]", html)
     assert "\ufffd\ufffd\ufffd[31m" in html
     assert "\U0001f469\u200d\U0001f52c" in html
-    shown = [attributes for tag, attributes in page.elements if tag == "dd"]
-    assert shown
-    assert all(attributes == {"dir": "auto"} for attributes in shown)
+    definitions = [attributes for tag, attributes in page.elements if tag == "dd"]
+    assert definitions
+    assert all(attributes == {"dir": "auto"} for attributes in definitions)
 
 
 @pytest.mark.usefixtures("undrawn_analysis")

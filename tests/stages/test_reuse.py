@@ -41,9 +41,9 @@ def test_another_model_is_trained_on_the_saved_minibatches(project, caplog):
 
 def test_its_metrics_are_a_trainings_and_an_evaluations(project):
     metrics = reuse.run(digits_parameters(), project, "convnet")
-    shown = artifacts.read_table(project.reuse("convnet") / "predictions.parquet")
-    assert metrics["accuracy"] == (shown["label"] == shown["prediction"]).mean()
-    assert metrics["loss"] == pytest.approx(shown["loss"].cast(float).mean())
+    predicted = artifacts.read_table(project.reuse("convnet") / "predictions.parquet")
+    assert metrics["accuracy"] == (predicted["label"] == predicted["prediction"]).mean()
+    assert metrics["loss"] == pytest.approx(predicted["loss"].cast(float).mean())
     assert (metrics["method"], metrics["model"], metrics["steps"]) == ("replay", "convnet", 10)
     assert metrics["examples_trained"] == 320
 

@@ -34,7 +34,7 @@ from tests.tiny import FLOAT32
 from tests.tiny_text import tiny_model, tiny_roberta
 
 REPOSITORY = Path(__file__).parents[2]
-# The class of a sentence is told by its animal, which a tiny model learns in few steps.
+# The class of a sentence is known by its animal, which a tiny model learns in few steps.
 CLASSES = {"cat": 0, "dog": 1, "child": 2}
 WORDS = ["the", "a", "big", "small", "red", "plays", "runs", "sleeps", "with", "near"]
 
