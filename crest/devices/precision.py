@@ -1,7 +1,7 @@
 """Where a run computes, and in which floating-point format."""
 
 import re
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -34,6 +34,8 @@ class Precision:
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return a context for forward passes; for float32 it switches autocasting off."""
+        if self.name != "bf16" and not torch.is_autocast_enabled(self.device.type):
+            return nullcontext()
         return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=self.name == "bf16")
 
 

@@ -47,14 +47,18 @@ class Memory:
             float32, k×C and k, detached and on the device.
         """
         places = on_device(indices, self._losses.device)
-        kept = logits[:, : self._kept].clamp(-LARGEST, LARGEST).half()
         # A GPU would have to be waited for to know.
-        if self._may_skip and (logits.is_cuda or not math.isfinite(float(logits.sum()))):
-            finite = logits.isfinite().all(1)
+        some = self._may_skip and (logits.is_cuda or not math.isfinite(float(logits.sum())))
+        finite = logits.isfinite().all(1) if some else None
+        if finite is not None:
             losses = torch.where(finite, losses, self._losses[places])
+        self._losses.index_copy_(0, places, losses)
+        if not self._kept:
+            return
+        kept = logits.clamp(-LARGEST, LARGEST).half()
+        if finite is not None:
             kept = torch.where(finite[:, None], kept, self._logits[places])
-        self._logits[places] = kept
-        self._losses[places] = losses
+        self._logits.index_copy_(0, places, kept)
 
     def unknown(self, indices: Tensor) -> Tensor:
         """Return those of the indices that were never seen; int64."""

@@ -128,7 +128,9 @@ class Rounds:
             if len(self._waiting) < missing:
                 self._start_round(hand, count, alike)
             taken, self._waiting = self._waiting[:missing], self._waiting[missing:]
-            hand = torch.cat([hand, taken[self._active.contains(taken)].long()])
+            if len(self._active) < self._active.total:
+                taken = taken[self._active.contains(taken)]
+            hand = torch.cat([hand, taken.long()]) if len(hand) else taken.long()
         return hand
 
     def chance(self, indices: Tensor) -> Tensor:

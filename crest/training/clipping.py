@@ -1,16 +1,15 @@
 """Gradients clipped to a greatest norm, for one step."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
+from torch import Tensor
 from torch.nn.utils import get_total_norm
-from torch.optim import Optimizer
 
 
-@contextmanager
-def clipped(optimizer: Optimizer, greatest: float | None) -> Iterator[None]:
-    """Scale all gradients g of an optimiser by min(1, greatest/‖g‖) for the length of a block.
+def clipped(weights: Sequence[Tensor], greatest: float | None) -> AbstractContextManager[None]:
+    """Scale the gradients g of weights by min(1, greatest/‖g‖) for the length of a block.
 
     Afterwards they are the loss's again, for methods that learn from them.
 
@@ -24,14 +23,14 @@ def clipped(optimizer: Optimizer, greatest: float | None) -> Iterator[None]:
     Pascanu, Mikolov and Bengio, On the difficulty of training recurrent neural networks, ICML
     2013.
     """
-    gradients = [
-        weight.grad
-        for group in optimizer.param_groups
-        for weight in group["params"]
-        if weight.grad is not None
-    ]
-    norm = float(get_total_norm(gradients)) if greatest is not None else 0.0
-    if greatest is None or not norm > greatest:
+    return nullcontext() if greatest is None else _clipped(weights, greatest)
+
+
+@contextmanager
+def _clipped(weights: Sequence[Tensor], greatest: float) -> Iterator[None]:
+    gradients = [weight.grad for weight in weights if weight.grad is not None]
+    norm = float(get_total_norm(gradients))
+    if not norm > greatest:
         yield
         return
     torch._foreach_mul_(gradients, greatest / norm)

@@ -78,7 +78,9 @@ class Stepper:
         self._least_parts = micro_batches(parameters, group)
         self._halving = _halving(UNLIMITED, parameters.batch_size)
         self._batch_size = parameters.batch_size
-        self._trials = 0 if group.alone or not can_run_out(precision.device) else TRIALS
+        self._can_run_out = can_run_out(precision.device)
+        self._trials = TRIALS if self._can_run_out and not group.alone else 0
+        self._trained = [weight for every in optimizer.param_groups for weight in every["params"]]
         self._earlier: dict[nn.Parameter, Tensor] = {}  # gradients of this step's earlier parts
         self._buffers = Buffers(model)
         self._parallel = None if group.alone else self._wrapped()
@@ -98,8 +100,8 @@ class Stepper:
         self._forget_gradients()  # first: the forward pass has their memory
         if self._trials:
             self._try(minibatch)
-        outputs = self._fitting(minibatch) if self._group.alone else self._together(minibatch)
-        with clipped(self._optimizer, self._clip_norm):
+        outputs = self._compute(minibatch)
+        with clipped(self._trained, self._clip_norm):
             self._optimizer.step()
         return outputs
 
@@ -110,6 +112,15 @@ class Stepper:
     def load_state_dict(self, state: dict[str, int]) -> None:
         """Take over what :meth:`state_dict` returned."""
         self._halving = _halving(state["size"], self._batch_size)
+
+    def _compute(self, minibatch: MiniBatchCoreset) -> Outputs:
+        """Put the gradients of the weighted mean loss into ``.grad``."""
+        if not self._group.alone:
+            return self._together(minibatch)
+        if self._can_run_out:
+            return self._fitting(minibatch)
+        examples = len(minibatch.indices)
+        return self._gradients(minibatch, self._parts(examples, self._halving.size))
 
     def _fitting(self, minibatch: MiniBatchCoreset) -> Outputs:
         """Compute gradients in parts that fit."""
@@ -170,7 +181,8 @@ class Stepper:
         return max(self._least_parts, -(-examples // size))
 
     def _forget_gradients(self) -> None:
-        self._optimizer.zero_grad(set_to_none=True)
+        for weight in self._trained:
+            weight.grad = None
         self._earlier = {}
 
     def _gradients(self, minibatch: MiniBatchCoreset, parts: int) -> Outputs:

@@ -42,6 +42,12 @@ class Limited(nn.Module):
         return logits
 
 
+@pytest.fixture
+def accelerator(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The CPU taken for a device that can run out of memory, as accelerators alone can."""
+    monkeypatch.setattr(step, "can_run_out", lambda device: True)
+
+
 def _full(gradient: Tensor) -> None:
     raise torch.OutOfMemoryError(FULL)
 
@@ -74,6 +80,7 @@ class Taken:
         return all(torch.equal(mine[name], theirs[name]) for name in mine)
 
 
+@pytest.mark.usefixtures("accelerator")
 @pytest.mark.parametrize(("holds", "parts"), [(11, 2), (6, 2), (5, 4), (3, 4), (2, 12)])
 def test_a_step_that_did_not_fit_is_that_of_smaller_parts_bit_for_bit(holds, parts) -> None:
     limited, plain = Taken(holds), Taken(parts=parts)
@@ -85,6 +92,7 @@ def test_a_step_that_did_not_fit_is_that_of_smaller_parts_bit_for_bit(holds, par
     assert not limited.same_as(Taken(parts=parts))
 
 
+@pytest.mark.usefixtures("accelerator")
 def test_parts_once_halved_stay_so_and_are_told_of_once(caplog) -> None:
     taken = Taken(5)
     with caplog.at_level(logging.WARNING):
@@ -97,6 +105,7 @@ def test_parts_once_halved_stay_so_and_are_told_of_once(caplog) -> None:
     ]
 
 
+@pytest.mark.usefixtures("accelerator")
 def test_a_part_that_does_not_fit_after_some_that_did_begins_the_step_again() -> None:
     limited, plain = Taken(parts=2), Taken(parts=2)
     limited.take()
@@ -107,6 +116,7 @@ def test_a_part_that_does_not_fit_after_some_that_did_begins_the_step_again() ->
     assert limited.same_as(plain)
 
 
+@pytest.mark.usefixtures("accelerator")
 def test_parts_go_on_as_small_as_they_were_halved_to_after_a_stop() -> None:
     first, second = Taken(5), Taken(5)
     first.take()
@@ -115,15 +125,16 @@ def test_parts_go_on_as_small_as_they_were_halved_to_after_a_stop() -> None:
     assert second.model.asked == [3, 3, 3, 3]
 
 
+@pytest.mark.usefixtures("accelerator")
 def test_a_single_example_that_does_not_fit_is_an_error_for_people() -> None:
     with pytest.raises(DeviceMemoryError, match=r"training: a single example .*_checkpointing"):
         Taken(0).take()
 
 
+@pytest.mark.usefixtures("accelerator")
 def test_processes_try_what_fits_and_agree_before_they_exchange(monkeypatch) -> None:
     """This process's parts fit in halves, those of another only in quarters."""
     group = Group(0, 2)
-    monkeypatch.setattr(step, "can_run_out", lambda device: True)
     monkeypatch.setattr(Stepper, "_wrapped", lambda self: self._model)
     monkeypatch.setattr(group, "lowest", lambda value: min(value, 3))
     taken = Taken(M, group=group)
