@@ -34,7 +34,8 @@ WHAT = "looking at examples"  # in messages
 def evaluating(model: nn.Module) -> Iterator[None]:
     """Put a model into eval mode, so that BatchNorm statistics and dropout rest, and back."""
     training = [module for module in model.modules() if module.training]
-    model.eval()
+    if training:  # within another such block there is nothing to do
+        model.eval()
     try:
         yield
     finally:

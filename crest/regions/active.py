@@ -46,11 +46,11 @@ class ActiveSet:
         if count > self._size // 2:
             order = torch.randperm(self._size, generator=generator)[:count]
             return self._members[order].long()
-        drawn = torch.empty(0, dtype=torch.int64)
+        drawn: dict[int, None] = {}  # which keeps the order in which its keys came first
         while len(drawn) < count:
             more = torch.randint(self._size, (count,), generator=generator)
-            drawn = _first_occurrences(torch.cat([drawn, more]))
-        return self._members[drawn[:count]].long()
+            drawn |= dict.fromkeys(more.tolist())
+        return self._members[torch.tensor(list(drawn)[:count])].long()
 
     def exclude(self, indices: Tensor, step: int) -> None:
         """Take different members out of V; int64, k."""
@@ -143,11 +143,3 @@ class LearnedExamples:
         sightings.index_add_(0, places, torch.cat([self._sightings, times]))
         self._seen, self._highest, self._sightings = seen, highest, sightings
         self._waiting, self._waiting_count = [], 0
-
-
-def _first_occurrences(values: Tensor) -> Tensor:
-    """Drop repeated values, keeping the order in which they came."""
-    ordered, order = values.sort(stable=True)
-    first = torch.ones_like(ordered, dtype=torch.bool)
-    first[1:] = ordered[1:] != ordered[:-1]
-    return values[order[first].sort().values]

@@ -52,7 +52,8 @@ class Curvature:
 
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
     """One float32 vector of several tensors."""
-    return torch.cat([_dense(tensor.detach()).reshape(-1).float() for tensor in tensors])
+    with torch.no_grad():
+        return torch.cat([_dense(tensor).reshape(-1) for tensor in tensors]).float()
 
 
 def _dense(tensor: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """The quadratic model of the training loss within a region, and how far it errs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -56,7 +56,7 @@ class Average:
         total = (1.0 - self.decay) * value
         if self.total is not None:
             total += self.decay * self.total
-        return replace(self, total=total, count=self.count + 1)
+        return Average(self.decay, total, self.count + 1)
 
     @property
     def value(self) -> Tensor:
@@ -74,11 +74,11 @@ class Smoothing:
 
     def include_gradient(self, gradient: Tensor) -> "Smoothing":
         """Return the averages with one more estimate of g in them."""
-        return replace(self, gradients=self.gradients.include(gradient))
+        return Smoothing(self.gradients.include(gradient), self.squares)
 
     def include_hessian(self, hessian: Tensor) -> "Smoothing":
         """Return the averages with one more estimate of h in them."""
-        return replace(self, squares=self.squares.include(hessian.square()))
+        return Smoothing(self.gradients, self.squares.include(hessian.square()))
 
     @property
     def gradient(self) -> Tensor:

@@ -37,11 +37,10 @@ class Neighbours:
 
     def open_only(self, examples: Sequence[int]) -> None:
         """Begin anew, with these open."""
-        self._open = bytearray(len(self._distances))
+        self._open = bytearray(len(self._listed))
         for example in examples:
             self._open[example] = True
-        # Up to there, all listed are closed.
-        self._closed = [0] * len(self._distances)
+        self._left = [listed[:] for listed in self._listed]
 
     def close(self, example: int) -> None:
         """Let an example be found no more."""
@@ -49,28 +48,27 @@ class Neighbours:
 
     def nearest(self, example: int) -> int:
         """Return the nearest open one, of which there must be one."""
-        listed, is_open = self._listed[example], self._open
-        for place in range(self._closed[example], len(listed)):
-            if is_open[listed[place]]:
-                self._closed[example] = place
-                return listed[place]
-        self._closed[example] = len(listed)
+        left, is_open = self._left[example], self._open
+        while left:
+            if is_open[left[-1]]:
+                return left[-1]
+            left.pop()
         still = np.frombuffer(is_open, dtype=np.bool_)
         return int(np.where(still, self._distances[example], np.inf).argmin())
 
 
 def _nearest(distances: NDArray[np.float32]) -> list[list[int]]:
-    """Return the places of the nearest of each row, in the order of distance, then of place."""
+    """Return the places of the nearest of each row, the nearest (of equal ones the first) last."""
     count = min(NEIGHBOURS, len(distances) - 1)
     # As a float that is not negative rises, so do its bits.
     keys = distances.view(np.int32).astype(np.int64) << 32 | np.arange(len(distances))
     keys.sort(axis=1)
-    return (keys[:, :count] & 0xFFFFFFFF).tolist()
+    return (keys[:, :count][:, ::-1] & 0xFFFFFFFF).tolist()
 
 
 def local_pivotal(
-    neighbours: Neighbours, among: NDArray[np.int64], size: int, generator: torch.Generator
-) -> NDArray[np.int64]:
+    neighbours: Neighbours, among: Sequence[int], size: int, generator: torch.Generator
+) -> list[int]:
     """Draw ``size`` of k examples with equal probability, seldom two that are close.
 
     The local pivotal method: an undecided example meets its nearest undecided neighbour, and their
@@ -80,14 +78,14 @@ def local_pivotal(
     Parameters
     ----------
     among
-        int64, k, in rising order: what is drawn from.
+        k different examples: what is drawn from.
     size
         m, at most k.
 
     Returns
     -------
-    array
-        int64, m, in rising order.
+    list
+        m of them, in their order.
 
     References
     ----------
@@ -96,9 +94,9 @@ def local_pivotal(
     """
     count = len(among)
     if size == count:
-        return among
+        return list(among)
     draws = iter(torch.rand(2 * count, generator=generator, dtype=torch.float64).tolist())
-    undecided = among.tolist()
+    undecided = list(among)
     places = {example: place for place, example in enumerate(undecided)}
     chances = dict.fromkeys(undecided, size)
     neighbours.open_only(undecided)
@@ -115,14 +113,13 @@ def local_pivotal(
         both = chances[first] + chances[second]
         # One of the two is out, or in; the other keeps what is left.
         settled = 0 if both < count else count
-        share = abs(chances[second] - settled) / abs(both - 2 * settled)
-        if next(draws) < share:
+        if next(draws) < (chances[second] - settled) / (both - 2 * settled):
             first, second = second, first
         chances[first], chances[second] = both - settled, settled
         decide(second)
         if chances[first] in (0, count):
             decide(first)
-    return among[[chances[example] == count for example in among.tolist()]]
+    return [example for example in among if chances[example] == count]
 
 
 def deal(distances: Tensor, size: int, each: int, generator: torch.Generator) -> Tensor:
@@ -143,17 +140,19 @@ def deal(distances: Tensor, size: int, each: int, generator: torch.Generator) ->
     Tensor
         int64, P×each×m, on the CPU.
     """
-    rounds = [_deal_one(subset, size, each, generator) for subset in distances.cpu().numpy()]
-    return torch.from_numpy(np.stack(rounds))
+    return torch.tensor(
+        [_deal_one(subset, size, each, generator) for subset in distances.cpu().numpy()]
+    )
 
 
 def _deal_one(
     distances: NDArray[np.float32], size: int, each: int, generator: torch.Generator
-) -> NDArray[np.int64]:
-    neighbours, left = Neighbours(distances), np.arange(len(distances))
+) -> list[list[int]]:
+    neighbours, left = Neighbours(distances), list(range(len(distances)))
     minibatches = []
     for _ in range(each):
         picks = local_pivotal(neighbours, left, size, generator)
         minibatches.append(picks)
-        left = np.setdiff1d(left, picks, assume_unique=True)
-    return np.stack(minibatches)
+        picked = set(picks)
+        left = [example for example in left if example not in picked]
+    return minibatches

@@ -15,7 +15,7 @@ def generator(seed: int = 0) -> torch.Generator:
 
 def drawn(distances: np.ndarray, size: int, source: torch.Generator) -> np.ndarray:
     """What is drawn from all of a subset."""
-    return local_pivotal(Neighbours(distances), np.arange(len(distances)), size, source)
+    return np.array(local_pivotal(Neighbours(distances), range(len(distances)), size, source))
 
 
 def on_a_line(places: list[float]) -> np.ndarray:
