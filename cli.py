@@ -20,7 +20,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from crest.errors import CrestError, Interrupted, ParameterError, needs_extra
+
+try:
+    with needs_extra("pipeline"):
+        import typer
+except CrestError as error:
+    sys.exit(f"error: {error}")
 
 # Threads that sleep while they wait leave the cores to others, also where there are more threads
 # than cores. On two idle cores spinning is faster, and was beside a second training of two threads
@@ -28,7 +34,6 @@ import typer
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from crest.artifacts import claiming, reading
-from crest.errors import CrestError, Interrupted, ParameterError
 from crest.parameters.sections import Parameters, load
 from crest.pipeline.paths import Paths
 from crest.pipeline.process import keep_freed_memory

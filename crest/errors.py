@@ -3,6 +3,9 @@
 Anything else raised is a bug.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 def printable(text: str, kept: str = "") -> str:
     """Return a text with what moves a cursor or cannot be written escaped, but for ``kept``."""
@@ -43,6 +46,27 @@ class DamagedDataError(ArtifactError):
 
 class DeviceMemoryError(CrestError):
     """Work on a single example that needs more memory than the GPU has free."""
+
+
+class MissingPackageError(CrestError):
+    """A package that is not installed; the message names the extra that brings it."""
+
+
+@contextmanager
+def needs_extra(extra: str) -> Iterator[None]:
+    """Import, within, what only an extra of the package brings.
+
+    Raises
+    ------
+    MissingPackageError
+        If something of it is not there.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise MissingPackageError(
+            f'{error.name} is not installed; pip install "crest-coresets[{extra}]" brings it'
+        ) from None
 
 
 class Interrupted(KeyboardInterrupt):

@@ -9,15 +9,13 @@ from typing import Any
 
 import polars as pl
 import torch
-import yaml
-from PIL import Image
 
 from crest import artifacts
 from crest.data.class_names import display_name
 from crest.data.files import ImageMeta, Meta, TextMeta, open_array
 from crest.data.prepared import load
 from crest.data.sources import Pixels
-from crest.errors import ArtifactError, ParameterError, printable
+from crest.errors import ArtifactError, ParameterError, needs_extra, printable
 from crest.files.csv_cells import formula_note
 from crest.parameters.sections import Parameters
 from crest.pipeline.hub_files import CARD, foreign_file, marked, parquet_bytes
@@ -29,6 +27,12 @@ from crest.pipeline.saved_coresets import existing_coresets
 from crest.pipeline.texts import free_name, text_rows, with_class_names
 from crest.samplers.saved import from_tables
 from crest.selection.totals import example_totals
+
+with needs_extra("pipeline"):
+    import yaml
+
+with needs_extra("images"):
+    from PIL import Image
 
 SHARD_BYTES = 256 * 2**20  # of pixels in a file, which are in memory at once
 SHARD_TEXTS = 100_000

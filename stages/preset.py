@@ -3,15 +3,16 @@
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedSeq
-from ruamel.yaml.nodes import ScalarNode
-from ruamel.yaml.representer import RoundTripRepresenter
-
 from crest.artifacts import replacing
-from crest.errors import ParameterError
+from crest.errors import ParameterError, needs_extra
 from crest.parameters.sections import load
 from crest.presets import presets
+
+with needs_extra("pipeline"):
+    from ruamel.yaml import YAML
+    from ruamel.yaml.comments import CommentedSeq
+    from ruamel.yaml.nodes import ScalarNode
+    from ruamel.yaml.representer import RoundTripRepresenter
 
 
 def run(name: str, path: Path) -> None:

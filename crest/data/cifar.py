@@ -12,7 +12,7 @@ import numpy as np
 from crest.data.arrays import ArrayReader
 from crest.data.parquet import ParquetLayout, open_parquet
 from crest.data.sources import LAYOUT_KEYS, DatasetSpec, Reader, Source, local_folder, refuse
-from crest.errors import DataError
+from crest.errors import DataError, needs_extra
 from crest.parameters.sections import PrepareParameters
 
 DOWNLOADS = Path("~/.cache/crest")
@@ -45,8 +45,9 @@ def open_cifar(params: PrepareParameters, cifar: Cifar) -> Source[Reader]:
 
 
 def _open_archive(name: str, folder: Path, download: bool) -> Source[Reader]:
-    from torchvision import datasets
-    from torchvision.datasets.utils import check_integrity, extract_archive
+    with needs_extra("images"):
+        from torchvision import datasets
+        from torchvision.datasets.utils import check_integrity, extract_archive
 
     kind = getattr(datasets, name)
     packed = folder / kind.filename

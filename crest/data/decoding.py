@@ -7,7 +7,6 @@ from enum import Enum
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image
 
 from crest.data.image_formats import (
     FORMATS,
@@ -20,6 +19,10 @@ from crest.data.image_formats import (
 )
 from crest.data.sources import Example, Pixels
 from crest.devices.machine import memory, readable
+from crest.errors import needs_extra
+
+with needs_extra("images"):
+    from PIL import Image
 
 GROUND = (255, 255, 255)  # what shows where an image is transparent, as on a page
 MAX_PIXELS = 2**30

@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from crest.data.arrays import ArrayReader
 from crest.data.sources import LAYOUT_KEYS, DatasetSpec, Labels, Reader, Source, refuse
+from crest.errors import needs_extra
 from crest.parameters.sections import PrepareParameters
 
 HIGHEST = 16  # value of the darkest pixel
@@ -23,7 +24,8 @@ def open_digits(params: PrepareParameters) -> Source[Reader]:
     """Read the digits, 0 to 16 scaled to 0 to 255, one channel."""
     reason = "the digits are bundled and have one layout"
     refuse(params, reason, *LAYOUT_KEYS)
-    from sklearn.datasets import load_digits
+    with needs_extra("images"):
+        from sklearn.datasets import load_digits
 
     bunch = load_digits()
     images = np.rint(bunch.images * (255 / HIGHEST)).astype(np.uint8)[..., None]

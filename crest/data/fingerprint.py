@@ -16,7 +16,7 @@ from crest.data.datasets import find_dataset, open_source
 from crest.data.hashes import Hashes, tree_digest
 from crest.data.sources import local_folder
 from crest.data.split_files import REMOTE, check_address
-from crest.errors import DataError
+from crest.errors import DataError, needs_extra
 from crest.parameters.sections import PrepareParameters
 
 # Levels of folders that the files of a split are searched in; images lie at any depth.
@@ -160,7 +160,8 @@ def _of_remote(source: str) -> Fingerprint:
     UnseenError
         If it cannot be asked.
     """
-    from huggingface_hub import HfFileSystem
+    with needs_extra("text"):
+        from huggingface_hub import HfFileSystem
 
     check_address(source)
     address = source.removeprefix(REMOTE).rstrip("/").replace("@~parquet", "@refs/convert/parquet")

@@ -10,7 +10,10 @@ import struct
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from PIL import Image
+from crest.errors import needs_extra
+
+with needs_extra("images"):
+    from PIL import Image
 
 # Pillow also opens formats that start other programs; these do not.
 FORMATS = (

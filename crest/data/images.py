@@ -11,11 +11,13 @@ from types import TracebackType
 from typing import TextIO
 
 import numpy as np
-from PIL import Image, PngImagePlugin
 
 from crest.data.decoding import MAX_PIXELS, Decoded, Trait, decode, read_image
 from crest.data.sources import Example, Pixels, Reader
-from crest.errors import DataError
+from crest.errors import DataError, needs_extra
+
+with needs_extra("images"):
+    from PIL import Image, PngImagePlugin
 
 __all__ = ["ImageDecoder", "read_image"]
 

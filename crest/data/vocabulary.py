@@ -4,7 +4,7 @@ import hashlib
 from pathlib import Path
 from typing import Any
 
-from crest.errors import ParameterError
+from crest.errors import ParameterError, needs_extra
 from crest.files.checkpoint_files import CONFIG, describe
 from crest.files.hub import Place, locate
 
@@ -24,8 +24,9 @@ def load_tokenizer(name: str, key: str = "prepare.tokenizer") -> Any:
     ParameterError
         If there is none, it is not a fast one, or it cannot pad.
     """
-    from transformers import AutoTokenizer
-    from transformers.utils import logging
+    with needs_extra("text"):
+        from transformers import AutoTokenizer
+        from transformers.utils import logging
 
     place = locate(name, key)
     if place.is_folder and (Path(place.name) / CONFIG).exists():

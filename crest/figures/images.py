@@ -4,7 +4,11 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from PIL import Image
+
+from crest.errors import needs_extra
+
+with needs_extra("images"):
+    from PIL import Image
 
 Pixels = np.ndarray[Any, np.dtype[np.uint8]]
 

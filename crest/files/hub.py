@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from crest.errors import ParameterError
+from crest.errors import ParameterError, needs_extra
 
 SECONDS = 10.0  # to wait for the hub's first answer
 
@@ -58,8 +58,9 @@ def is_path_like(name: str) -> bool:
 
 def _answers(name: str) -> bool:
     """Whether the hub answers at once, whatever it says."""
-    from huggingface_hub import HfApi
-    from huggingface_hub.errors import HfHubHTTPError
+    with needs_extra("text"):
+        from huggingface_hub import HfApi
+        from huggingface_hub.errors import HfHubHTTPError
 
     try:
         HfApi().model_info(name, timeout=SECONDS)

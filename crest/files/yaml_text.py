@@ -5,9 +5,7 @@ import stat
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-from ruamel.yaml.error import MarkedYAMLError, YAMLError
-from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
+from crest.errors import needs_extra
 
 # params.yaml takes 11 kB. Reading this much takes seconds.
 LARGEST_FILE = 2**17
@@ -65,6 +63,9 @@ def parse_yaml(text: str) -> Any:
     NotYAMLError
         If it is not YAML, or holds more than :data:`MOST_VALUES` values.
     """
+    with needs_extra("pipeline"):
+        from ruamel.yaml import YAML
+        from ruamel.yaml.error import MarkedYAMLError, YAMLError
     try:
         _check_depth(text)
         if "*" in text:
@@ -91,6 +92,14 @@ def _check_depth(text: str) -> None:
 
 def _check_aliases(text: str) -> None:
     """Refuse aliases within what they stand for, and those that multiply to too many values."""
+    with needs_extra("pipeline"):
+        from ruamel.yaml import YAML
+        from ruamel.yaml.events import (
+            AliasEvent,
+            CollectionEndEvent,
+            CollectionStartEvent,
+            NodeEvent,
+        )
     sizes: dict[str, int] = {}
     open_nodes: list[tuple[str | None, int]] = [(None, 0)]  # anchor, and the values within so far
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from crest.data.files import Meta, TextMeta
 from crest.data.vocabulary import load_tokenizer, vocabulary_hash
 from crest.devices.generators import torch_seed
-from crest.errors import ParameterError
+from crest.errors import ParameterError, needs_extra
 from crest.files.checkpoint_files import check_description, check_folder, require_memory
 from crest.files.hub import Place, locate
 from crest.models.head import features_and_logits
@@ -209,7 +209,8 @@ class TextModelSpec:
         return _from_config(config, self.name)
 
     def _configuration(self) -> Any:
-        from transformers import AutoConfig
+        with needs_extra("text"):
+            from transformers import AutoConfig
 
         values = json.loads(self.config)
         check_description(values, self.name)
@@ -245,7 +246,8 @@ class TextModelSpec:
 
 
 def _read_config(name: str) -> Any:
-    from transformers import AutoConfig
+    with needs_extra("text"):
+        from transformers import AutoConfig
 
     place = locate(name, "train.model")
     if place.is_folder:
@@ -266,7 +268,8 @@ def _read_config(name: str) -> Any:
 
 def _description(place: Place) -> dict[str, Any]:
     """Return the description of a model of the hub, as it stands in its config.json."""
-    from transformers import PretrainedConfig
+    with needs_extra("text"):
+        from transformers import PretrainedConfig
 
     values, _ = PretrainedConfig.get_config_dict(
         place.name, local_files_only=place.local_files_only
@@ -286,7 +289,8 @@ def _pad_as(config: Any, pad_token_id: int) -> None:
 
 def _of_text(config: Any) -> Any:
     """Return the part of a configuration that is of text, the whole where it has none."""
-    from transformers import PretrainedConfig
+    with needs_extra("text"):
+        from transformers import PretrainedConfig
 
     part = config.get_text_config()
     return part if isinstance(part, PretrainedConfig) else config  # anything can stand there
@@ -297,7 +301,8 @@ def _bytes_of(config: Any) -> int:
 
     0 for one that cannot be built so; what is wrong shows when it is built.
     """
-    from transformers import AutoModelForSequenceClassification
+    with needs_extra("text"):
+        from transformers import AutoModelForSequenceClassification
 
     try:
         with torch.device("meta"):
@@ -346,7 +351,8 @@ def _own(values: dict[str, Any]) -> dict[str, Any]:
 
 def _from_config(config: Any, name: str) -> Any:
     """Build a classifier with weights drawn from the global generator."""
-    from transformers import AutoModelForSequenceClassification
+    with needs_extra("text"):
+        from transformers import AutoModelForSequenceClassification
 
     try:
         return AutoModelForSequenceClassification.from_config(
@@ -372,7 +378,8 @@ def _unbuildable(name: str, kind: str, error: Exception) -> ParameterError:
 
 def _with_pretrained(drawn: Any, name: str) -> Any:
     """Return a classifier with the body of a checkpoint and the head of ``drawn``."""
-    from transformers import AutoModelForSequenceClassification
+    with needs_extra("text"):
+        from transformers import AutoModelForSequenceClassification
 
     place = locate(name, "train.model")
     try:
@@ -448,7 +455,8 @@ def _first_line(error: Exception) -> str:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Keep transformers from reporting what is meant to be: a head that is not pretrained."""
-    from transformers.utils import logging
+    with needs_extra("text"):
+        from transformers.utils import logging
 
     verbosity, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()

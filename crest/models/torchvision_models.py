@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-import torchvision
 from torch import Tensor, nn
 
-from crest.errors import ParameterError
+from crest.errors import ParameterError, needs_extra
+
+with needs_extra("images"):
+    import torchvision
 
 
 def names() -> list[str]:

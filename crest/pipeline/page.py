@@ -9,8 +9,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from crest.analysis.comparison import percent, run_name, seconds
 from crest.analysis.difficulty import Group, notable
@@ -18,10 +16,14 @@ from crest.analysis.profile import profile
 from crest.analysis.runs import Analysis
 from crest.artifacts import NEVER
 from crest.data.files import ImageMeta, Meta, TextMeta, open_array
-from crest.errors import ArtifactError
+from crest.errors import ArtifactError, needs_extra
 from crest.figures import gallery, svg, thumbnail
 from crest.figures.visible import visible
 from crest.pipeline.texts import class_name, read_texts, taken_for_name
+
+with needs_extra("pipeline"):
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parent / "templates"
 LONGEST = 400  # characters printed of a text

@@ -3,7 +3,10 @@
 from importlib.resources import files
 from typing import Any
 
-import yaml
+from crest.errors import needs_extra
+
+with needs_extra("pipeline"):
+    import yaml
 
 
 def presets() -> dict[str, dict[str, Any]]:
