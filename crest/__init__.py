@@ -40,7 +40,9 @@ if TYPE_CHECKING:
     )
     from crest.loop_support.options import focused
     from crest.models.checkpointing import checkpoint_activations
+    from crest.samplers.indexed import Indexed
     from crest.samplers.loading import CoresetBatchSampler, Weighted
+    from crest.samplers.loss_batches import LossBatchSampler
     from crest.samplers.saved import SavedCoresets, read_coresets
 
 __all__ = [
@@ -48,6 +50,8 @@ __all__ = [
     "CoresetBatchSampler",
     "Coresets",
     "CrestError",
+    "Indexed",
+    "LossBatchSampler",
     "OrderError",
     "ParameterError",
     "SavedCoresets",
@@ -64,6 +68,8 @@ _MODULES = {
     "CoresetBatchSampler": "crest.samplers.loading",
     "Coresets": "crest.coresets",
     "CrestError": "crest.errors",
+    "Indexed": "crest.samplers.indexed",
+    "LossBatchSampler": "crest.samplers.loss_batches",
     "OrderError": "crest.errors",
     "ParameterError": "crest.errors",
     "SavedCoresets": "crest.samplers.saved",

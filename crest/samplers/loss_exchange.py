@@ -1,0 +1,73 @@
+"""What processes that train together tell each other of their losses."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from crest.errors import ParameterError
+
+
+class Exchange:
+    """Parts of global batches: each process has its own, and all come to know all losses.
+
+    Parameters
+    ----------
+    num_replicas, rank
+        None to ask torch.distributed: those of its default group, or one alone.
+    size
+        Of a global batch; process r has the r-th of ``num_replicas`` parts as even as can be.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such rank, or a batch has fewer examples than there are processes.
+    """
+
+    def __init__(self, num_replicas: int | None, rank: int | None, size: int) -> None:
+        there = dist.is_available() and dist.is_initialized()
+        self._replicas = num_replicas or (dist.get_world_size() if there else 1)
+        self._rank = rank if rank is not None else (dist.get_rank() if there else 0)
+        if not 0 <= self._rank < self._replicas:
+            raise ParameterError(f"rank: {self._rank} is not one of {self._replicas} processes")
+        if size < self._replicas:
+            raise ParameterError(
+                f"batch_size: {size} examples cannot be shared by {self._replicas} processes; it "
+                "is that of all processes together"
+            )
+        self._ends = [rank * size // self._replicas for rank in range(self._replicas + 1)]
+        self.ends = (self._ends[self._rank], self._ends[self._rank + 1])  # of this process's part
+        self.alone = self._replicas == 1
+        self._group: dist.ProcessGroup | None = None
+
+    def any(self, flag: bool) -> bool:
+        """Whether a flag is set in some process; all call it."""
+        if self.alone:
+            return flag
+        value = torch.tensor([int(flag)])
+        dist.all_reduce(value, op=dist.ReduceOp.MAX, group=self._connected())
+        return bool(value.item())
+
+    def gathered(self, losses: Sequence[Tensor | None]) -> Tensor:
+        """Return the losses of whole batches, float32 k×m, from this process's parts of them.
+
+        All processes call it, with their parts of the same batches.
+        """
+        mine = torch.stack([part for part in losses if part is not None]).cpu()
+        if self.alone:
+            return mine
+        widths = [end - start for start, end in zip(self._ends, self._ends[1:], strict=False)]
+        padded = torch.zeros(len(mine), max(widths))
+        padded[:, : mine.shape[1]] = mine
+        parts = [torch.empty_like(padded) for _ in widths]
+        dist.all_gather(parts, padded, group=self._connected())
+        return torch.cat([part[:, :width] for part, width in zip(parts, widths, strict=True)], 1)
+
+    def _connected(self) -> dist.ProcessGroup:
+        """Return a group of its own, so that no exchange of training is waited for."""
+        if self._group is None:
+            made = dist.new_group(backend="gloo")
+            assert isinstance(made, dist.ProcessGroup), "every process is in it"
+            self._group = made
+        return self._group

@@ -1,0 +1,312 @@
+"""The batch sampler that is told losses: its sequence, its lag, its state, its refusals."""
+
+import json
+import math
+import sys
+import textwrap
+from itertools import chain, islice
+from pathlib import Path
+from subprocess import run
+
+import pytest
+import torch
+from torch.utils.data import DataLoader, TensorDataset
+
+import crest
+from crest.errors import OrderError, ParameterError, TrainingError
+from crest.samplers.loss_batches import LossBatchSampler
+
+ROOT = Path(__file__).resolve().parents[2]
+N, M, STEPS = 203, 16, 60
+LOSSES = torch.rand(N, generator=torch.Generator().manual_seed(9)) + 0.01
+GROUPS = torch.arange(N) % 3
+
+
+def sampler(**options):
+    settings = {"count": N, "batch_size": M, "steps": STEPS, "lag": 9} | options
+    return LossBatchSampler(**settings)
+
+
+def losses_of(indices, step):
+    """What training might have: another for each example and step."""
+    return LOSSES[indices] * (1.0 + math.sin(step + 1.0)) + 0.001
+
+
+def trained(made, stop=None, losses=losses_of, first=0):
+    """The batches of a plain loop without a loader, up to a number of steps."""
+    batches = []
+    for step, batch in enumerate(islice(made, stop), first):
+        batches.append(batch)
+        made.update(batch, losses(torch.tensor(batch), step))
+    return batches
+
+
+def loaded(made, workers, prefetch=2):
+    """The batches of a loop over a DataLoader."""
+    data = crest.Indexed(TensorDataset(LOSSES))
+    more = {"num_workers": workers, "prefetch_factor": prefetch} if workers else {}
+    batches = []
+    for step, (indices, _) in enumerate(DataLoader(data, batch_sampler=made, **more)):
+        batches.append(indices.tolist())
+        made.update(indices, losses_of(indices, step))
+    return batches
+
+
+@pytest.mark.parametrize("rule", ["random", "focused"])
+def test_a_batch_has_no_example_twice_and_all_are_of_the_data(rule) -> None:
+    batches = trained(sampler(rule=rule))
+    assert len(batches) == STEPS
+    assert all(len(set(batch)) == M and 0 <= min(batch) <= max(batch) < N for batch in batches)
+    assert all(type(index) is int for index in batches[0])
+
+
+def test_random_takes_every_example_once_a_round() -> None:
+    order = [index for batch in trained(sampler(rule="random")) for index in batch]
+    for start in range(0, len(order) - N, N):
+        assert sorted(order[start : start + N]) == list(range(N))
+
+
+def test_the_first_round_is_random_whatever_the_rule() -> None:
+    """No losses are known yet."""
+    count = N // M
+    assert trained(sampler(), count) == trained(sampler(rule="random"), count)
+
+
+def test_examples_take_part_as_often_as_their_chance_says() -> None:
+    """Constant losses: π = (ℓ / mean ℓ)^0.5 in [0.25, 1] a round, which is closed form."""
+    losses = torch.linspace(0.0, 2.0, 50)
+    made = LossBatchSampler(50, 5, 6000, until=1.0, lag=1, seed=3)
+    counts = torch.zeros(50)
+    for step, batch in enumerate(made):
+        if step >= 100:
+            counts[batch] += 1
+        made.update(batch, losses[batch])
+    chance = (losses / losses.mean()).sqrt().clamp(0.25, 1.0)
+    assert torch.allclose(counts / counts.sum(), chance / chance.sum(), atol=0.0015)
+
+
+def test_after_until_all_come_alike() -> None:
+    made = LossBatchSampler(40, 10, 400, until=0.5, lag=1)
+    batches = trained(made, losses=lambda indices, _: indices.float() / 40)
+    early = torch.tensor(batches[:200]).flatten().bincount(minlength=40)
+    late = torch.tensor(batches[210:]).flatten().bincount(minlength=40)
+    assert early[0] < early[39] / 2
+    assert late.max() - late.min() <= 2
+
+
+@pytest.mark.parametrize("rule", ["stratified", "focused"])
+def test_with_groups_every_batch_has_their_shares(rule) -> None:
+    batches = trained(sampler(rule=rule, groups=GROUPS))
+    for batch in batches[: N // M]:
+        shares = GROUPS[batch].bincount(minlength=3) / M
+        assert (shares - 1 / 3).abs().max() <= 2 / M
+
+
+@pytest.mark.parametrize(("workers", "prefetch"), [(0, None), (1, 2), (2, 2), (2, 4)])
+def test_workers_and_prefetching_change_nothing(workers, prefetch) -> None:
+    assert loaded(sampler(), workers, prefetch) == trained(sampler())
+
+
+def test_a_batch_depends_on_losses_up_to_its_number_less_the_lag_only() -> None:
+    """Batch 12 begins the second round, of more than six: by losses of 0 to 3 with a lag of 9."""
+    reference = trained(sampler())
+
+    def changed_from(step):
+        def losses(indices, at):
+            return losses_of(indices, at) * (100.0 if at >= step else 1.0)
+
+        return trained(sampler(), losses=losses)
+
+    assert changed_from(4)[:18] == reference[:18]
+    assert changed_from(3)[:18] != reference[:18]
+
+
+@pytest.mark.parametrize("lag", [1, 2, 4])
+def test_too_small_a_lag_is_refused_with_the_right_one(lag) -> None:
+    with pytest.raises(ParameterError, match=f"lag: {lag} is too small.*use lag=5 or more"):
+        loaded(sampler(lag=lag), workers=2)
+    assert len(loaded(sampler(lag=5), workers=2)) == STEPS
+
+
+@pytest.mark.parametrize("stop", [1, 11, 12, 13, 14, 30, 59])
+@pytest.mark.parametrize("groups", [None, GROUPS])
+def test_a_run_that_is_resumed_goes_on_as_if_it_never_stopped(stop, groups) -> None:
+    whole = trained(sampler(groups=groups))
+    begun = sampler(groups=groups)
+    assert trained(begun, stop) == whole[:stop]
+    state = begun.state_dict()
+    resumed = sampler(groups=groups)
+    resumed.load_state_dict(state)
+    assert trained(resumed, first=stop) == whole[stop:]
+
+
+def test_batches_that_a_loader_had_drawn_ahead_are_neither_lost_nor_repeated() -> None:
+    whole = trained(sampler())
+    begun, data = sampler(), crest.Indexed(TensorDataset(LOSSES))
+    loader = DataLoader(data, batch_sampler=begun, num_workers=2)
+    for step, (indices, _) in enumerate(loader):
+        begun.update(indices, losses_of(indices, step))
+        if step == 24:
+            break
+    resumed = sampler()
+    resumed.load_state_dict(begun.state_dict())
+    assert trained(resumed, first=25) == whole[25:]
+
+
+def test_an_iteration_that_was_left_is_taken_up_by_the_next() -> None:
+    whole, made = trained(sampler()), sampler()
+    first = iter(made)
+    for step in range(3):
+        made.update(next(first), losses_of(torch.tensor(whole[step]), step))
+    assert next(first) == whole[3]  # drawn, not reported
+    assert trained(made, first=3) == whole[3:]
+    with pytest.raises(OrderError, match="another iteration has begun"):
+        next(first)
+
+
+def test_a_state_survives_torch_save(tmp_path) -> None:
+    made = sampler()
+    trained(made, 20)
+    torch.save(made.state_dict(), tmp_path / "state.pt")
+    resumed = sampler()
+    resumed.load_state_dict(torch.load(tmp_path / "state.pt", weights_only=True))
+    assert trained(resumed, first=20) == trained(sampler())[20:]
+
+
+def test_epochs_are_parts_of_the_same_sequence() -> None:
+    whole, made = trained(sampler()), sampler(epoch_steps=25)
+    assert len(made) == 25
+    parts = [trained(made, first=0), trained(made, first=25), trained(made, first=50)]
+    assert [len(part) for part in parts] == [25, 25, 10]
+    assert list(chain(*parts)) == whole
+    with pytest.raises(OrderError, match="all 60 steps were drawn"):
+        iter(made)
+
+
+def test_random_needs_no_losses() -> None:
+    made = sampler(rule="random", epoch_steps=30)
+    assert list(made) + list(made) == trained(sampler(rule="random"))
+
+
+def test_parts_of_a_batch_may_be_reported_one_after_another() -> None:
+    made = sampler()
+    batches = []
+    for step, batch in enumerate(made):
+        batches.append(batch)
+        values = losses_of(torch.tensor(batch), step)
+        made.update(batch[:10], values[:10])
+        made.update(batch[10:], values[10:])
+    assert batches == trained(sampler())
+
+
+def test_a_batch_may_be_reported_in_another_order() -> None:
+    made = sampler()
+    batches = []
+    for step, batch in enumerate(made):
+        batches.append(batch)
+        turned = torch.tensor(batch).flip(0)
+        made.update(turned, losses_of(turned, step))
+    assert batches == trained(sampler())
+
+
+def test_forgotten_updates_are_told() -> None:
+    made = sampler()
+    with pytest.raises(OrderError, match=r"batch 12 depends on the losses of batch 0, which were"):
+        list(made)
+
+
+def test_a_report_that_is_not_due_is_refused() -> None:
+    made = sampler()
+    batches = iter(made)
+    one, two = next(batches), next(batches)
+    with pytest.raises(OrderError, match="batch 1, which is due after batch 0"):
+        made.update(two, torch.ones(M))
+    made.update(one, torch.ones(M))
+    with pytest.raises(OrderError, match="batch 0, which is reported already"):
+        made.update(one, torch.ones(M))
+    foreign = next(index for index in range(N) if index not in two)
+    with pytest.raises(OrderError, match=f"index {foreign} is not of batch 1"):
+        made.update([foreign, *two[1:]], torch.ones(M))
+    with pytest.raises(OrderError, match="index 203 is outside the 203 examples"):
+        made.update([N, *two[1:]], torch.ones(M))
+    made.update(two, torch.ones(M))
+    with pytest.raises(OrderError, match="no batch is due"):
+        made.update(two, torch.ones(M))
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -0.5])
+def test_losses_that_are_none_are_refused_with_their_example(wrong) -> None:
+    made = sampler()
+    batch = next(iter(made))
+    losses = torch.ones(M)
+    losses[3] = wrong
+    with pytest.raises(TrainingError, match=f"the loss of example {batch[3]} is {wrong}"):
+        made.update(batch, losses)
+
+
+def test_a_mean_in_place_of_losses_is_refused() -> None:
+    made = sampler()
+    batch = next(iter(made))
+    with pytest.raises(ParameterError, match="a single number; give one for each example"):
+        made.update(batch, torch.tensor(0.5))
+    with pytest.raises(ParameterError, match="15 losses for 16 indices"):
+        made.update(batch, torch.ones(M - 1))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"batch_size": N + 1}, "batch_size: 204 is more than 203 examples"),
+        ({"rule": "focussed"}, "'focussed' is not one of"),
+        ({"rule": "stratified"}, "needs groups"),
+        ({"groups": [0, 1]}, "groups: 2 for 203 examples"),
+        ({"exponents": 1.0}, "has no option 'exponents'; did you mean 'exponent'"),
+        ({"floor": 0.0}, "floor: must be a number from"),
+        ({"lag": 0}, "lag: 0 is not from 1"),
+        ({"rank": 2, "num_replicas": 2}, "rank: 2 is not one of 2"),
+        ({"batch_size": 2, "rank": 0, "num_replicas": 3}, "cannot be shared by 3 processes"),
+    ],
+)
+def test_arguments_that_cannot_be_are_refused(options, message) -> None:
+    with pytest.raises(ParameterError, match=message):
+        sampler(**options)
+
+
+def test_a_state_of_other_arguments_is_refused() -> None:
+    with pytest.raises(ParameterError, match="other seed, lag"):
+        sampler(seed=1, lag=3).load_state_dict(sampler().state_dict())
+
+
+PROCESSES = """
+    import json, sys
+    from multiprocessing import get_context
+    import torch, torch.distributed as dist
+    from tests.samplers.test_loss_batches import sampler, trained
+    def work(rank, size, store, results):
+        dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
+        begun = sampler(batch_size=18)
+        parts = trained(begun, 31)
+        state, resumed = begun.state_dict(), sampler(batch_size=18)
+        resumed.load_state_dict(state)
+        results.put((rank, parts + trained(resumed, first=31)))
+        dist.destroy_process_group()
+    size, store, context = int(sys.argv[1]), sys.argv[2], get_context("fork")
+    results = context.Queue()
+    ranks = [context.Process(target=work, args=(r, size, store, results)) for r in range(size)]
+    for one in ranks: one.start()
+    found = dict(results.get(timeout=100) for _ in ranks)
+    for one in ranks: one.join()
+    print(json.dumps([found[rank] for rank in range(size)]))
+"""
+
+
+@pytest.mark.parametrize("size", [2, 4])
+def test_processes_share_the_same_sequence_also_when_resumed(size, tmp_path) -> None:
+    code, store = textwrap.dedent(PROCESSES), str(tmp_path / "store")
+    command = [sys.executable, "-c", code, str(size), store]
+    done = run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    ranks = json.loads(done.stdout)
+    whole = trained(sampler(batch_size=18))
+    assert [list(chain(*parts)) for parts in zip(*ranks, strict=True)] == whole
+    assert {len(parts[0]) for parts in ranks} <= {18 // size, -(-18 // size)}
