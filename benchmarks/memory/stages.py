@@ -11,6 +11,7 @@ pages of mapped files, which the system takes back when it needs them. Prints a 
 import argparse
 import io
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -47,16 +48,16 @@ class Usage:
     seconds: float
 
 
-def png(seed: int) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (SIDE, SIDE, 3), dtype=np.uint8)
+def png(seed: int, side: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
     stream = io.BytesIO()
     Image.fromarray(pixels).save(stream, "PNG")
     return stream.getvalue()
 
 
-def write_split(folder: Path, split: str, examples: int) -> None:
+def write_split(folder: Path, split: str, examples: int, side: int = SIDE) -> None:
     """Write SPLIT-*.parquet of structs with bytes and a path, and of labels."""
-    images = [{"bytes": png(seed), "path": None} for seed in range(DISTINCT)]
+    images = [{"bytes": png(seed, side), "path": None} for seed in range(DISTINCT)]
     kinds = {"image": pl.Struct({"bytes": pl.Binary, "path": pl.String}), "label": pl.Int64}
     shards = -(-examples // SHARD)
     for shard in range(shards):
@@ -104,11 +105,14 @@ def memory(process: int) -> tuple[int, int]:
     return tuple(int(found.get(key, "0 kB").split()[0]) * 1024 for key in ("RssAnon", "VmRSS"))
 
 
-def measure(project: Path, examples: int, stage: str, *options: str) -> Usage:
-    """Run a stage and sample its memory until it ends."""
+def measure(
+    project: Path, examples: int, stage: str, *options: str, checkout: Path = ROOT
+) -> Usage:
+    """Run a stage of a checkout and sample its memory until it ends."""
     started = time.perf_counter()
-    command = [sys.executable, str(ROOT / "cli.py"), stage, *options]
-    process = subprocess.Popen(command, cwd=project, stdout=subprocess.DEVNULL)
+    command = [sys.executable, str(checkout / "cli.py"), stage, *options]
+    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    process = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL)
     peaks = (0, 0)
     while process.poll() is None:
         peaks = tuple(map(max, peaks, memory(process.pid)))

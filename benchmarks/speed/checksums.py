@@ -15,12 +15,8 @@ Without train among --stages there is none.
 
 import argparse
 import json
-import os
-import resource
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -31,6 +27,7 @@ import yaml
 
 from benchmarks import ROOT
 from benchmarks.shared import machine
+from benchmarks.speed.builds import called
 from crest.artifacts import locks, seals
 from crest.data import verifying
 
@@ -58,17 +55,8 @@ def timed(
     for stage in stages:
         method = [] if stage == "prepare" else ["--method", METHOD]
         options = [word for override in overrides for word in ("-S", override)]
-        started, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
-        subprocess.run(
-            [sys.executable, checkout / "cli.py", stage, *method, *options],
-            cwd=project,
-            env=os.environ | {"PYTHONPATH": str(checkout)},
-            stdout=subprocess.DEVNULL,
-            check=True,
-        )
-        after = resource.getrusage(resource.RUSAGE_CHILDREN)
-        processor = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-        found[stage] = time.perf_counter() - started, processor
+        command = [str(checkout / "cli.py"), stage, *method, *options]
+        found[stage] = called(checkout, command, project)
     return found
 
 

@@ -72,7 +72,14 @@ class Pair:
 class BareLoop:
     """A training loop as one writes it by hand, augmentation of whole batches included."""
 
-    def __init__(self, model: nn.Module, folder: Path, batch_size: int, precision: str) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        folder: Path,
+        batch_size: int,
+        precision: str,
+        augmented: bool = True,
+    ) -> None:
         meta = json.loads((folder / "meta.json").read_text())
         images = torch.from_numpy(np.load(folder / "train_images.npy"))
         self.images = images.permute(0, 3, 1, 2)  # channels last in memory
@@ -82,6 +89,7 @@ class BareLoop:
         self.model = model
         self.batch_size = batch_size
         self.bf16 = precision == "bf16"
+        self.augmented = augmented
         self.optimizer = torch.optim.SGD(
             model.parameters(), lr=LEARNING_RATE, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
         )
@@ -106,9 +114,10 @@ class BareLoop:
             self.place = 0
         chosen = self.order[self.place : self.place + self.batch_size]
         self.place += self.batch_size
-        images = self.augment(self.images[chosen]).to(
-            torch.float32, memory_format=torch.channels_last
-        )
+        images = self.images[chosen]
+        if self.augmented:
+            images = self.augment(images)
+        images = images.to(torch.float32, memory_format=torch.channels_last)
         return images.div_(255).sub_(self.mean).div_(self.std), self.labels[chosen]
 
     def step(self) -> None:
