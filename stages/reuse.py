@@ -49,7 +49,9 @@ def run(
         artifacts.replacing_folder(paths.reuse(model), TRAINED) as partial,
     ):
         place = paths.reuse_state(model)
-        checkpoint = checkpoint_for(place, parameters, "replay", data.meta, precision, saved, stop)
+        checkpoint = checkpoint_for(
+            place, parameters, "replay", data.meta, precision, saved, stop, stage="reuse"
+        )
         if fresh:
             checkpoint.remove()
         trained = train_model(parameters, data, "replay", precision, saved, checkpoint)

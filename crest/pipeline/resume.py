@@ -8,13 +8,13 @@ from pathlib import Path
 
 import torch
 
-import crest
 from crest.data.files import Meta
 from crest.devices.distributed import ALONE, Group
 from crest.devices.precision import Precision
 from crest.errors import ArtifactError
 from crest.parameters.sections import Parameters
 from crest.pipeline.arithmetic import arithmetic
+from crest.pipeline.code import Sources
 from crest.pipeline.provenance import INDIFFERENT
 from crest.samplers.saved import SavedCoresets
 from crest.training.state import Checkpoint
@@ -30,11 +30,14 @@ def checkpoint_for(
     saved: SavedCoresets | None,
     stop: Callable[[], int],
     group: Group = ALONE,
+    stage: str = "train",
 ) -> Checkpoint:
     """Return the place of a run's state, under everything that its result depends on.
 
-    That is the number of micro-batches, and not how many processes share them.
+    That is the number of micro-batches, and not how many processes share them; and of our code what
+    ``stage`` runs for the method, as it is now, whatever is edited while the run goes on.
     """
+    sources = Sources()
     key = {
         f"train.{name}": json.dumps(value)
         for name, value in parameters.train.model_dump(mode="json").items()
@@ -48,7 +51,6 @@ def checkpoint_for(
         "method": method,
         "data": meta.content_hash,
         "coresets": _coresets_hash(saved),
-        "code": _code_hash(),
         "torch version": torch.__version__,
         "transformers version": version("transformers"),
         "device": str(precision.device),
@@ -59,17 +61,14 @@ def checkpoint_for(
     }
     if path.parent.exists() and not path.parent.is_dir():
         raise ArtifactError(f"{path.parent}: a file where a folder is to be; move it away")
-    return Checkpoint(path, key, parameters.train.save_interval, stop, group.first)
-
-
-def _code_hash() -> str:
-    """Return a hash of the library's source."""
-    digest = hashlib.sha256()
-    folder = Path(crest.__file__).parent
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(path.relative_to(folder).as_posix().encode())
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+    return Checkpoint(
+        path,
+        key,
+        parameters.train.save_interval,
+        stop,
+        group.first,
+        lambda: {"code": json.dumps(sources.digests(stage, method))},
+    )
 
 
 def _coresets_hash(saved: SavedCoresets | None) -> str:

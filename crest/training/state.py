@@ -10,6 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,10 @@ PREFIX, SUFFIX = "step_", ".safetensors"  # of snapshots, around a number of ste
 SAVE_AT_MOST_EVERY = 100.0
 
 
+# Files that are named, of those that have changed since a state was saved.
+MOST_FILES = 3
+
+
 class Checkpoint:
     """A file that holds the state of one run, saved now and then and removed when the run is done.
 
@@ -48,6 +53,9 @@ class Checkpoint:
         Returns the number of the signal that asks the run to stop, 0 if there was none.
     writes
         False for one that only reads: of several processes one writes.
+    code
+        Returns what the state depends on besides ``key``, and is asked when there is a state to
+        write or to read: it takes a while, and most runs are done before their first save.
     """
 
     def __init__(
@@ -57,17 +65,24 @@ class Checkpoint:
         interval: float,
         stop: Callable[[], int] = lambda: 0,
         writes: bool = True,
+        code: Callable[[], Mapping[str, str]] = dict,
     ) -> None:
         self.path = path
         self.snapshots = path.with_suffix(".snapshots")
         self.stop = stop
         self.seconds = 0.0
         self.saves = 0
-        self.key = dict(key)
+        self._key = key
+        self._code = code
         self._writes = writes
         self._interval = interval
         self._wait = interval
         self._saved_at = time.monotonic()
+
+    @cached_property
+    def key(self) -> dict[str, str]:
+        """Everything that the state depends on."""
+        return {**self._key, **self._code()}
 
     def due(self) -> bool:
         """Whether it is time for the next save."""
@@ -166,9 +181,21 @@ def read_state(path: Path, key: Mapping[str, str]) -> State:
 
 def _difference(name: str, then: str | None, now: str | None) -> str:
     """Name what differs, with its values where a person does not set it and cannot look it up."""
-    if name != "processor":
-        return name
-    return f"{name}, which rounds otherwise ({then} then, {now} now)"
+    if name == "processor":
+        return f"{name}, which rounds otherwise ({then} then, {now} now)"
+    if name == "code" and (files := _changed_files(then, now)):
+        shown, more = files[:MOST_FILES], len(files) - MOST_FILES
+        return f"{name} ({', '.join(shown)}{f' and {more} more' if more > 0 else ''})"
+    return name
+
+
+def _changed_files(then: str | None, now: str | None) -> list[str]:
+    """Return the files of which two hashes differ; none if they are not hashes of files."""
+    try:
+        before, after = (dict(json.loads(text or "null")) for text in (then, now))
+    except (TypeError, ValueError):
+        return []
+    return sorted(path for path in {**before, **after} if before.get(path) != after.get(path))
 
 
 def _damaged(path: Path, reason: str) -> ArtifactError:

@@ -206,6 +206,21 @@ def other_data() -> None:
     write_meta(PREPARED, with_hashes(PREPARED, read_meta(PREPARED)))
 
 
+def other_code() -> None:
+    """Make the state one that was saved while the training loop was written otherwise."""
+    import safetensors
+    import safetensors.torch
+
+    from crest.artifacts.tensors import write_tensors
+
+    with safetensors.safe_open(STATE, framework="pt") as file:
+        metadata = dict(file.metadata())
+    key = json.loads(metadata["key"])
+    code = {**json.loads(key["code"]), "crest/training/loop.py": "another"}
+    metadata["key"] = json.dumps({**key, "code": json.dumps(code)})
+    write_tensors(STATE, safetensors.torch.load_file(STATE), metadata)
+
+
 def checkpoint(name: str = "convnet", classes: int = 3, side: int = 8) -> Break:
     """Replace the checkpoint by an untrained one."""
 

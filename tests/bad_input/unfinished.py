@@ -2,7 +2,7 @@
 
 import shutil
 
-from tests.bad_input.breaks import content, cut, other_data, unfinished
+from tests.bad_input.breaks import content, cut, other_code, other_data, unfinished
 from tests.bad_input.case import Case
 from tests.bad_input.project import MODEL, STATE
 
@@ -27,6 +27,10 @@ UNFINISHED_RUNS = [
          ".resume/train-random.safetensors: the saved state is of an unfinished run with "
          f"other data; set back what changed to finish it, or {AFRESH}",
          unfinished(other_data)),
+    Case("other code", "train --method random",
+         ".resume/train-random.safetensors: the saved state is of an unfinished run with other "
+         f"code (crest/training/loop.py); set back what changed to finish it, or {AFRESH}",
+         unfinished(other_code)),
     Case("a state of another program", "train --method random",
          ".resume/train-random.safetensors: the saved state of an unfinished run is damaged "
          f"('key'); {AFRESH}", unfinished(lambda: shutil.copy(MODEL, STATE))),

@@ -210,6 +210,42 @@ def test_no_state_is_no_state(tmp_path: Path) -> None:
     checkpoint.remove()
 
 
+def test_the_code_is_asked_for_when_there_is_a_state_to_write_or_read(tmp_path: Path) -> None:
+    asked = []
+
+    def code() -> dict[str, str]:
+        asked.append(True)
+        return {"code": "{}"}
+
+    checkpoint = Checkpoint(tmp_path / "state", KEY, interval=10.0, code=code)
+    assert checkpoint.restore() is None
+    checkpoint.remove()
+    assert not asked
+    checkpoint.save({})
+    assert checkpoint.restore() == {}
+    assert len(asked) == 1
+    assert read_state(checkpoint.path, {**KEY, "code": "{}"}) == {}
+
+
+@pytest.mark.parametrize(
+    ("then", "now", "told"),
+    [
+        ({"a": "1", "b": "1", "c": "1"}, {"a": "1", "b": "2", "d": "1"}, r"code \(b, c, d\); set"),
+        ({}, {name: "1" for name in "abcde"}, r"code \(a, b, c and 2 more\); set"),
+        ("0f3a", {"a": "1"}, "code; set"),
+        (None, {"a": "1"}, "code; set"),
+    ],
+)
+def test_a_state_of_other_code_is_refused_with_what_changed(
+    tmp_path: Path, then, now, told
+) -> None:
+    """As states were once saved, too: under one hash, or none."""
+    of = {} if then is None else {"code": then if isinstance(then, str) else json.dumps(then)}
+    write_state(tmp_path / "state", {**KEY, **of}, {})
+    with pytest.raises(ArtifactError, match=f"an unfinished run with other {told} back what"):
+        read_state(tmp_path / "state", {**KEY, "code": json.dumps(now)})
+
+
 def test_sums_of_restored_tensors_are_rounded_alike(tmp_path: Path) -> None:
     """A tensor that starts at another address modulo 64 is summed in another order."""
     generator = torch.Generator().manual_seed(0)
