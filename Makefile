@@ -4,6 +4,7 @@
 # make results  runs an experiment of benchmarks/experiments/definitions and prints its table; it
 #               goes on where it was stopped, and runs nothing twice. Without more, the digits; with
 #               EXPERIMENT=NAME, SOURCE=IMAGES, PROJECT=FOLDER for what is prepared and kept
+# make dependencies  writes into dvc.yaml and deps/ what code each stage runs, when an import changed
 PYTHON ?= python3
 EXPERIMENT ?= digits
 PROJECT ?= results/$(EXPERIMENT)
@@ -11,7 +12,7 @@ ROWS ?= docs/results/$(EXPERIMENT).jsonl
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo results test check format install clean
+.PHONY: demo results test check dependencies format install clean
 
 demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
@@ -33,6 +34,9 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+
+dependencies: $(INSTALLED)
+	$(BIN)/python -m crest.pipeline.dependencies
 
 format: $(INSTALLED)
 	$(BIN)/ruff format .

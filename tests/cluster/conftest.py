@@ -41,7 +41,7 @@ def make_project():
         for name in listed.split("\0"):
             if name and name != "dvc.lock" and (REPOSITORY / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy(REPOSITORY / name, folder / name)
+                shutil.copy(REPOSITORY / name, folder / name, follow_symlinks=False)
         command(folder, "git", "init", "--quiet", "--initial-branch=main")
         change(folder, TINY | (changed or {}))
         commit(folder)
