@@ -33,7 +33,7 @@ VERSION = 1
 class _Batch:
     """A batch that was drawn: a stretch of ``order``, of which this process has a part.
 
-    ``losses`` are those of the part that were ``reported``.
+    ``losses`` are those of the part that were ``reported``, NaN where they got lost.
     """
 
     number: int
@@ -57,6 +57,11 @@ class _Batch:
     def due(self) -> int:
         """Examples whose losses were not reported."""
         return self.ends[1] - self.ends[0] - self.reported
+
+    def give_up(self) -> None:
+        """Take the losses for lost."""
+        self.reported = self.ends[1] - self.ends[0]
+        self.losses = torch.full((self.reported,), torch.nan)
 
 
 class LossBatchSampler(Sampler[list[int]]):
@@ -153,8 +158,11 @@ class LossBatchSampler(Sampler[list[int]]):
         self._losses = torch.full((self._count,), torch.nan)
         self._ahead: deque[_Batch] = deque()  # drawn, and not taken into account yet
         self._drawn = 0
-        self._iteration = 0
+        self._iteration: _Iteration | None = None
         self._reports = 0
+        self._lost_until = 0  # number of the first batch after those whose losses got lost
+        self._loaded: Mapping[str, Any] | None = None  # since when no batch was drawn
+        self._replaced: Mapping[str, Any] | None = None  # loaded before that, likewise
 
     def __len__(self) -> int:
         """Batches of one iteration that begins at a start: of an epoch, or of all steps."""
@@ -169,26 +177,20 @@ class LossBatchSampler(Sampler[list[int]]):
             If all steps were taken, losses that a round needs were not reported, or another
             iteration has begun meanwhile.
         """
-        unreported = [batch for batch in self._ahead if batch.due]
         if not self._rule.needs_losses and not self._reports:
-            unreported, self._ahead = [], deque()
+            self._ahead.clear()
+        unreported = [batch for batch in self._ahead if batch.due]
         at = unreported[0].number if unreported else self._drawn
         if at >= self._steps:
             raise OrderError(
                 f"{NAME}: all {self._steps:,} steps were drawn; iterate once, or ask for more steps"
             )
-        end = min(self._steps, (at // self._epoch + 1) * self._epoch)
-        self._iteration += 1
-        return self._iterate(self._iteration, unreported, end)
+        self._iteration = _Iteration(self, deque(unreported), self._epoch_end(at))
+        return self._iteration
 
-    def _iterate(self, iteration: int, again: list[_Batch], end: int) -> Iterator[list[int]]:
-        for batch in again:
-            self._require_current(iteration)
-            yield batch.part.tolist()
-        self._require_current(iteration)
-        while self._drawn < end:
-            yield self._draw()
-            self._require_current(iteration)
+    def _epoch_end(self, number: int) -> int:
+        """Return the number after the last batch of the epoch that a batch is in."""
+        return min(self._steps, (number // self._epoch + 1) * self._epoch)
 
     def update(self, indices: Any, losses: Any) -> None:
         """Report the losses of the next batch, or of the next part of it; in the order of batches.
@@ -253,6 +255,8 @@ class LossBatchSampler(Sampler[list[int]]):
             "version": VERSION,
             "settings": dict(self._settings),
             "drawn": self._drawn,
+            "reports": self._reports,
+            "lost_until": self._lost_until,
             "losses": self._losses.clone(),
             "rounds": self._rounds.state_dict(),
             "ahead": torch.stack(indices) if indices else empty.int(),
@@ -276,10 +280,12 @@ class LossBatchSampler(Sampler[list[int]]):
                 f"{NAME}: state: of a sampler with other {', '.join(other)}; load it into one that "
                 "is built alike"
             )
-        self._drawn = int(state["drawn"])
+        self._loaded, self._replaced = state, self._loaded
+        self._drawn, self._reports = int(state["drawn"]), int(state["reports"])
+        self._lost_until = int(state["lost_until"])
         self._losses = state["losses"].clone()
         self._rounds.load_state_dict(state["rounds"])
-        self._iteration += 1
+        self._iteration = None
         first = self._drawn - len(state["ahead"])
         order, ends = state["ahead"].flatten(), self._exchange.ends
         self._ahead = deque(
@@ -289,8 +295,24 @@ class LossBatchSampler(Sampler[list[int]]):
         for batch, losses in zip(self._ahead, state["reported"], strict=False):
             batch.losses, batch.reported = losses[slice(*ends)].clone(), ends[1] - ends[0]
 
+    def _resume_after(self, delivered: int) -> None:
+        """Go on where a stateful loader was left that had given so many batches to the loop.
+
+        The state that such a loader keeps is of the moment when the last of them was drawn: the
+        losses that were reported since are not in it. Those of a state that was loaded before it,
+        and is of the moment when the loader was left, are.
+        """
+        better = self._replaced
+        if better is not None and _delivered(better) == delivered:
+            self.load_state_dict(better)
+        for batch in self._ahead:
+            if batch.due and batch.number < delivered:
+                batch.give_up()
+                self._lost_until = delivered
+
     def _draw(self) -> list[int]:
         """Draw the next batch, and return this process's part; begin a round first if need be."""
+        self._loaded = self._replaced = None
         number, exchange = self._drawn, self._exchange
         begins = not self._rounds.holds(self._size)
         if not self._rule.needs_losses:
@@ -318,15 +340,20 @@ class LossBatchSampler(Sampler[list[int]]):
             return
         losses = self._exchange.gathered([batch.losses for batch in batches])
         indices = torch.stack([batch.indices for batch in batches])
-        _require_losses(indices.flatten(), losses.flatten())
-        self._remember(indices, losses)
+        self._remember(indices.flatten(), losses.flatten())
         for _ in batches:
             self._ahead.popleft()
 
     def _remember(self, indices: Tensor, losses: Tensor) -> None:
-        """Keep the last loss of each example; an example may be in several of the batches."""
+        """Keep the last loss of each example; an example may come more than once."""
+        if self._ahead[0].number < self._lost_until:
+            known = ~losses.isnan()
+            indices, losses = indices[known], losses[known]
+        if not len(indices):
+            return
+        _require_losses(indices, losses)
         # NumPy's assignment keeps the last of an index that comes twice, torch's any of them.
-        self._losses.numpy()[indices.flatten().numpy()] = losses.flatten().numpy()
+        self._losses.numpy()[indices.numpy()] = losses.numpy()
 
     def _forget_until(self, last: int) -> None:
         """Forget batches up to a number, whose losses nobody needs."""
@@ -386,16 +413,53 @@ class LossBatchSampler(Sampler[list[int]]):
                 f"or the trainer have it; use lag={ahead} or more"
             )
 
-    def _require_current(self, iteration: int) -> None:
-        if iteration != self._iteration:
-            raise OrderError(f"{NAME}: another iteration has begun; use one at a time")
-
     def _not_reported(self, number: int) -> OrderError:
         return OrderError(
             f"{NAME}: batch {self._drawn} depends on the losses of batch {number}, which were not "
             "reported: call update(indices, losses) after each batch; and lag must cover what the "
             f"loader draws ahead, num_workers × prefetch_factor + 1: it is {self._lag}"
         )
+
+
+class _Iteration(Iterator[list[int]]):
+    """One iteration: batches that come again, then new ones up to ``end``.
+
+    Its state is for loaders that keep it, such as torchdata's StatefulDataLoader.
+    """
+
+    def __init__(self, sampler: LossBatchSampler, again: deque[_Batch], end: int) -> None:
+        self._sampler = sampler
+        self._again = again
+        self._end = end
+
+    def __next__(self) -> list[int]:
+        """Return this process's part of the next batch."""
+        sampler = self._sampler
+        if sampler._iteration is not self:
+            raise OrderError(f"{NAME}: another iteration has begun; use one at a time")
+        if self._again:
+            indices: list[int] = self._again.popleft().part.tolist()
+            return indices
+        if sampler._drawn >= self._end:
+            raise StopIteration
+        return sampler._draw()
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how many batches were drawn."""
+        return {"drawn": self._sampler._drawn - len(self._again)}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Go on after so many batches; those of them whose losses were not reported are let go."""
+        sampler = self._sampler
+        sampler._resume_after(state["drawn"])
+        sampler._iteration = self
+        self._again = deque(batch for batch in sampler._ahead if batch.due)
+        self._end = sampler._epoch_end(state["drawn"])
+
+
+def _delivered(state: Mapping[str, Any]) -> int:
+    """Return how many batches were reported when a state was taken."""
+    return int(state["drawn"]) - len(state["ahead"]) + len(state["reported"])
 
 
 def _at_least_1(name: str, value: Any) -> int:

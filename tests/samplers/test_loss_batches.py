@@ -11,6 +11,7 @@ from subprocess import run
 import pytest
 import torch
 from torch.utils.data import DataLoader, TensorDataset
+from torchdata.stateful_dataloader import StatefulDataLoader
 
 import crest
 from crest.errors import OrderError, ParameterError, TrainingError
@@ -151,6 +152,41 @@ def test_batches_that_a_loader_had_drawn_ahead_are_neither_lost_nor_repeated() -
     resumed = sampler()
     resumed.load_state_dict(begun.state_dict())
     assert trained(resumed, first=25) == whole[25:]
+
+
+@pytest.mark.filterwarnings("ignore:.set_vital. is deprecated:UserWarning")  # torchdata's
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("stop", [5, 25])
+def test_a_stateful_loader_is_resumed_with_the_samplers_own_state(workers, stop) -> None:
+    whole, data = trained(sampler()), crest.Indexed(TensorDataset(LOSSES))
+
+    def loop(made, loader, first, stop=STEPS):
+        batches = []
+        for step, (indices, _) in enumerate(loader, first):
+            batches.append(indices.tolist())
+            made.update(indices, losses_of(indices, step))
+            if step + 1 == stop:
+                break
+        return batches
+
+    def loader(made):
+        return StatefulDataLoader(data, batch_sampler=made, num_workers=workers)
+
+    begun = sampler()
+    left = loader(begun)
+    assert loop(begun, left, 0, stop) == whole[:stop]
+    states = begun.state_dict(), left.state_dict()
+    resumed = sampler()
+    going_on = loader(resumed)
+    resumed.load_state_dict(states[0])
+    going_on.load_state_dict(states[1])
+    assert loop(resumed, going_on, stop) == whole[stop:]
+    alone = sampler()  # the loader's state knows no losses that came after its last draw
+    going_on = loader(alone)
+    going_on.load_state_dict(states[1])
+    batches = loop(alone, going_on, stop)
+    assert len(batches) == STEPS - stop
+    assert batches[:5] == whole[stop : stop + 5]
 
 
 def test_an_iteration_that_was_left_is_taken_up_by_the_next() -> None:
