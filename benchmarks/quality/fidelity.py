@@ -115,7 +115,7 @@ class Errors:
                 errors.append(abs(self.models[step - steps](weights) - loss) / loss)
         self.models.pop(step - 4, None)
         region = method._region
-        if region is not None and method._is_check_due(region):
+        if region is not None and region.check_due:
             self.at_checks.append(abs(region.model(weights) - loss) / loss)
 
     def remember(self, method: Crest, step: int) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from crest.data.prepared import Inputs
+from crest.inference.evaluator import Evaluator
 from crest.inference.forward import evaluating
 
 # What a folded model may differ by, relative to its largest logit: rounding in float32.
@@ -28,6 +29,26 @@ class Fold:
 
     convolution: str
     norm: str
+
+
+@dataclass(frozen=True)
+class FoldingEvaluator(Evaluator):
+    """An evaluator that knows which BatchNorms of its model can be folded."""
+
+    folds: tuple[Fold, ...] = ()
+
+    @classmethod
+    def of(cls, evaluator: Evaluator) -> "FoldingEvaluator":
+        """Find the folds of an evaluator's model, see :func:`find_folds`."""
+        examples = evaluator.examples
+        some = examples.inputs(torch.arange(min(2, len(examples))))
+        return cls(**vars(evaluator), folds=find_folds(evaluator.model, some))
+
+    @contextmanager
+    def folded(self) -> Iterator[None]:
+        """Run the model folded, in eval mode, for the length of a block."""
+        with folded(self.model, self.folds):
+            yield
 
 
 def find_folds(model: nn.Module, inputs: Inputs) -> tuple[Fold, ...]:

@@ -1,6 +1,7 @@
-"""L(w_l), the loss where a region opens, when few examples are looked at there."""
+"""L(w_l), the loss where a region opens, when few examples are scored there."""
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 from torch import Tensor
 
@@ -55,6 +56,49 @@ class LossFilter:
         return replace(
             self, loss=self.loss + gain * (mean - self.loss), variance=(1.0 - gain) * self.variance
         )
+
+
+class OpeningLoss:
+    """L(w_l), estimated from the losses that are known where a region opens.
+
+    Parameters
+    ----------
+    filtered
+        Whether the losses of checks before count too, by a :class:`LossFilter`.
+    of_all
+        Whether what is scored where a region opens stands for all of V. Where it does not, the
+        last check's losses do, at the same weights.
+    """
+
+    def __init__(self, filtered: bool, of_all: bool) -> None:
+        self._filtered = filtered
+        self._of_all = of_all
+        self._filter = LossFilter()
+        self._checked: Tensor | None = None  # losses of the last check's V_r, float64 r
+
+    def check(self, losses: Tensor) -> None:
+        """Take note of the losses (float32 r) of a check's V_r."""
+        self._filter = self._filter.check(losses)
+        self._checked = losses.cpu().double()
+
+    def open(self, losses: Tensor, checked: int) -> float:
+        """Return L(w_l).
+
+        ``losses``, float64 k, are those scored where the region opens, of which the first
+        ``checked`` are the last check's.
+        """
+        if not self._of_all and self._checked is not None:
+            losses, checked = self._checked, len(self._checked)
+        self._filter = self._filter.observe(losses[checked:])
+        return self._filter.loss if self._filtered else float(losses.mean())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a later :meth:`load_state_dict` needs."""
+        return {"filter": dict(vars(self._filter)), "checked": self._checked}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a saved state."""
+        self._filter, self._checked = LossFilter(**state["filter"]), state["checked"]
 
 
 def _mean(losses: Tensor) -> tuple[float, float]:

@@ -28,7 +28,7 @@ _PLAIN_FIELDS = (
 class Region:
     """What was selected for a region, its model of the loss, and how it goes.
 
-    ``used`` counts the coresets that were handed out in turn, where they are.
+    ``used`` counts the coresets that were trained on in turn, where they are.
     """
 
     number: int
@@ -42,6 +42,11 @@ class Region:
     used: int = 0
     rho: float | None = None
     seconds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def check_due(self) -> bool:
+        """Whether T1 steps went by since it opened or was last checked."""
+        return self.steps >= (self.checks + 1) * self.interval
 
     def spend(self, part: str, seconds: float) -> None:
         """Add to the time of one part."""

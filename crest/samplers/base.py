@@ -15,6 +15,8 @@ from torch import nn
 from crest.data.prepared import Split
 from crest.devices.distributed import ALONE, Group
 from crest.devices.precision import Precision
+from crest.errors import Interrupted
+from crest.inference.evaluator import Evaluator
 from crest.parameters.sections import Parameters
 from crest.samplers.saved import SavedCoresets
 from crest.selection.coresets import MiniBatchCoreset, Outputs
@@ -44,6 +46,16 @@ class Context:
     stop: Callable[[], int] = lambda: 0
     group: Group = ALONE
     may_skip: bool = False
+
+    @property
+    def evaluator(self) -> Evaluator:
+        """The model on the training set, whose forward passes the processes share."""
+        return Evaluator(self.model, self.train, self.precision, self.group)
+
+    def pause(self) -> None:
+        """Raise :class:`Interrupted` if the run is to stop."""
+        if signal_number := self.stop():
+            raise Interrupted(signal_number)
 
 
 @dataclass(frozen=True)

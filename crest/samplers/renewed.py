@@ -200,8 +200,7 @@ class Renewed:
         """Look at examples, a few thousand at a time, unless the run is to stop."""
         context, parts = self._context, []
         for some in indices.split(LOOK_AT_ONCE):
-            if signal_number := context.stop():
-                raise Interrupted(signal_number)
+            context.pause()
             parts.append(
                 look(context.model, context.train, some, context.precision, group=context.group)
             )

@@ -227,9 +227,9 @@ def test_a_step_that_the_scaler_skipped_leaves_nothing_behind(kind: str, quadrat
         (losses * weights).mean().backward()
         if coresets.steps_taken in (0, 1, 25):
             _overflow(model, kind)
-            before = coresets._method._smoothing  # type: ignore[attr-defined]
+            before = coresets._method._quadratic._estimates  # type: ignore[attr-defined]
             coresets.step(logits)
-            assert coresets._method._smoothing is before  # type: ignore[attr-defined]
+            assert coresets._method._quadratic._estimates is before  # type: ignore[attr-defined]
             continue
         optimizer.step()
         coresets.step(logits)
@@ -262,7 +262,7 @@ def test_logits_that_overflowed_are_not_remembered() -> None:
         for weight in model.parameters():
             weight.grad = torch.ones_like(weight)
         coresets.step(logits)
-    state = coresets.state_dict()["method"]["subsets"]["memory"]
+    state = coresets.state_dict()["method"]["supply"]["subsets"]["memory"]
     assert state["logits"].isfinite().all()
     assert not state["losses"].isinf().any()
 
@@ -286,7 +286,7 @@ def test_a_real_scaler_skips_and_everything_goes_on() -> None:
         coresets.step(logits)
     assert 0 < skipped < 20
     assert coresets.tables()["regions"]["rho"].drop_nulls().is_finite().all()
-    assert torch.isfinite(coresets.state_dict()["method"]["gradients"]["total"]).all()
+    assert torch.isfinite(coresets.state_dict()["method"]["quadratic"]["gradients"]["total"]).all()
 
 
 def test_gradients_that_were_filled_with_zeros_too_early_are_noticed() -> None:

@@ -184,7 +184,7 @@ def test_when_a_class_is_gone_from_v_training_goes_on_with_the_others() -> None:
     base = context(convnet(), image_split(60), 12, crest={"subset_size": 16, "threshold": 1e-9})
     method = Crest(base)
     gone = torch.nonzero(base.train.labels == 0).flatten()
-    method._active.exclude(gone, 0)
+    method._pool.active.exclude(gone, 0)
     run = train(base.model, method, base.train, None, 12, base.parameters.train, FLOAT32)
     assert len(run.steps) == 12
     assert run.steps["loss"].is_finite().all()

@@ -164,4 +164,4 @@ def test_a_state_of_other_frozen_layers_begins_the_model_of_the_loss_anew() -> N
     assert not other.first.weight.requires_grad
     for step in range(1, 6):
         again.update(again.minibatch(step), None, 0.0)
-    assert len(again._weights()) == sum(p.numel() for p in other.last.parameters())
+    assert len(again._quadratic.weights()) == sum(p.numel() for p in other.last.parameters())

@@ -25,7 +25,7 @@ def test_every_step_has_the_coreset_of_a_subset_of_its_own(proxy: str, choice: s
     for step in range(4):
         found = method.minibatch(step)
         method.update(found, None, 0.5)
-        subset = method._active.draw(32, plain.generator)
+        subset = method._pool.active.draw(32, plain.generator)
         shown = look(plain.model, plain.train, subset, FLOAT32)
         gradients = find_proxy(proxy)(shown, last_layer(plain.model))
         seed = int(torch.randint(2**62, (1,), generator=plain.generator))

@@ -148,14 +148,14 @@ def test_of_the_first_order_only_the_hessian_term_of_the_prediction_is_gone() ->
         if order == 2:
             predicted += 0.5 * float(region.model.curvature @ moved.square())
         assert float(region.model.curvature.norm()) > 0
-        drawn = method._active.draw
+        drawn = method._pool.active.draw
         seen: list[Tensor] = []
 
         def keep(count: int, generator: torch.Generator, drawn=drawn, seen=seen) -> Tensor:
             seen.append(drawn(count, generator))
             return seen[-1]
 
-        method._active.draw = keep  # type: ignore[method-assign]
+        method._pool.active.draw = keep  # type: ignore[method-assign]
         method.minibatch(1)
         model, split = method._context.model, method._context.train
         loss = float(look(model, split, seen[0], FLOAT32).losses.double().mean())
@@ -228,7 +228,7 @@ def test_excluding_can_be_switched_off() -> None:
     drive(method, 12)
     assert regions(method)["excluded"].max() == 0
     assert (
-        len(method.state_dict()["learned"]["seen"]) == 0
+        len(method.state_dict()["pool"]["learned"]["seen"]) == 0
     )  # nothing is watched that no window ends
 
 
@@ -371,14 +371,14 @@ def test_a_filtered_loss_takes_in_every_look_where_a_region_opens_once(selection
     settings = {"threshold": 1e-9, "selection": selection, "learned_window": 0}
     method = Crest(context(crest={**settings, "region_loss": "filtered"}))
     seen: list[tuple[int, Tensor]] = []
-    split, draw = method._context.train, method._draw
+    split, draw = method._context.train, method._subsets.draw
 
     def drawn() -> Tensor:
         subset = draw()
         seen.append((len(seen), look(method._context.model, split, subset, FLOAT32).losses))
         return subset
 
-    method._draw = drawn  # type: ignore[method-assign]
+    method._subsets.draw = drawn  # type: ignore[method-assign]
     drive(method, 4, move=0.003)
     losses = [values for _, values in seen]
     expected, opened = LossFilter(), []
@@ -480,14 +480,14 @@ def test_focus_weights_are_one_over_the_chance_with_mean_1() -> None:
 def test_where_subsets_are_focused_a_region_opens_at_the_loss_of_all_of_v() -> None:
     """L(w_l) is the mean over the last check's V_r, not over what training should see more of."""
     method = Crest(context(crest={**FOCUSED, "threshold": 1e-9}, steps=40))
-    split, draw, checked = method._context.train, method._draw, []
+    split, draw, checked = method._context.train, method._subsets.draw, []
 
     def drawn() -> Tensor:
         subset = draw()
         checked.append(float(look(method._context.model, split, subset, FLOAT32).losses.mean()))
         return subset
 
-    method._draw = drawn  # type: ignore[method-assign]
+    method._subsets.draw = drawn  # type: ignore[method-assign]
     drive_focused(method, 40)
     opened = regions(method)["loss_start"].to_list()
     assert len(opened) > 3
