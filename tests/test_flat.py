@@ -20,6 +20,7 @@ FEW_PLACES = {
     "aten.index.Tensor",
     "aten.index_select.default",
     "aten.index_add_.default",
+    "aten.index_copy_.default",
     "aten.index_fill_.int_Scalar",
     "aten.index_put_.default",
     "aten.scatter_reduce_.two",

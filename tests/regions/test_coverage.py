@@ -2,6 +2,7 @@
 
 import copy
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crest.errors import ParameterError, TrainingError
+from crest.errors import Interrupted, ParameterError, TrainingError
 from crest.regions.coverage import Coverage
 from crest.regions.curvature import NoCurvatureError
 from crest.samplers.crest import Crest
@@ -165,3 +166,33 @@ def test_a_state_of_other_frozen_layers_begins_the_model_of_the_loss_anew() -> N
     for step in range(1, 6):
         again.update(again.minibatch(step), None, 0.0)
     assert len(again._quadratic.weights()) == sum(p.numel() for p in other.last.parameters())
+
+
+@pytest.mark.parametrize("calls", [1, 2, 3, 4])
+def test_stopped_while_a_region_opens_nothing_has_happened_nor_fallen_back(calls: int) -> None:
+    """Selecting asks once, the estimate of all weights once, that of the last layer twice."""
+    settings = {"subset_size": 16, "minibatch_factor": 2.0}
+    stopping = [0, 0]  # calls, and at which to stop
+
+    def stop() -> int:
+        stopping[0] += 1
+        return 15 if stopping[0] == stopping[1] else 0
+
+    def drive(method: Crest) -> list[list[int]]:
+        taken = []
+        for step in range(6):
+            minibatch = method.minibatch(step)
+            method.update(minibatch, None, 0.0)
+            taken.append(minibatch.indices.tolist())
+        return taken
+
+    whole = Crest(context(Hard(), linear_split(), 30, crest=settings))
+    base = context(Hard(), linear_split(), 30, crest=settings)
+    method = Crest(replace(base, stop=stop))
+    stopping[1] = calls
+    with pytest.raises(Interrupted):
+        method.minibatch(0)
+    assert method.record().used == {}
+    assert drive(method) == drive(whole)
+    assert method.record().used == whole.record().used == {"crest.quadratic": "last_layer"}
+    assert method.record().counts == whole.record().counts

@@ -77,7 +77,8 @@ class Subsets:
         """Draw V_r, a random subset of V; int64, r, all different."""
         if self._strata is not None:
             members = self._active.members()
-            return stratified_subset(members, self._strata, self._size, self._generator)
+            drawn = stratified_subset(members, self._strata, self._size, self._generator)
+            return drawn.long()
         return self._active.draw(self._size, self._generator)
 
     def take(self, step: int) -> Tensor:
