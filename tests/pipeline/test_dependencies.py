@@ -175,6 +175,8 @@ def test_an_edit_of_any_module_makes_stale_those_stages_that_run_it(copy) -> Non
     sources = Sources(copy)
     run = {name: sources.run_by(*case) for name, case in TRACKED.items()}
     every = sorted(path.relative_to(copy).as_posix() for path in copy.rglob("*.py"))
+    # A package that is named whole brings along what does nothing.
+    every = [path for path in every if not sources.module(path).is_empty]
     with chdir(copy), Repo() as repo, repo.lock:
         stages = {stage.addressing: stage for stage in repo.index.stages}
         assert stages.keys() == run.keys() | ALWAYS
