@@ -15,6 +15,8 @@ from crest.methods import METHODS
 ROOT = Path(__file__).parents[2]
 OURS = ("crest", "stages")
 COMMANDS = "cli.py"
+REGISTRY = "crest/methods/__init__.py"
+DECLARATIONS = {name: f"crest/methods/{name}.py" for name in METHODS}
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
 
 EXCEPTIONS: Mapping[str, str] = {
@@ -22,7 +24,7 @@ EXCEPTIONS: Mapping[str, str] = {
     "crest/devices/limits.py": "refuses what the machine cannot hold",
     "crest/devices/machine.py": "how much memory the machine has",
     "crest/errors.py": "what people are told",
-    "crest/methods/__init__.py": "lists the methods, each of which has a file of its own",
+    REGISTRY: "lists the methods, each of which has a file of its own",
     "crest/pipeline/code.py": "which code a result depends on",
     "crest/pipeline/early.py": "ends a command that is interrupted while it starts",
     "crest/pipeline/paths.py": "where results lie, which dvc.yaml says itself",
@@ -58,7 +60,11 @@ class Sources:
 
     def __init__(self, root: Path = ROOT) -> None:
         paths = [root / COMMANDS, *(path for name in OURS for path in (root / name).rglob("*.py"))]
-        self._texts = {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+        self._texts = {
+            path.relative_to(root).as_posix(): path.read_bytes()
+            for path in paths
+            if path.is_file()  # an editor's lock is a link to nothing
+        }
         self._modules: dict[str, Module] = {}
 
     def module(self, path: str) -> Module:
@@ -78,25 +84,27 @@ class Sources:
     def run_by(self, stage: str, method: str | None = None) -> frozenset[str]:
         """Return the files of all modules that a stage runs, those imported within functions too.
 
-        Of the declarations of methods that of ``method`` counts, with the sampler that it builds:
-        what the others declare, a stage reads and does not use.
+        The registry of methods stands for ``method`` alone, and what a declaration imports within
+        functions, the sampler that it builds, counts for that method alone.
         """
-        own = {_declaration(method)} if method else set()
-        passed = {_declaration(name) for name in METHODS} - own
-        waiting = [COMMANDS, f"stages/{stage}.py", *own]
-        reached: set[str] = set()
+        own = DECLARATIONS.get(method or "")
+        others = set(DECLARATIONS.values()) - {own}
+        waiting = [COMMANDS, f"stages/{stage}.py", *([own] if own else [])]
+        passed: set[str] = set()
         while waiting:
             path = waiting.pop()
             if path in passed:
                 continue
             passed.add(path)
             module = self.module(path)
-            if not module.is_empty:
-                reached.add(path)
-            # Within its functions, the command line imports for one stage or another.
-            names = module.imports if path == COMMANDS else module.imports | module.lazily
-            waiting += [file for name in names for file in self._files(name)]
-        return frozenset(reached - EXCEPTIONS.keys())
+            # Within its functions each command imports for another stage.
+            builds_nothing = path == COMMANDS or path in others
+            names = module.imports if builds_nothing else module.imports | module.lazily
+            files = {file for name in names for file in self._files(name)}
+            waiting += files - others if path == REGISTRY else files
+        return frozenset(
+            path for path in passed - EXCEPTIONS.keys() if not self.module(path).is_empty
+        )
 
     def digests(self, stage: str, method: str | None = None) -> dict[str, str]:
         """Return a hash of each module that a stage runs: of all but comments and docstrings."""
@@ -108,10 +116,6 @@ class Sources:
         for end in range(1, len(parts) + 1):
             base = "/".join(parts[:end])
             yield from {f"{base}.py", f"{base}/__init__.py"} & self._texts.keys()
-
-
-def _declaration(method: str) -> str:
-    return f"crest/methods/{method}.py"
 
 
 def _parsed(text: bytes, path: str) -> Module:

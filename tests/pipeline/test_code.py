@@ -45,11 +45,10 @@ print(json.dumps(found))
 """
 
 
-def write(root: Path, **modules: str) -> Sources:
-    """A repository of a few modules, whose full names have __ for dots."""
-    texts = {"cli": "import crest.errors", "crest__errors": "text = ''", **modules}
-    for name, text in texts.items():
-        path = root / f"{name.replace('__', '/')}.py"
+def write(root: Path, modules: dict[str, str]) -> Sources:
+    """A repository of a few modules, by their full names."""
+    for name, text in {"cli": "import crest.errors", "crest.errors": "x = 1", **modules}.items():
+        path = root / f"{name.replace('.', '/')}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     return Sources(root)
@@ -75,22 +74,45 @@ import crest.seven
 '''
 """
     numbers = ("one", "two", "three", "four", "five", "six", "seven")
-    sources = write(tmp_path, stages__a=stage, **{f"crest__{name}": "x = 1" for name in numbers})
+    sources = write(tmp_path, {"stages.a": stage, **{f"crest.{name}": "x = 1" for name in numbers}})
     found = {f"crest/{name}.py" for name in ("one", "two", "three", "four", "six")}
     assert sources.run_by("a") == found | {"stages/a.py", "cli.py"}
 
 
 def test_packages_run_before_what_they_hold_unless_they_only_say_what_they_are(tmp_path) -> None:
-    write(tmp_path, stages__a="from crest.full.inside import name")
-    (tmp_path / "crest/full").mkdir()
-    (tmp_path / "crest/full/__init__.py").write_text("from crest.other import x")
-    (tmp_path / "crest/full/inside.py").write_text("name = 1")
-    (tmp_path / "crest/other").mkdir()
-    (tmp_path / "crest/other/__init__.py").write_text('"""Says what it is."""')
-    (tmp_path / "crest/other/x.py").write_text("x = 1")
-    run = Sources(tmp_path).run_by("a")
+    sources = write(
+        tmp_path,
+        {
+            "stages.a": "from crest.full.inside import name",
+            "crest.full.__init__": "from crest.other import x",
+            "crest.full.inside": "name = 1",
+            "crest.other.__init__": '"""Says what it is."""',
+            "crest.other.x": "x = 1",
+        },
+    )
     packages = {"crest/full/__init__.py", "crest/full/inside.py", "crest/other/x.py"}
-    assert run == packages | {"cli.py", "stages/a.py"}
+    assert sources.run_by("a") == packages | {"cli.py", "stages/a.py"}
+
+
+def test_the_registry_stands_for_the_method_that_is_trained_with(tmp_path) -> None:
+    """A declaration that is imported beside it counts, though not the sampler that it builds."""
+    declaration = "import crest.{0}s_parameters\ndef build():\n    import crest.{0}s_sampler\n"
+    modules = {
+        "stages.a": "from crest.methods import METHODS",
+        "stages.b": "from crest.methods.crest import CrestParameters",
+        "crest.methods.__init__": "from crest.methods import craig, crest, spec",
+        "crest.methods.spec": "x = 1",
+    }
+    for name in ("craig", "crest"):
+        modules[f"crest.methods.{name}"] = declaration.format(name)
+        modules |= {f"crest.{name}s_parameters": "x = 1", f"crest.{name}s_sampler": "x = 1"}
+    sources = write(tmp_path, modules)
+    always = {"cli.py", "crest/methods/spec.py"}
+    declared = {"crest/methods/crest.py", "crest/crests_parameters.py"}
+    assert sources.run_by("a") == always | {"stages/a.py"}
+    built = {*declared, "crest/crests_sampler.py"}
+    assert sources.run_by("a", "crest") == always | built | {"stages/a.py"}
+    assert sources.run_by("b") == always | declared | {"stages/b.py"}
 
 
 @pytest.mark.parametrize(
@@ -105,16 +127,17 @@ def test_packages_run_before_what_they_hold_unless_they_only_say_what_they_are(t
 )
 def test_comments_docstrings_and_layout_do_not_count(tmp_path, text, same) -> None:
     first = write(
-        tmp_path / "a", stages__a='"""Begin."""\n\ndef f(x):\n    """Say."""\n    return x + 1\n'
+        tmp_path / "a",
+        {"stages.a": '"""Begin."""\n\ndef f(x):\n    """Say."""\n    return x + 1\n'},
     )
-    second = write(tmp_path / "b", stages__a=text)
+    second = write(tmp_path / "b", {"stages.a": text})
     assert (first.digests("a") == second.digests("a")) == same
 
 
 def test_sources_are_those_of_when_they_were_read(tmp_path) -> None:
-    sources = write(tmp_path, stages__a="x = 1")
-    then = write(tmp_path, stages__a="x = 1").digests("a")
-    write(tmp_path, stages__a="x = 2")
+    sources = write(tmp_path, {"stages.a": "x = 1"})
+    then = write(tmp_path, {"stages.a": "x = 1"}).digests("a")
+    write(tmp_path, {"stages.a": "x = 2"})
     assert sources.digests("a") == then != Sources(tmp_path).digests("a")
 
 
