@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -111,7 +112,7 @@ def measure(files: dict[str, Path], rounds: int) -> list[dict[str, object]]:
 
 def prepare(checkout: Path, source: Path, dataset: str, tokenizer: str, folder: Path) -> float:
     """Run prepare of a checkout into a folder; seconds on the clock."""
-    parameters = {"dataset": dataset, "source": str(source), "tokenizer": tokenizer}
+    parameters: dict[str, Any] = {"dataset": dataset, "source": str(source), "tokenizer": tokenizer}
     if dataset == "text":
         parameters |= {"text_columns": list(TEXTS), "label_column": LABEL}
     folder.mkdir(parents=True, exist_ok=True)
@@ -177,7 +178,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="where to write everything as JSON")
     arguments = parser.parse_args()
     source = arguments.source.expanduser().resolve()
-    record: dict[str, object] = {"machine": machine.describe()}
+    record: dict[str, Any] = {"machine": machine.describe()}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         files = write_files(source, folder, arguments.megabytes)

@@ -53,6 +53,10 @@ class MeteredCheckpoint:
         return self._checkpoint.seconds
 
     @property
+    def path(self) -> Path:
+        return self._checkpoint.path
+
+    @property
     def snapshots(self) -> Path:
         return self._checkpoint.snapshots
 

@@ -31,6 +31,7 @@ from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
 from statistics import fmean
+from typing import cast
 
 import torch
 
@@ -135,7 +136,7 @@ class Runner:
         self._check(data, parameters)
         settings = parameters.train
         full_steps = total_steps(settings.epochs, len(data.train), settings.batch_size)
-        given = None if plan.as_long_as is None else self._time_given(plan)
+        given = None if plan.as_long_as is None else self._time_given(plan, plan.as_long_as)
         if given is not None:
             parameters = with_steps(parameters, given["steps"], full_steps, len(data.train))
         saved = None
@@ -206,12 +207,12 @@ class Runner:
                 "the experiment, and the data were prepared otherwise"
             )
 
-    def _time_given(self, plan: Plan) -> Row:
+    def _time_given(self, plan: Plan, name: str) -> Row:
         """Return how many steps fit into the time of another run; found once, for all seeds."""
         path = self.keep / f"{plan.folder}.json"
         if path.exists() and (found := artifacts.read_json(path))["hash"] == plan.hash:
             return found["given"]
-        source = self.experiment.plan(plan.as_long_as)
+        source = self.experiment.plan(name)
         rows = self.rows.read()
         if earlier := of_plan(rows, plan):
             return earlier[0]["as_long_as"]
@@ -322,7 +323,8 @@ def metered_training(
     metered = MeteredCheckpoint(checkpoint, meter, curve_steps(steps, settings.validations, data))
     if data.validation is not None:
         data = replace(data, validation=UnmeteredSplit(data.validation, meter))
-    trained = train_model(parameters, data, method, precision, saved, metered)
+    # It stands in for the checkpoint that it has.
+    trained = train_model(parameters, data, method, precision, saved, cast(Checkpoint, metered))
     meter.off()
     return trained, meter, {**metered.marks, steps: meter.seconds}
 

@@ -72,8 +72,8 @@ def encoder() -> nn.Module:
         num_hidden_layers=6,
         num_attention_heads=12,
         intermediate_size=1536,
-        num_labels=CLASSES,
     )
+    config.num_labels = CLASSES
     return text.TextClassifier(BertForSequenceClassification(config))
 
 
@@ -156,10 +156,10 @@ def times(
 
 
 def measure(case: Case, turns: int) -> dict[str, object]:
-    plain, *rest = made(case)
+    plain, inputs, labels = made(case)
     other = checkpoint_activations(copy.deepcopy(plain))
-    costs = [cost(model, *rest) for model in (plain, other)]
-    ratios = times(plain, other, (rest[0], rest[1]), turns)
+    costs = [cost(model, inputs, labels) for model in (plain, other)]
+    ratios = times(plain, other, (inputs, labels), turns)
     return {
         **asdict(case),
         "plain": asdict(costs[0]),

@@ -24,6 +24,7 @@ from collections import Counter
 from dataclasses import asdict, dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -121,7 +122,9 @@ class Passes(TorchDispatchMode):
         self.examples = examples
         self.found: Counter[str] = Counter()
 
-    def __torch_dispatch__(self, function, types, arguments=(), options=None):
+    def __torch_dispatch__(
+        self, function: Any, types: Any, arguments: Any = (), options: Any = None
+    ) -> Any:
         result = function(*arguments, **(options or {}))
         tensors = [value for value in (*arguments, result) if isinstance(value, Tensor)]
         if any(len(tensor) >= self.examples for tensor in tensors if tensor.dim()):
@@ -186,6 +189,8 @@ def work(folder: Path, rounds: int, subset_size: int, threads: int, connection: 
     turns = Turns(connection, rounds, passes)
     run = train(model, method, data, None, steps, parameters.train, context.precision, turns)
     regions, looks = run.record.regions, run.record.looks
+    assert regions is not None
+    assert looks is not None
     assert len(regions) == steps, "every region is one step"
     excluded = int((looks["excluded_at"] >= 0).sum())
     connection.send((regions.head(rounds * WINDOW).to_dicts(), dict(passes.found), excluded))
@@ -206,6 +211,7 @@ class Worker:
     def turn(self) -> Turn:
         """Let it run a round, and watch its memory."""
         identity = self._process.pid
+        assert identity is not None
         self._connection.send("go")
         peak = 0
         while not self._connection.poll(POLL):

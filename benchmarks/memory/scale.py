@@ -254,7 +254,7 @@ def work(
     write(Trained(model, spec, done, {"run": "none"}, described), folder)
     connection.send("done")
     outcome.regions = 0 if done.record.regions is None else len(done.record.regions)
-    outcome.accuracy = float(done.steps["accuracy"].tail(max(1, steps // 10)).mean())
+    outcome.accuracy = statistics.mean(done.steps["accuracy"].tail(max(1, steps // 10)))
     connection.send(outcome)
 
 
@@ -272,7 +272,7 @@ def measure(root: Path, examples: int, row: str, arguments: argparse.Namespace) 
     phase = connection.recv()
     while phase != "done":
         while not connection.poll(POLL):
-            peaks[phase] = max(peaks[phase], status(process.pid)[0])
+            peaks[phase] = max(peaks[phase], status(str(process.pid))[0])
         phase = connection.recv()
     outcome: Outcome = connection.recv()
     process.join()

@@ -9,68 +9,19 @@ pages of mapped files, which the system takes back when it needs them. Prints a 
 """
 
 import argparse
-import io
 import json
-import os
-import subprocess
-import sys
 import tempfile
-import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import polars as pl
-from PIL import Image
-
-from benchmarks import ROOT
+from benchmarks.shared.stage_memory import Usage, measure
+from benchmarks.shared.synthetic import write_split
 
 SIDE = 32
-CLASSES = 10
-DISTINCT = 200  # different images
-SHARD = 50_000  # rows of a file
-ROW_GROUP = 1000  # rows, as the hub writes them
 TEST = 10_000  # examples
 STEPS = 20  # of training
 BATCH = 128
 SUBSET = 500
-POLL = 0.02  # seconds between samples
-
-
-@dataclass(frozen=True)
-class Usage:
-    """What a stage took: peaks in MiB, wall-clock in seconds."""
-
-    stage: str
-    examples: int
-    anonymous: float
-    resident: float
-    seconds: float
-
-
-def png(seed: int, side: int) -> bytes:
-    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    stream = io.BytesIO()
-    Image.fromarray(pixels).save(stream, "PNG")
-    return stream.getvalue()
-
-
-def write_split(folder: Path, split: str, examples: int, side: int = SIDE) -> None:
-    """Write SPLIT-*.parquet of structs with bytes and a path, and of labels."""
-    images = [{"bytes": png(seed, side), "path": None} for seed in range(DISTINCT)]
-    kinds = {"image": pl.Struct({"bytes": pl.Binary, "path": pl.String}), "label": pl.Int64}
-    shards = -(-examples // SHARD)
-    for shard in range(shards):
-        rows = range(shard * SHARD, min((shard + 1) * SHARD, examples))
-        columns = {
-            "image": [images[row % DISTINCT] for row in rows],
-            "label": [row % CLASSES for row in rows],
-        }
-        pl.DataFrame(columns, schema=kinds).write_parquet(
-            folder / f"{split}-{shard:05}-of-{shards:05}.parquet",
-            row_group_size=ROW_GROUP,
-            compression="uncompressed",
-        )
 
 
 def write_parameters(folder: Path, examples: int, model: str) -> None:
@@ -95,41 +46,13 @@ def write_parameters(folder: Path, examples: int, model: str) -> None:
     (folder / "params.yaml").write_text(text)
 
 
-def memory(process: int) -> tuple[int, int]:
-    """Return anonymous and resident memory of a process, in bytes; zeros when it has ended."""
-    try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    except (FileNotFoundError, ProcessLookupError):
-        return 0, 0
-    found = dict(line.split(":", 1) for line in lines)
-    return tuple(int(found.get(key, "0 kB").split()[0]) * 1024 for key in ("RssAnon", "VmRSS"))
-
-
-def measure(
-    project: Path, examples: int, stage: str, *options: str, checkout: Path = ROOT
-) -> Usage:
-    """Run a stage of a checkout and sample its memory until it ends."""
-    started = time.perf_counter()
-    command = [sys.executable, str(checkout / "cli.py"), stage, *options]
-    environment = os.environ | {"PYTHONPATH": str(checkout)}
-    process = subprocess.Popen(command, cwd=project, env=environment, stdout=subprocess.DEVNULL)
-    peaks = (0, 0)
-    while process.poll() is None:
-        peaks = tuple(map(max, peaks, memory(process.pid)))
-        time.sleep(POLL)
-    if process.returncode:
-        raise SystemExit(f"{stage} ended with {process.returncode}")
-    anonymous, resident = (peak / 2**20 for peak in peaks)
-    return Usage(stage, examples, anonymous, resident, time.perf_counter() - started)
-
-
 def run(examples: int, model: str) -> list[Usage]:
     """Measure both stages on a data set of so many training images, all of them removed after."""
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
         (project / "source").mkdir()
-        write_split(project / "source", "train", examples)
-        write_split(project / "source", "test", TEST)
+        write_split(project / "source", "train", examples, SIDE)
+        write_split(project / "source", "test", TEST, SIDE)
         write_parameters(project, examples, model)
         return [
             measure(project, examples, "prepare"),
@@ -154,7 +77,8 @@ def main() -> None:
             f"{usage.resident:6.0f} MiB {usage.seconds:6.1f} s"
         )
     for stage in ("prepare", "train"):
-        first, *_, last = [usage for usage in usages if usage.stage == stage]
+        found = [usage for usage in usages if usage.stage == stage]
+        first, last = found[0], found[-1]
         if last.examples > first.examples:
             growth = (last.anonymous - first.anonymous) * 2**20 / (last.examples - first.examples)
             print(f"{stage}: anonymous memory grows by {growth:.0f} bytes an example")

@@ -232,13 +232,15 @@ def measure_gradients(
     model = bench.model(parameters).train()
     groups = choose(bench, model, parameters, count)
     generator = generator_for(0, "augmentation")
-    rows, subsets, again = [], [], []
-    for subset, group in enumerate(groups):
+    rows: list[Tensor] = []
+    again: list[Tensor] = []
+    subsets: list[int] = []
+    for number, group in enumerate(groups):
         for minibatch in group:
             for target in (rows, again):
                 gradient = bench.step_gradient(model, minibatch, generator).double()
                 target.append(gradient - reference.gradient)
-            subsets.append(subset)
+            subsets.append(number)
     errors, others = torch.stack(rows), torch.stack(again)
     products = (errors @ errors.T + others @ others.T) / 2
     subset = torch.tensor(subsets)
@@ -390,7 +392,7 @@ def main() -> None:
         name, _, overrides = text.partition("=")
         settings[name] = sections.load(file, [*shared, *filter(None, overrides.split(","))])
     errors, taken = follow(bench, settings, arguments.length, arguments.sample)
-    gradients = {name: {} for name in settings}
+    gradients: dict[str, dict[str, float]] = {name: {} for name in settings}
     signal = None
     if arguments.minibatches:
         reference = measure_reference(bench, common, arguments.reference)

@@ -200,8 +200,10 @@ def histories(recorded: RecordedMethod, labels: Tensor) -> dict[str, Tensor]:
     }
 
 
-def scores(model: Any, done: Any, data: Part, seen: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Scores that are high where a label is likely wrong."""
+def scores(
+    model: Any, done: Any, data: Part, seen: dict[str, Tensor]
+) -> tuple[dict[str, Tensor], Tensor]:
+    """Scores that are high where a label is likely wrong, and the classes it is likely of."""
     table = difficulty_table(done.examples_table)
     columns = {
         name: torch.tensor(table[name].fill_null(0.0).to_numpy().copy()).double()

@@ -17,6 +17,7 @@ import traceback
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -184,7 +185,7 @@ def of_torchvision() -> Iterator[tuple[str, Callable[[], nn.Module], Callable[[T
             shape = (size, size, 3)
             return build(name, classes=CLASSES, image_shape=shape, stem="cifar", seed=0)
 
-        yield name, make, lambda indices, images=images: images[indices]
+        yield name, make, images.__getitem__
 
 
 def _configurations(mapping: Any) -> Iterator[tuple[str, Any, Any]]:
@@ -249,11 +250,11 @@ def of_text() -> Iterator[tuple[str, Callable[[], nn.Module], Callable[[Tensor],
         both = {"input_ids": tokens}
         if "attention_mask" in known:
             both["attention_mask"] = mask
-        yield (
-            name,
-            make,
-            lambda indices, both=both: {key: value[indices] for key, value in both.items()},
-        )
+        yield name, make, partial(_rows, both)
+
+
+def _rows(inputs: dict[str, Tensor], indices: Tensor) -> dict[str, Tensor]:
+    return {name: values[indices] for name, values in inputs.items()}
 
 
 def of_image() -> Iterator[tuple[str, Callable[[], nn.Module], Callable[[Tensor], Any]]]:

@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -66,13 +67,14 @@ class Compared:
     different: list[str]
 
 
-def runs() -> list[tuple[str, str, dict[str, object]]]:
+def runs() -> list[tuple[str, str, Mapping[str, object]]]:
     """Name, method and parameters of crest of each run."""
-    plain = [(method, method, PUBLISHED) for method in METHODS]
+    published: Mapping[str, object] = PUBLISHED
+    plain = [(method, method, published) for method in METHODS]
     return [*plain, ("crest, focused", "crest", FOCUSED)]
 
 
-def train(checkout: Path, project: Path, method: str, crest: dict[str, object]) -> Path:
+def train(checkout: Path, project: Path, method: str, crest: Mapping[str, object]) -> Path:
     """Train with the code of a checkout; returns the folder of the run."""
     greedy = {"subset_size": 64}
     values = {**SETTINGS, "crest": crest, "greedy": greedy}

@@ -4,26 +4,34 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+Advance = Callable[[int], None]
+R = TypeVar("R")
 
 
 @dataclass
-class Runner:
+class Runner(Generic[R]):
     """One of the trainings: its seconds in each turn, and what it returned or raised."""
 
     name: str
-    work: Callable[[Callable[[int], None]], object]
+    work: Callable[[Advance], R]
     turns: list[float] = field(default_factory=list)
-    result: object = None
+    results: list[R] = field(default_factory=list)  # of the end
     error: BaseException | None = None
     done: bool = False
     baton: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
 
+    @property
+    def result(self) -> R:
+        return self.results[0]
+
 
 def take_turns(
-    works: dict[str, Callable[[Callable[[int], None]], object]],
+    works: dict[str, Callable[[Advance], R]],
     block: int,
     between: Callable[[], None] = lambda: None,
-) -> dict[str, Runner]:
+) -> dict[str, Runner[R]]:
     """Run each work in a thread of its own, one at a time, handing over every ``block`` steps.
 
     Parameters
@@ -54,7 +62,7 @@ def take_turns(
     return {runner.name: runner for runner in runners}
 
 
-def _run(runner: Runner, block: int, finished: threading.Semaphore) -> None:
+def _run(runner: Runner[R], block: int, finished: threading.Semaphore) -> None:
     runner.baton.acquire()
     started = time.perf_counter()
 
@@ -68,7 +76,7 @@ def _run(runner: Runner, block: int, finished: threading.Semaphore) -> None:
         started = time.perf_counter()
 
     try:
-        runner.result = runner.work(advance)
+        runner.results.append(runner.work(advance))
     except BaseException as error:
         runner.error = error
     runner.turns.append(time.perf_counter() - started)

@@ -38,8 +38,9 @@ import torch
 import yaml
 
 from benchmarks import ROOT
-from benchmarks.memory.stages import Usage, measure, write_split
 from benchmarks.shared import machine
+from benchmarks.shared.stage_memory import Usage, measure
+from benchmarks.shared.synthetic import write_split
 from benchmarks.shared.turns import Turns
 from benchmarks.speed.loop import BareLoop, fresh_model
 

@@ -37,6 +37,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -147,7 +148,7 @@ def submodlib_given(features: Tensor, size: int) -> Tensor:
     return torch.tensor([pick(one) for one in features.numpy()])
 
 
-def maximize(function: object, size: int) -> list[tuple[int, float]]:
+def maximize(function: Any, size: int) -> list[tuple[int, float]]:
     return function.maximize(size, optimizer="LazyGreedy", show_progress=False)
 
 

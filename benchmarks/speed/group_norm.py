@@ -10,6 +10,7 @@ import argparse
 import json
 import statistics
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -19,7 +20,7 @@ from torch.nn import functional as F
 from benchmarks.shared.machine import describe
 from crest.models.resnet20 import GROUPS, ResNet20, group_norm
 
-NORMS = {
+NORMS: dict[str, Callable[[int], nn.Module]] = {
     "BatchNorm": nn.BatchNorm2d,
     "GroupNorm, torch's": lambda channels: nn.GroupNorm(GROUPS, channels),
     "GroupNorm, ours": group_norm,
@@ -62,12 +63,11 @@ def main() -> None:
             if turn >= 0:
                 seconds[name].append(spent)
     rows = []
-    for name, spent in seconds.items():
-        ratios = [mine / batch for mine, batch in zip(spent, seconds["BatchNorm"], strict=True)]
-        row = {"norm": name, "seconds": quartiles(spent), "over_batch_norm": quartiles(ratios)}
-        low, median, high = row["over_batch_norm"]
-        print(f"{name:20} {row['seconds'][1]:.3f} s a step, ÷ BatchNorm's {median} ({low}–{high})")
-        rows.append(row)
+    for name, each in seconds.items():
+        ratios = [mine / batch for mine, batch in zip(each, seconds["BatchNorm"], strict=True)]
+        taken, (low, median, high) = quartiles(each), quartiles(ratios)
+        print(f"{name:20} {taken[1]:.3f} s a step, ÷ BatchNorm's {median} ({low}–{high})")
+        rows.append({"norm": name, "seconds": taken, "over_batch_norm": [low, median, high]})
     if arguments.out is not None:
         report = {"machine": describe(), "batch_size": arguments.batch_size, "norms": rows}
         arguments.out.write_text(json.dumps(report, indent=2) + "\n")

@@ -19,6 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +28,8 @@ from torch.nn import functional as F
 
 from benchmarks.shared import machine
 from crest.data.augment import Augmentation
-from crest.data.prepared import Split, load
+from crest.data.files import ImageMeta
+from crest.data.prepared import Inputs, Split, load
 from crest.devices.generators import generator_for
 from crest.devices.precision import resolve_device, resolve_precision
 from crest.methods import METHODS
@@ -157,10 +159,10 @@ class WatchedSplit:
     def __len__(self) -> int:
         return len(self._split)
 
-    def inputs(self, indices: Tensor) -> Tensor:
+    def inputs(self, indices: Tensor) -> Inputs:
         return self._split.inputs(indices)
 
-    def augmented(self, indices: Tensor, generator: torch.Generator) -> Tensor:
+    def augmented(self, indices: Tensor, generator: torch.Generator) -> Inputs:
         with self._watch.running():
             return self._split.augmented(indices, generator)
 
@@ -173,6 +175,8 @@ class WatchedMethod:
         self._method = method
         self.update = method.update
         self.record = method.record
+        self.state_dict = method.state_dict
+        self.load_state_dict = method.load_state_dict
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
         with self._watch.running():
@@ -240,7 +244,9 @@ def measure(arguments: argparse.Namespace) -> list[Pair]:
         device="cpu",
     )
     data = load(arguments.data, device, Augmentation(CROP, True))
-    classes, shape = len(data.meta.classes), data.meta.image_shape
+    if not isinstance(data.meta, ImageMeta):
+        raise SystemExit(f"{arguments.data}: holds texts; prepare images first")
+    classes, shape = len(data.meta.classes), list(data.meta.image_shape)
     watch = Stopwatch()
     split = WatchedSplit(data.train, watch)
     model = fresh_model(arguments.model, classes, shape)
@@ -266,7 +272,7 @@ def quartiles(values: list[float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-def summarise(pairs: list[Pair], arguments: argparse.Namespace) -> dict[str, object]:
+def summarise(pairs: list[Pair], arguments: argparse.Namespace) -> dict[str, Any]:
     examples = arguments.block * arguments.batch_size
     low, ratio, high = quartiles([pair.ratio for pair in pairs])
     processor = quartiles([pair.processor_ratio for pair in pairs])

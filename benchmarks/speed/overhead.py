@@ -17,6 +17,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import fsum
 from pathlib import Path
 
 import torch
@@ -25,7 +26,7 @@ from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.shared.machine import describe
-from benchmarks.shared.side_by_side import Runner, take_turns
+from benchmarks.shared.side_by_side import Advance, Runner, take_turns
 from crest import artifacts
 from crest.data.prepared import Prepared
 from crest.devices.precision import Precision, resolve_device, resolve_precision
@@ -48,6 +49,8 @@ SCORED_BATCH = 250  # and of its forward passes
 RAGGED_SCORED = 512  # the same of texts, sorted by length
 RAGGED_SCORED_BATCH = 32
 PARTS = ("select", "model", "check", "train")
+
+Trained = tuple[nn.Module, Run]
 
 
 @dataclass(frozen=True)
@@ -148,10 +151,10 @@ class Bare:
 
 def work_of(
     parameters: Parameters, method: str, data: Prepared, precision: Precision, steps: int
-) -> Callable[[Callable[[int], None]], tuple[nn.Module, Run]]:
+) -> Callable[[Advance], Trained]:
     """Return a function that trains from the start, as stages.train does but for the files."""
 
-    def work(advance: Callable[[int], None]) -> tuple[nn.Module, Run]:
+    def work(advance: Advance) -> Trained:
         settings = parameters.train
         model = fresh_model(spec_for(parameters.train, data.meta), settings.seed, precision.device)
         chooser = METHODS[method].build(context_of(parameters, data, model, steps, precision))
@@ -171,14 +174,14 @@ def bare_seconds(run: Run, parts: BareParts) -> dict[str, float]:
 
 
 def row(
-    runner: Runner, parts: BareParts, data: Prepared, precision: Precision
+    runner: Runner[Trained], parts: BareParts, data: Prepared, precision: Precision
 ) -> dict[str, object]:
     """Everything that is reported of one run."""
-    model, run = runner.result  # type: ignore[misc]
+    model, run = runner.result
     bare = bare_seconds(run, parts)
     wall = sum(runner.turns)
     regions = run.record.regions
-    seconds = {} if regions is None else {part: regions[f"seconds_{part}"].sum() for part in PARTS}
+    seconds = {} if regions is None else {part: fsum(regions[f"seconds_{part}"]) for part in PARTS}
     return {
         "name": runner.name,
         "accuracy": evaluate(model, data.test, precision).accuracy,
@@ -222,9 +225,9 @@ def show(rows: list[dict]) -> None:
         )
 
 
-def keep(runner: Runner, folder: Path) -> None:
+def keep(runner: Runner[Trained], folder: Path) -> None:
     """Save the tables and the weights of a run."""
-    model, run = runner.result  # type: ignore[misc]
+    model, run = runner.result
     folder.mkdir(parents=True, exist_ok=True)
     artifacts.write_table(folder / artifacts.STEPS, run.steps)
     for name in ("coresets", "regions"):
@@ -250,7 +253,7 @@ def main() -> None:
         torch.set_num_threads(common.train.threads)
     precision = resolve_precision(common.train.precision, resolve_device(common.train.device))
     data = prepared_data(common, Paths(arguments.project), precision.device)
-    works = {}
+    works: dict[str, Callable[[Advance], Trained]] = {}
     for setting in arguments.run:
         parameters = sections.load(file, [*arguments.overrides, *setting.overrides])
         works[setting.name] = work_of(parameters, setting.method, data, precision, arguments.steps)

@@ -21,6 +21,7 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -88,13 +89,13 @@ def same_minibatches(context: Context) -> list[Tensor]:
     return [method.minibatch(step).indices for step in range(context.steps)]
 
 
-def examples_of(split: Split, order: Tensor) -> list[dict[str, list[int]]]:
+def examples_of(split: Split, order: Tensor) -> list[dict[str, Any]]:
     """Return examples as the lists that a tokenizer gives."""
     examples = []
     for index in order:
         inputs = split.inputs(index[None])
         assert isinstance(inputs, dict)
-        example = {name: values[0].tolist() for name, values in inputs.items()}
+        example: dict[str, Any] = {name: values[0].tolist() for name, values in inputs.items()}
         examples.append(example | {"labels": int(split.labels[index])})
     return examples
 
@@ -102,7 +103,7 @@ def examples_of(split: Split, order: Tensor) -> list[dict[str, list[int]]]:
 def theirs(
     network: torch.nn.Module,
     tokenizer: str,
-    examples: list[dict[str, list[int]]],
+    examples: list[dict[str, Any]],
     settings: TrainParameters,
     steps: int,
     precision: Precision,
@@ -117,16 +118,16 @@ def theirs(
         TrainingArguments,
     )
 
-    class Telling(TrainerCallback):  # type: ignore[misc]
+    class Telling(TrainerCallback):
         def __init__(self, advance: Advance) -> None:
             self._advance = advance
 
         def on_step_end(self, args, state, control, **others):  # type: ignore[no-untyped-def]
             self._advance(state.global_step)
 
-    class InOrder(Trainer):  # type: ignore[misc]
+    class InOrder(Trainer):
         def _get_train_sampler(self, dataset=None):  # type: ignore[no-untyped-def]
-            return SequentialSampler(self.train_dataset)
+            return SequentialSampler(examples)
 
     def work(advance: Advance) -> object:
         with tempfile.TemporaryDirectory() as folder:
@@ -138,7 +139,7 @@ def theirs(
                 weight_decay=settings.weight_decay,
                 warmup_steps=round(settings.warmup * steps),
                 lr_scheduler_type="linear",
-                max_grad_norm=settings.clip_norm,
+                max_grad_norm=settings.clip_norm or 0.0,
                 bf16=precision.name == "bf16",
                 use_cpu=precision.device.type == "cpu",
                 save_strategy="no",
@@ -159,7 +160,7 @@ def theirs(
     return work
 
 
-def measure(arguments: argparse.Namespace) -> dict[str, object]:
+def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     device = resolve_device(arguments.device)
     precision = resolve_precision(arguments.precision, device)
     settings = settings_of(arguments).model_copy(update={"device": arguments.device})
@@ -214,9 +215,9 @@ def main() -> None:
     if arguments.threads is not None:
         torch.set_num_threads(arguments.threads)
     found = measure(arguments)
-    for name, rate in found["examples_per_second"].items():  # type: ignore[attr-defined]
+    for name, rate in found["examples_per_second"].items():
         print(f"{name:8} {rate:8.1f} examples/s")
-    low, high = found["ratio_quartiles"]  # type: ignore[misc]
+    low, high = found["ratio_quartiles"]
     print(
         f"ours ÷ trainer: {found['ratio']:.3f} (quartiles {low:.3f} to {high:.3f}; of all turns "
         f"together {found['ratio_of_totals']:.3f})"

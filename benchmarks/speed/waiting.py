@@ -141,7 +141,7 @@ def step_of(project: Path, way: dict[str, str], overrides: list[str]) -> float:
         check=True,
     )
     steps = pl.read_parquet(project / "artifacts" / "train" / "random" / "steps.parquet")
-    return 1000.0 * float(steps["seconds"].diff()[FIRST_STEPS:].median())
+    return 1000.0 * median(steps["seconds"].diff()[FIRST_STEPS:].to_list())
 
 
 def row(name: str, turns: list[dict[str, float]]) -> str:

@@ -10,9 +10,7 @@ from benchmarks.speed.builds import compare, take_turns
 
 # Takes steps for ever, and writes the number of each where all do.
 PROGRAM = """
-import sys
 from pathlib import Path
-sys.path.insert(0, {root!r})
 from benchmarks.shared.turns import Turns
 turns = Turns(3, {go}, {done})
 for step in range(10**6):
@@ -22,11 +20,15 @@ for step in range(10**6):
 """
 
 
-def test_programs_take_their_steps_in_turns_in_one_order_and_the_other(tmp_path) -> None:
+def test_programs_take_their_steps_in_turns_in_one_order_and_the_other(
+    tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
     def command(name: str):  # type: ignore[no-untyped-def]
         return lambda go, done: [
             *(sys.executable, "-c"),
-            PROGRAM.format(root=str(ROOT), go=go, done=done, name=name),
+            PROGRAM.format(go=go, done=done, name=name),
         ]
 
     taken = take_turns({name: (command(name), tmp_path) for name in "ab"}, 3)
