@@ -9,6 +9,7 @@ from crest.devices.distributed import ALONE, Group
 from crest.devices.precision import Precision
 from crest.parameters.sections import Parameters
 from crest.pipeline import signals
+from crest.pipeline.code import Sources
 from crest.pipeline.inputs import check_method, configure_torch, prepared_data, run_precision
 from crest.pipeline.manifest import coresets_origin, seal
 from crest.pipeline.paths import TRAINED, Paths
@@ -74,7 +75,8 @@ def run(
 
 def _started_with(checkpoint: Checkpoint, precision: Precision, fresh: bool) -> dict[str, str]:
     """Return what all processes of a run have to have the same: of a device, its kind."""
-    return {**checkpoint.key, "device": precision.device.type, "--fresh": str(fresh)}
+    own = {"code": Sources().digest(), "device": precision.device.type, "--fresh": str(fresh)}
+    return {**checkpoint.settings, **own}
 
 
 def _results(folder: Path, group: Group) -> AbstractContextManager[Path | None]:

@@ -106,6 +106,13 @@ class Sources:
             path for path in passed - EXCEPTIONS.keys() if not self.module(path).is_empty
         )
 
+    def digest(self) -> str:
+        """Return a hash of every byte of them."""
+        digest = hashlib.sha256()
+        for path, text in sorted(self._texts.items()):
+            digest.update(f"{path} {len(text)} ".encode() + text)
+        return digest.hexdigest()
+
     def digests(self, stage: str, method: str | None = None) -> dict[str, str]:
         """Return a hash of each module that a stage runs: of all but comments and docstrings."""
         return {path: self.module(path).digest for path in sorted(self.run_by(stage, method))}

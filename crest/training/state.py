@@ -72,7 +72,7 @@ class Checkpoint:
         self.stop = stop
         self.seconds = 0.0
         self.saves = 0
-        self._key = key
+        self.settings = dict(key)
         self._code = code
         self._writes = writes
         self._interval = interval
@@ -81,8 +81,8 @@ class Checkpoint:
 
     @cached_property
     def key(self) -> dict[str, str]:
-        """Everything that the state depends on."""
-        return {**self._key, **self._code()}
+        """Everything that the state depends on, the code with the settings."""
+        return {**self.settings, **self._code()}
 
     def due(self) -> bool:
         """Whether it is time for the next save."""

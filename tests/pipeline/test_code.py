@@ -134,6 +134,15 @@ def test_comments_docstrings_and_layout_do_not_count(tmp_path, text, same) -> No
     assert (first.digests("a") == second.digests("a")) == same
 
 
+def test_the_hash_of_all_sources_is_that_of_every_byte(tmp_path) -> None:
+    found = [
+        write(tmp_path / str(number), modules).digest()
+        for number, modules in enumerate([{"stages.a": "x = 1"}, {"stages.b": "x = 1"}, {}])
+    ]
+    assert len({*found, write(tmp_path / "0", {"stages.a": "x = 1  # One."}).digest()}) == 4
+    assert write(tmp_path / "3", {"stages.a": "x = 1"}).digest() == found[0]
+
+
 def test_sources_are_those_of_when_they_were_read(tmp_path) -> None:
     sources = write(tmp_path, {"stages.a": "x = 1"})
     then = write(tmp_path, {"stages.a": "x = 1"}).digests("a")
