@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.experiments import runner as results
-from benchmarks.experiments import tables
+from benchmarks.experiments import commands, tables
 
 ROOT = Path(__file__).resolve().parents[1]
 RUNS = sorted((ROOT / "docs" / "results").glob("*.jsonl"))
@@ -17,7 +16,7 @@ HEAD = "| " + " | ".join(tables.COLUMNS) + " |\n"
 @pytest.fixture(scope="module")
 def given():
     """The tables of all committed runs, by file."""
-    return {path.name: tables.markdown(*results.saved_rows(path)) for path in RUNS}
+    return {path.name: tables.markdown(*commands.saved_rows(path)) for path in RUNS}
 
 
 def printed_lines(text):

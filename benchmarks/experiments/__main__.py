@@ -2,7 +2,7 @@
 
 import sys
 
-from benchmarks.experiments.runner import main
+from benchmarks.experiments.commands import main
 from crest.pipeline.process import keep_freed_memory
 
 keep_freed_memory()

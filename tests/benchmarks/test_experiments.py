@@ -12,12 +12,20 @@ import pytest
 import safetensors
 import torch
 
-from benchmarks.experiments import curves, experiment, metering, tables, variations
-from benchmarks.experiments import runner as results
+from benchmarks.experiments import (
+    commands,
+    curves,
+    experiment,
+    metering,
+    runner,
+    tables,
+    variations,
+)
+from benchmarks.experiments.rows import Rows
 from crest.artifacts import read_table
 from crest.data.files import read_meta
 from crest.data.prepared import Prepared
-from crest.errors import ArtifactError, ParameterError
+from crest.errors import ArtifactError, Interrupted, ParameterError
 from crest.training.schedules import budget_steps, total_steps
 from crest.training.state import Checkpoint, read_state
 from tests.tiny import FLOAT32, image_meta, image_split, parameters
@@ -44,14 +52,14 @@ def bench(tmp_path, digits, monkeypatch):
     """A function that runs an experiment of ten steps on the digits; returns its rows."""
     folder = tmp_path / "experiments"
     folder.mkdir()
-    monkeypatch.setattr(results, "EXPERIMENTS", folder)
+    monkeypatch.setattr(commands, "EXPERIMENTS", folder)
     out, keep = tmp_path / "rows.jsonl", tmp_path / "keep"
     places = ["--project", str(digits.root), "--out", str(out), "--keep", str(keep)]
 
     def run(text, *options, code=0):
         (folder / "short.yaml").write_text(SHORT + text)
-        assert results.main(["run", "short", *places, *options]) == code
-        return results.Rows(out).read()
+        assert commands.main(["run", "short", *places, *options]) == code
+        return Rows(out).read()
 
     run.out, run.keep, run.folder = out, keep, folder
     return run
@@ -125,14 +133,14 @@ def test_changed_overrides_run_again_and_take_the_old_rows_place(bench, capsys):
 def test_an_interrupted_run_goes_on_where_it_was(bench, monkeypatch):
     whole = bench(CREST, "--seeds", "0")[0]
     bench.out.unlink()
-    monkeypatch.setattr(results.signals, "noted", lambda: stopping(12))
+    monkeypatch.setattr(runner.signals, "noted", lambda: stopping(12))
     assert bench(CREST, "--seeds", "0", code=128 + signal.SIGTERM) == []
     state = bench.keep / "crest-0.safetensors"
     with safetensors.safe_open(state, framework="pt") as file:
         saved = read_state(state, json.loads(file.metadata()["key"]))
     assert 0 < saved["steps_taken"] < 10
     monkeypatch.undo()
-    monkeypatch.setattr(results, "EXPERIMENTS", bench.folder)
+    monkeypatch.setattr(commands, "EXPERIMENTS", bench.folder)
     row = bench(CREST, "--seeds", "0")[0]
     assert timeless(row) == timeless(whole)
     marks = {str(point["step"]): point["cpu_seconds"] for point in row["curve"]}
@@ -158,9 +166,9 @@ def test_a_signal_while_a_run_is_evaluated_stops_before_the_next(bench, monkeypa
         stop.evaluated = True
         return evaluated(*arguments)
 
-    evaluated = results.evaluate
-    monkeypatch.setattr(results, "evaluate", evaluate)
-    monkeypatch.setattr(results.signals, "noted", noted)
+    evaluated = runner.evaluate
+    monkeypatch.setattr(runner, "evaluate", evaluate)
+    monkeypatch.setattr(runner.signals, "noted", noted)
     rows = bench(RANDOM, code=128 + signal.SIGTERM)
     assert places(rows) == [("random", 0)]
 
@@ -205,7 +213,7 @@ def test_prepare_makes_the_data_of_the_experiment(bench, digits, tmp_path):
     (bench.folder / "short.yaml").write_text(SHORT + RANDOM)
     project = tmp_path / "project"
     project.mkdir()
-    assert results.main(["prepare", "short", "--project", str(project)]) == 0
+    assert commands.main(["prepare", "short", "--project", str(project)]) == 0
     made, expected = (read_meta(root / "data" / "prepared") for root in (project, digits.root))
     assert made == expected
 
@@ -248,18 +256,18 @@ def test_the_steps_that_fit_by_hand():
         return made_up("run", 0, 0.5, steps=steps, machine=machine) | times
 
     plain = [row(10.0, 100), row(30.0, 100)]  # 0.2 s a step
-    given = results.fitting_steps([row(50.0, 7), row(51.1, 7)], plain, "crest", "random")
+    given = runner.fitting_steps([row(50.0, 7), row(51.1, 7)], plain, "crest", "random")
     assert given["steps"] == 252  # of 50.55 s
     assert given["clock"] == "cpu_seconds"
-    assert results.fitting_steps([row(0.1, 7)], plain, "crest", "random")["steps"] == 1
+    assert runner.fitting_steps([row(0.1, 7)], plain, "crest", "random")["steps"] == 1
     two = [row(10.0, 100, threads=2)]
-    given = results.fitting_steps([row(50.0, 7, threads=2)], two, "crest", "random")
+    given = runner.fitting_steps([row(50.0, 7, threads=2)], two, "crest", "random")
     assert given["clock"] == "seconds"
     with pytest.raises(ArtifactError, match="different machines or threads"):
-        results.fitting_steps(two, plain, "crest", "random")
+        runner.fitting_steps(two, plain, "crest", "random")
     # Of rows from several machines, those of the one with most.
     both = [*plain, row(1.0, 100, cpu="another")], [row(50.0, 7), row(9.0, 7, cpu="another")]
-    given = results.fitting_steps(both[1], both[0], "crest", "random")
+    given = runner.fitting_steps(both[1], both[0], "crest", "random")
     assert (given["steps"], given["runs"]) == (250, 1)
 
 
@@ -267,19 +275,19 @@ def test_the_steps_that_fit_by_hand():
 def test_a_run_of_so_many_steps_has_them(steps):
     settings = parameters(train={"batch_size": 32, "epochs": 1.0})
     full = total_steps(1.0, 1297, 32)
-    train = results.with_steps(settings, steps, full, 1297).train
+    train = runner.with_steps(settings, steps, full, 1297).train
     assert budget_steps(train.budget, total_steps(train.epochs, 1297, 32)) == steps
 
 
 def test_coresets_of_trains_on_what_the_other_run_chose(bench, monkeypatch):
     seen = []
-    train_model = results.train_model
+    train_model = runner.train_model
 
     def watched(settings, data, method, precision, saved, checkpoint):
         seen.append((method, settings.train.seed, saved))
         return train_model(settings, data, method, precision, saved, checkpoint)
 
-    monkeypatch.setattr(results, "train_model", watched)
+    monkeypatch.setattr(runner, "train_model", watched)
     again = "  - {name: again, coresets_of: crest}\n"
     rows = bench(CREST + again)
     assert places(rows) == [("crest", 0), ("again", 0), ("crest", 1), ("again", 1)]
@@ -318,12 +326,12 @@ def some_row(name, seed, value=0):
 
 
 def test_rows_of_several_writers_are_all_kept(tmp_path):
-    rows = results.Rows(tmp_path / "rows.jsonl")
+    rows = Rows(tmp_path / "rows.jsonl")
 
     def write(name):
         for value in range(3):  # each replaces the rows of the value before
             for seed in range(5):
-                results.Rows(rows.path).add(some_row(name, seed, value))
+                Rows(rows.path).add(some_row(name, seed, value))
 
     writers = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
     for writer in writers:
@@ -338,7 +346,7 @@ def test_rows_of_several_writers_are_all_kept(tmp_path):
 def test_a_broken_line_is_named(tmp_path):
     (tmp_path / "rows.jsonl").write_text('{"a": 1}\n{"b"\n')
     with pytest.raises(ArtifactError, match=r"rows\.jsonl: line 2 is no JSON"):
-        results.Rows(tmp_path / "rows.jsonl").read()
+        Rows(tmp_path / "rows.jsonl").read()
 
 
 # Processor seconds
@@ -378,10 +386,10 @@ def test_processor_seconds_leave_validation_out_and_add_up(tmp_path, monkeypatch
         return Checkpoint(tmp_path / "state.safetensors", {}, 1e9, stop)
 
     if stop_at is not None:
-        with stopping(stop_at) as stop, pytest.raises(results.Interrupted):
-            results.metered_training(*arguments, checkpoint(stop))
+        with stopping(stop_at) as stop, pytest.raises(Interrupted):
+            runner.metered_training(*arguments, checkpoint(stop))
         clock.now += 1000
-    _, meter, marks = results.metered_training(*arguments, checkpoint())
+    _, meter, marks = runner.metered_training(*arguments, checkpoint())
     assert meter.seconds == 10
     assert marks == {5: 5, 10: 10}
 
@@ -456,7 +464,7 @@ def test_a_run_on_varied_data(bench):
 # Experiment files
 
 
-@pytest.mark.parametrize("path", sorted(results.EXPERIMENTS.glob("*.yaml")), ids=lambda p: p.stem)
+@pytest.mark.parametrize("path", sorted(commands.EXPERIMENTS.glob("*.yaml")), ids=lambda p: p.stem)
 def test_the_experiments_can_be_read(path):
     read = experiment.read(path)
     assert len(read.plans) > 4
@@ -707,7 +715,7 @@ def test_the_table_of_an_experiment_is_in_its_order_and_names_what_is_stale(benc
         SHORT + CREST + RANDOM.replace("}", ", set: {train.lr: 1.0}}")
     )
     capsys.readouterr()
-    assert results.main(["table", str(bench.out)]) == 0
+    assert commands.main(["table", str(bench.out)]) == 0
     figures_of = capsys.readouterr().out
     assert figures_of.startswith("ten steps\n")
     assert figures_of.index("| crest |") < figures_of.index("| random |")
@@ -723,15 +731,15 @@ def test_curves_are_means_over_the_seeds():
 
 
 def test_curves_are_drawn_as_two_pictures(tmp_path, capsys):
-    rows = results.Rows(tmp_path / "rows.jsonl")
+    rows = Rows(tmp_path / "rows.jsonl")
     for row in ROWS:
         rows.add(row)
     for suffix, head in ((".png", b"\x89PNG"), (".svg", b"<?xml")):
         out = tmp_path / f"curve{suffix}"
-        assert results.main(["curves", str(rows.path), "--out", str(out)]) == 0
+        assert commands.main(["curves", str(rows.path), "--out", str(out)]) == 0
         for x in ("step", "seconds"):
             assert (tmp_path / f"curve-{x}{suffix}").read_bytes().startswith(head)
-    assert results.main(["curves", str(rows.path), "--out", "curve.jpg"]) == 2
+    assert commands.main(["curves", str(rows.path), "--out", "curve.jpg"]) == 2
     assert "name it .png or .svg" in capsys.readouterr().err
 
 

@@ -5,8 +5,7 @@ import json
 import pytest
 
 from benchmarks import ROOT
-from benchmarks.experiments import experiment, names, rows
-from benchmarks.experiments import runner as results
+from benchmarks.experiments import commands, experiment, names, rows
 
 FILES = sorted((ROOT / "docs" / "results").glob("*.jsonl"))
 TABLE = names.Names(
@@ -72,15 +71,15 @@ def test_rows_that_stay_are_left_as_they_were_written(tmp_path, monkeypatch):
     path = tmp_path / "rows.jsonl"
     other = {**THEN, "name": "other"}
     path.write_text(json.dumps(THEN) + "\n" + json.dumps(other) + "\n")
-    results.Rows(path).add({**NOW, "hash": "def"})
+    rows.Rows(path).add({**NOW, "hash": "def"})
     written = [json.loads(line) for line in path.read_text().splitlines()]
     assert written == [other, {**NOW, "hash": "def"}]
-    assert [row["counts"] for row in results.Rows(path).read()] == [NOW["counts"]] * 2
+    assert [row["counts"] for row in rows.Rows(path).read()] == [NOW["counts"]] * 2
 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_every_committed_run_is_done_as_its_experiment_has_it_now(path):
-    found, of = results.saved_rows(path)
+    found, of = commands.saved_rows(path)
     hashes = {plan.name: plan.hash for plan in of.plans}
     assert [row["name"] for row in found if hashes.get(row["name"]) != row["hash"]] == []
 
