@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from setuptools import find_packages
 
 from crest.errors import MissingPackageError, needs_extra
 from crest.pipeline.paths import Paths
 
 ROOT = Path(__file__).resolve().parents[1]
-PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+PROJECT, PACKAGES = PYPROJECT["project"], PYPROJECT["tool"]["setuptools"]
 EXTRAS: dict[str, list[str]] = PROJECT["optional-dependencies"]
 GATED = ROOT / "crest" / "figures"  # its __init__ imports all of it as what needs an extra
 
@@ -154,6 +156,20 @@ def test_the_whole_library_runs_with_its_own_dependencies_alone(tmp_path: Path) 
     refused = refused - {"crest"} | {"stages", "benchmarks"}
     assert refused > {"PIL", "transformers", "ruamel", "yaml", "rich", "typer", "matplotlib"}
     run(f"REFUSED = {refused!r}\n{REFUSING}\n{EVERYTHING}", tmp_path)
+
+
+def test_an_installation_brings_crest_whole_and_no_other_name() -> None:
+    packages = find_packages(str(ROOT), **PACKAGES["packages"]["find"])
+    assert {name.partition(".")[0] for name in packages} == {"crest"}
+    modules = [*(ROOT / "crest").rglob("*.py")]
+    assert {".".join(path.parent.relative_to(ROOT).parts) for path in modules} == set(packages)
+    others = {path for path in (ROOT / "crest").rglob("*") if path.is_file()} - set(modules)
+    others = {path for path in others if path.suffix != ".pyc"}
+    brought = {
+        path for glob in PACKAGES["package-data"]["crest"] for path in ROOT.glob(f"crest/{glob}")
+    }
+    assert others
+    assert others <= brought
 
 
 def test_there_are_six_dependencies_at_most_and_each_is_imported() -> None:
