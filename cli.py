@@ -34,7 +34,7 @@ except CrestError as error:
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from crest.artifacts import claiming, reading
-from crest.parameters.sections import Parameters, load
+from crest.config import Parameters, load
 from crest.pipeline.paths import Paths
 from crest.pipeline.process import keep_freed_memory
 from crest.pipeline.signals import raising
@@ -53,7 +53,7 @@ Overrides = Annotated[
     list[str] | None,
     typer.Option("-S", metavar="SECTION.KEY=VALUE", help="Override a parameter; repeatable."),
 ]
-MethodName = Annotated[str | None, typer.Option("--method", help="Default: all of train.methods.")]
+MethodName = Annotated[str | None, typer.Option("--method", help="Default: all of run.methods.")]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget the state of an unfinished run.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
@@ -198,12 +198,12 @@ def train(
     with failing_plainly(
         "train",
         given,
-        lambda found: [PATHS.train(name) for name in ([method] if method else found.train.methods)],
+        lambda found: [PATHS.train(name) for name in ([method] if method else found.run.methods)],
     ) as stage:
         from crest.devices.distributed import joined
 
         parameters = given()
-        with joined(parameters.train.process_timeout) as group:
+        with joined(parameters.run.process_timeout) as group:
             each_method(
                 parameters,
                 method,

@@ -24,7 +24,8 @@ from crest.errors import (
     TrainingError,
 )
 from crest.loop_support.answers import is_finite, logits_of, refuse_probabilities
-from crest.loop_support.options import Options, named_as_arguments, parameters_of
+from crest.loop_support.option_types import Options
+from crest.loop_support.options import named_as_arguments, parameters_of
 from crest.loop_support.setup import as_outside, check_saved, context_of, settings_of, tried
 from crest.loop_support.state import checked_state, digest_of
 from crest.loop_support.watch import Autocast, Ranks, Weights, refuse_cleared, warn_of_rounding
@@ -121,7 +122,7 @@ class Coresets:
         with named_as_arguments(method), as_outside():
             check_saved(method, saved)
             context, split = context_of(
-                model, inputs, labels, lengths, saved, count, parameters, default
+                model, inputs, labels, lengths, saved, count, parameters, method, default
             )
             self._classes = tried(context, split)
             self._looks = METHODS[method].looks
@@ -129,7 +130,7 @@ class Coresets:
         warn_of_rounding(model)
         self._model = model
         self._split = split
-        self._settings = settings_of(method, context)
+        self._settings = settings_of(method, parameters.train.seed, context)
         self._device = context.precision.device
         self._steps = count
         self._rows: dict[str, list[Any]] = {name: [] for name in RECORDED}
@@ -177,7 +178,7 @@ class Coresets:
         ----------
         logits
             What the model said of the mini-batch before the step, m×C, in a tensor or in what the
-            model returned; needed where ``looks`` is remembered or ``focus`` above 0.
+            model returned; needed where ``outputs`` is remembered or ``focus`` above 0.
 
         Raises
         ------

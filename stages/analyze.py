@@ -10,11 +10,12 @@ import polars as pl
 from crest import artifacts
 from crest.analysis.difficulty import mislabelled, notable, training_pass
 from crest.analysis.runs import Run, analyse
+from crest.config import Parameters
 from crest.data.files import Meta, TextMeta, read_meta
 from crest.errors import ArtifactError, ParameterError
 from crest.figures import gallery, png
 from crest.files.csv_cells import formula_note
-from crest.parameters.sections import Parameters
+from crest.methods.crest import CrestParameters
 from crest.pipeline import manifest
 from crest.pipeline.analysis_files import write_analysis
 from crest.pipeline.paths import ANALYSED, Paths
@@ -42,11 +43,11 @@ def run(parameters: Parameters, paths: Paths) -> None:
         If a run is missing or damaged, or runs are not of the same data; for text, if the texts
         are.
     """
-    methods = parameters.train.methods
+    methods = parameters.run.methods
     scores_from = parameters.analyze.scores_from
     if scores_from not in methods:
         raise ParameterError(
-            f"analyze.scores_from: '{scores_from}' is not one of train.methods "
+            f"analyze.scores_from: '{scores_from}' is not one of run.methods "
             f"({', '.join(methods)}); name one of them, or add it there"
         )
     meta = read_meta(paths.prepared)
@@ -62,7 +63,7 @@ def run(parameters: Parameters, paths: Paths) -> None:
     analysis = replace(analysis, gradient_errors=gradients, dropped_accuracy=dropped)
     with artifacts.replacing_folder(paths.analyze, ANALYSED) as folder:
         write_analysis(folder, analysis)
-        for picture in gallery(analysis, parameters.crest.threshold):
+        for picture in gallery(analysis, parameters.of(CrestParameters).threshold):
             (folder / f"{picture.name}.png").write_bytes(png(picture.figure))
         if isinstance(meta, TextMeta):
             texts = texts_of_groups(paths.prepared, meta, notable(analysis.difficulty))
@@ -108,7 +109,7 @@ def read_run(folder: Path, method: str) -> Run:
     if not folder.is_dir():
         raise ArtifactError(
             f"{folder}: no such run; make it with `python cli.py train --method {method}`, "
-            f"or set train.methods to those that were run{_runs_there(folder.parent)}"
+            f"or set run.methods to those that were run{_runs_there(folder.parent)}"
         )
     selects = bool(artifacts.read_json(folder / artifacts.METRICS).get("regions"))
     found = Run(

@@ -4,9 +4,9 @@ from pathlib import Path
 from typing import Any
 
 from crest import artifacts
+from crest.config import Parameters
 from crest.errors import ArtifactError
 from crest.inference.evaluation import evaluate
-from crest.parameters.sections import Parameters
 from crest.pipeline import manifest
 from crest.pipeline.inputs import (
     check_method,

@@ -11,13 +11,13 @@ import polars as pl
 import torch
 
 from crest import artifacts
+from crest.config import Parameters
 from crest.data.class_names import display_name
 from crest.data.files import ImageMeta, Meta, TextMeta, open_array
 from crest.data.prepared import load
 from crest.data.sources import Pixels
 from crest.errors import ArtifactError, ParameterError, needs_extra, printable
 from crest.files.csv_cells import formula_note
-from crest.parameters.sections import Parameters
 from crest.pipeline.hub_files import CARD, foreign_file, marked, parquet_bytes
 from crest.pipeline.manifest import coresets_origin
 from crest.pipeline.paths import Paths

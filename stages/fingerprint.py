@@ -10,6 +10,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from crest.artifacts import read_json, replacing_folder, write_json
+from crest.config import Parameters
 from crest.data.fingerprint import (
     Fingerprint,
     UnseenError,
@@ -18,7 +19,7 @@ from crest.data.fingerprint import (
 )
 from crest.data.hashes import Hashes
 from crest.errors import ArtifactError
-from crest.parameters.sections import Parameters, PrepareParameters
+from crest.parameters.sections import PrepareParameters
 from crest.pipeline.paths import Paths
 
 logger = logging.getLogger(__name__)

@@ -1,18 +1,21 @@
 """preset: ready-made set-ups, written into params.yaml with its comments kept."""
 
+from collections.abc import Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
 from crest.artifacts import replacing
-from crest.errors import ParameterError, needs_extra
-from crest.parameters.sections import load
-from crest.presets import presets
+from crest.config import load
+from crest.errors import needs_extra
+from crest.presets import preset, presets
 
 with needs_extra("pipeline"):
     from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedSeq
     from ruamel.yaml.nodes import ScalarNode
     from ruamel.yaml.representer import RoundTripRepresenter
+
+__all__ = ["presets", "run"]
 
 
 def run(name: str, path: Path) -> None:
@@ -23,9 +26,7 @@ def run(name: str, path: Path) -> None:
     ParameterError
         If the preset is unknown, or the file is not a valid parameter file.
     """
-    known = presets()
-    if name not in known:
-        raise ParameterError(f"preset: '{name}' is not one of {', '.join(known)}")
+    sections = preset(name)
     load(path)
     round_trip = YAML()
     round_trip.width = 200
@@ -35,17 +36,24 @@ def run(name: str, path: Path) -> None:
     document = round_trip.load(text) or {}
     # What holds no section has comments at most, which belong to none.
     comments = [] if document else [line for line in text.splitlines() if line[:1] == "#"]
-    for section, values in known[name].items():
-        if section == "description":
-            continue
-        document[section] = document.get(section) or {}
-        document[section].update({key: _in_a_line(value) for key, value in values.items()})
+    _merge(document, {key: value for key, value in sections.items() if key != "description"})
     with replacing(path) as partial:
         newline = "\r\n" if b"\r\n" in content else "\n"
         with partial.open("w", encoding="utf-8", newline=newline) as written:
             written.writelines(f"{line}\n" for line in comments)
             round_trip.dump(document, written)
         load(partial)
+
+
+def _merge(place: MutableMapping[str, Any], values: Mapping[str, Any]) -> None:
+    """Write values in place, sections and groups key by key."""
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            if place.get(key) is None:
+                place[key] = {}
+            _merge(place[key], value)
+        else:
+            place[key] = _in_a_line(value)
 
 
 def _in_a_line(value: Any) -> Any:

@@ -13,15 +13,16 @@ import polars as pl
 from crest import artifacts
 from crest.analysis.comparison import SUMMARY, findings, format_table, summarise
 from crest.analysis.runs import Analysis
+from crest.config import Parameters
 from crest.data.files import Meta, read_meta
 from crest.errors import ArtifactError
-from crest.parameters.sections import Parameters
+from crest.methods.crest import CrestParameters
+from crest.parameters.sections import TrainParameters
 from crest.pipeline import manifest
 from crest.pipeline.analysis_files import AGAIN, read_analysis, read_csv
 from crest.pipeline.manifest import Manifest
 from crest.pipeline.page import Page, render
 from crest.pipeline.paths import REPORTED, Paths
-from crest.pipeline.provenance import INDIFFERENT
 from crest.selection.unweighted import UNWEIGHTED
 
 __all__ = ["format_table", "read_summary", "run"]
@@ -36,7 +37,7 @@ COMPONENTS = ("select", "model", "check", "train")
 def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
     """Write artifacts/report (summary.json, summary.csv, report.html); returns the summary.
 
-    One row for each of train.methods, and one for each of reuse.models that has been trained on
+    One row for each of run.methods, and one for each of reuse.models that has been trained on
     saved coresets; a model that has not is left out, and a message says so.
 
     Raises
@@ -46,7 +47,7 @@ def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
         data than the rest.
     """
     meta = read_meta(paths.prepared)
-    folders = {method: paths.train(method) for method in parameters.train.methods}
+    folders = {method: paths.train(method) for method in parameters.run.methods}
     rows = [_method_row(paths, method, meta) for method in folders]
     for model in parameters.reuse.models:
         folder = paths.reuse(model)
@@ -57,7 +58,7 @@ def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
         rows.append(_reuse_row(paths, model, meta))
     runs = {name: artifacts.read_json(path / artifacts.RUN) for name, path in folders.items()}
     summary = summarise(rows)
-    analysis = _read_analysis(paths, parameters.train.methods, meta)
+    analysis = _read_analysis(paths, parameters.run.methods, meta)
     page = Page(
         title=parameters.report.title,
         meta=meta,
@@ -91,7 +92,7 @@ def _method_row(paths: Paths, method: str, meta: Meta) -> dict[str, Any]:
         if not folder.is_dir():
             raise ArtifactError(
                 f"{folder}: not there; make it with `python cli.py {stage} --method {method}`, "
-                "or take it out of train.methods"
+                "or take it out of run.methods"
             )
     trained = paths.train(method) / artifacts.METRICS
     evaluated = paths.evaluate(method) / artifacts.METRICS
@@ -249,7 +250,9 @@ def _choices(analysis: Analysis, runs: Mapping[str, Mapping[str, Any]]) -> Itera
 def _threshold(runs: Mapping[str, Mapping[str, Any]], parameters: Parameters) -> float:
     """Return the τ that crest's run had, which the parameters may not say any more."""
     found = _section(runs.get("crest", {}), "crest").get("threshold")
-    return float(found) if isinstance(found, int | float) else parameters.crest.threshold
+    return (
+        float(found) if isinstance(found, int | float) else parameters.of(CrestParameters).threshold
+    )
 
 
 def _settings(values: Mapping[str, Any]) -> dict[str, str]:
@@ -258,7 +261,7 @@ def _settings(values: Mapping[str, Any]) -> dict[str, str]:
     return {
         name: json.dumps(value)
         for name, value in sorted(section.items())
-        if name not in INDIFFERENT | PER_RUN
+        if name in TrainParameters.model_fields and name not in PER_RUN
     }
 
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from crest import artifacts
+from crest.config import Parameters
 from crest.inference.evaluation import evaluate
-from crest.parameters.sections import Parameters
 from crest.pipeline import signals
 from crest.pipeline.inputs import configure_torch, prepared_data, run_precision
 from crest.pipeline.manifest import coresets_origin, seal

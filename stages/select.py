@@ -6,17 +6,19 @@ from pathlib import Path
 import polars as pl
 
 from crest import artifacts
+from crest.config import Parameters
 from crest.data.files import read_meta
 from crest.devices.generators import generator_for
 from crest.devices.limits import require_passes
 from crest.errors import ParameterError
-from crest.parameters.sections import Parameters, subset_size
+from crest.methods.crest import CrestParameters
 from crest.pipeline.inputs import configure_torch, load_trained, prepared_data, run_precision
 from crest.pipeline.paths import Paths
 from crest.pipeline.texts import with_class_names
 from crest.regions.active import ActiveSet
 from crest.regions.interval import minibatch_count
 from crest.samplers.limits import MINIBATCHES, examples_of_each, require_room_for_distances
+from crest.samplers.sizes import subset_size
 from crest.selection.choices import find_choice
 from crest.selection.choosing import select_minibatch_coresets
 from crest.selection.coresets import coreset_rows
@@ -90,7 +92,7 @@ def run(
     """
     if out is not None:
         refuse_what_is_kept(out)
-    settings = parameters.crest
+    settings = parameters.of(CrestParameters)
     configure_torch(parameters)
     precision = run_precision(parameters)
     data = prepared_data(parameters, paths, precision.device)
@@ -100,7 +102,7 @@ def run(
     each = examples_of_each(settings, parameters.train.batch_size, size)
     key = "--minibatches" if minibatches else "crest.minibatch_factor"
     require_passes(key, count, each, len(data.train), MINIBATCHES)
-    if settings.choice != "balanced":
+    if settings.choice != "spatially_balanced":
         require_room_for_distances("crest.subset_size", size, precision.device)
     generator = generator_for(parameters.train.seed, "select")
     active = ActiveSet(len(data.train))

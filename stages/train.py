@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from crest import artifacts
+from crest.config import Parameters
 from crest.devices.distributed import ALONE, Group
 from crest.devices.precision import Precision
-from crest.parameters.sections import Parameters
+from crest.parameters.section import value_of
 from crest.pipeline import signals
 from crest.pipeline.code import Sources
 from crest.pipeline.inputs import check_method, configure_torch, prepared_data, run_precision
@@ -46,7 +47,7 @@ def run(
     data = prepared_data(parameters, paths, precision.device)
     saved, origin = None, None
     if method == "replay":
-        source = paths.root / parameters.replay.coresets
+        source = paths.root / value_of(parameters, "replay.coresets")
         saved = read_coresets(source, data, parameters.train.batch_size)
         origin = coresets_origin(source, data.meta)
     with (

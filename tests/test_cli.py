@@ -41,7 +41,7 @@ COMMANDS = (
 
 
 def write_params(folder):
-    values = digits_parameters(train={"methods": ["random"]}).model_dump(mode="json")
+    values = digits_parameters(run={"methods": ["random"]}).model_dump(mode="json")
     (folder / "params.yaml").write_text(yaml.safe_dump(values))
 
 
@@ -246,7 +246,7 @@ def test_train_prints_its_metrics(trained):
 
 
 def test_train_takes_all_methods_or_the_one_that_is_named(trained):
-    both = succeeds("train", "--json", "-S", "train.methods=[random, crest]").splitlines()
+    both = succeeds("train", "--json", "-S", "run.methods=[random, crest]").splitlines()
     assert [json.loads(line)["method"] for line in both] == ["random", "crest"]
     named = json.loads(succeeds("train", "--json", "--method", "replay"))
     assert named == artifacts.read_json(trained.train("replay") / "metrics.json")
@@ -255,8 +255,8 @@ def test_train_takes_all_methods_or_the_one_that_is_named(trained):
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (("--method", "crst"), "--method, train.methods: 'crst' is not one of full, random, crest"),
-        (("-S", "train.methods=[crst]"), "--method, train.methods: 'crst' is not one of full"),
+        (("--method", "crst"), "--method, run.methods: 'crst' is not one of full, random, crest"),
+        (("-S", "run.methods=[crst]"), "--method, run.methods: 'crst' is not one of full"),
         (("-S", "train.model=resnet19"), "train.model: unknown model 'resnet19'"),
         (("-S", "train.batch_size=5000"), "train.batch_size: a mini-batch of 5000 is larger"),
     ],
@@ -324,7 +324,7 @@ def test_evaluate_prints_its_metrics(trained):
 
 
 def test_evaluating_an_unknown_method_is_a_misuse(trained):
-    assert fails(2, "evaluate", "--method", "../x").startswith("--method, train.methods: '../x'")
+    assert fails(2, "evaluate", "--method", "../x").startswith("--method, run.methods: '../x'")
 
 
 def test_select_prints_coresets_as_json_and_nothing_else(trained):
@@ -425,7 +425,7 @@ def test_a_report_lacking_a_run_leaves_the_earlier(trained):
 
 
 def test_analyze_needs_the_run_that_it_scores_by(trained):
-    assert fails(2, "analyze").startswith("analyze.scores_from: 'full' is not one of train.methods")
+    assert fails(2, "analyze").startswith("analyze.scores_from: 'full' is not one of run.methods")
 
 
 def test_presets_are_listed(empty):
@@ -433,7 +433,7 @@ def test_presets_are_listed(empty):
     assert [line.split()[0] for line in lines] == [
         "cifar10-resnet20",
         "cifar10-resnet20-cheap",
-        "cifar10-resnet20-focused",
+        "cifar10-resnet20-economical",
         "cifar100-resnet18",
         "digits",
         "digits-as-published",

@@ -15,9 +15,10 @@ from torch.nn import functional as F
 from crest import Coresets, artifacts, focused
 from crest.data.prepared import Prepared
 from crest.errors import ArtifactError, OrderError, ParameterError, TrainingError
-from crest.loop_support.options import Options
+from crest.loop_support.option_types import CrestOptions, Options
 from crest.methods import METHODS
-from crest.parameters.sections import CrestOptions, CrestParameters, Parameters
+from crest.methods.crest import CrestParameters
+from crest.parameters.section import flat, options_of
 from crest.pipeline.saved_coresets import read_coresets as read_in_stage
 from crest.presets import presets
 from crest.samplers.saved import SavedCoresets, read_coresets
@@ -38,18 +39,18 @@ from tests.tiny import (
 
 STEPS = 12
 TIMELESS = pl.exclude("^seconds.*$")
-DEFAULTS = CrestParameters().model_dump()
+DEFAULTS = flat(CrestParameters())
 # What the cheap preset sets, at the size of these tests.
 CHEAP = {
-    "choice": "balanced",
-    "selection": "as_used",
+    "choice": "spatially_balanced",
+    "selection": "on_demand",
     "subset_coresets": 2,
     "curvature_interval": 3,
     "gradient": "training",
     "region_loss": "filtered",
 }
 # And the focused one's, which remembers the logits of each step.
-FOCUSED = CHEAP | {"looks": "remembered", "draw": "rounds", "focus": 0.5}
+FOCUSED = CHEAP | {"outputs": "remembered", "draw": "without_replacement", "focus": 0.5}
 
 
 ARGUMENTS = ("steps", "batch_size", "seed", "precision", "lengths", "saved", "together", "focused")
@@ -103,8 +104,8 @@ def test_a_plain_loop_ends_as_the_pipelines_does_bit_for_bit(method: str, option
     model, split = convnet(), image_split()
     section = {"subset_size": 32, **options}
     base = context(model, split, steps=STEPS, train={"seed": 3}, crest=section)
-    settings = base.parameters.train
-    chosen = METHODS[method].build(base)
+    settings = base.settings.train
+    chosen = METHODS[method].build(base.of(method))
     expected = train(model, chosen, split, None, STEPS, settings, FLOAT32)
 
     own = convnet()
@@ -517,9 +518,9 @@ def test_bf16_is_of_the_looks_alone() -> None:
 
 
 def test_every_parameter_of_a_method_is_an_argument() -> None:
-    assert get_type_hints(CrestOptions).keys() == CrestParameters.model_fields.keys()
-    sections = {name: type(getattr(Parameters(), name)) for name in METHODS if name != "replay"}
-    names = {key for section in sections.values() for key in section.model_fields}
+    assert get_type_hints(CrestOptions).keys() == DEFAULTS.keys()
+    sections = {name: spec.parameters for name, spec in METHODS.items() if name != "replay"}
+    names = {name for section in sections.values() for name in options_of(section)}
     assert get_type_hints(Options).keys() == names | sections.keys()
     assert not names & METHODS.keys()
 
@@ -605,7 +606,7 @@ SELECTING: dict = {
     "greedy": {"subset_size": 12},
     "craig": {"coreset_size": 12},
     "gradmatch": {"coreset_size": 12},
-    "glister": {"coreset_size": 12, "rounds": 3},
+    "glister": {"coreset_size": 12, "gradient_updates": 3},
 }
 
 
@@ -649,12 +650,12 @@ def test_saved_coresets_of_memory_can_be_replayed() -> None:
 def test_a_focused_step_without_its_logits_is_refused() -> None:
     coresets = coresets_of(convnet(), **FOCUSED)
     next(iter(coresets))
-    with pytest.raises(OrderError, match=r"looks, focus: .* hand them over: step\(logits\)"):
+    with pytest.raises(OrderError, match=r"outputs, focus: .* hand them over: step\(logits\)"):
         coresets.step()
 
 
 def test_focused_is_the_preset_at_any_size() -> None:
-    section = presets()["cifar10-resnet20-focused"]["crest"]
+    section = flat(CrestParameters(**presets()["cifar10-resnet20-economical"]["crest"]))
     differing = {key: value for key, value in section.items() if value != DEFAULTS[key]}
     assert focused(128) == differing
     assert focused(8) == differing | {"subset_size": 32}

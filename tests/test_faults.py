@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from crest.config import Parameters
 from crest.data.files import ImageMeta
 from crest.data.prepared import Prepared
 from crest.inference.forward import look
 from crest.methods import METHODS
-from crest.parameters.sections import Parameters
 from crest.pipeline.runs import train_model
 from crest.regions.active import ActiveSet, LearnedExamples
 from crest.regions.curvature import flatten, trained_parameters
@@ -37,7 +37,7 @@ from tests.tiny import (
 
 def run_crest(**sections: dict[str, object]) -> Run:
     base = context(**sections)
-    settings = base.parameters.train
+    settings = base.settings.train
     return train(base.model, Crest(base), base.train, None, base.steps, settings, FLOAT32)
 
 
@@ -55,14 +55,14 @@ def test_01_every_step_uses_one_gradient() -> None:
     taken = []
     remember = method.minibatch
     method.minibatch = lambda step: taken.append(remember(step)) or taken[-1]  # type: ignore[method-assign,func-returns-value]
-    train(model, method, split, None, 4, base.parameters.train, FLOAT32)
+    train(model, method, split, None, 4, base.settings.train, FLOAT32)
     for step, minibatch in enumerate(taken):
         logits = plain(split.features[minibatch.indices])
         losses = F.cross_entropy(logits, split.labels[minibatch.indices], reduction="none")
         gradients = torch.autograd.grad((losses * minibatch.weights).mean(), plain.parameters())
         with torch.no_grad():
             for parameter, gradient in zip(plain.parameters(), gradients, strict=True):
-                parameter -= learning_rate(step, 4, base.parameters.train) * gradient
+                parameter -= learning_rate(step, 4, base.settings.train) * gradient
     for found, expected in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(found, expected)
 
@@ -79,7 +79,7 @@ def test_02_the_displacement_is_the_true_one(monkeypatch: pytest.MonkeyPatch) ->
         return evaluate(self, weights)
 
     monkeypatch.setattr(QuadraticModel, "__call__", remember)
-    train(base.model, Crest(base), base.train, None, 30, base.parameters.train, FLOAT32)
+    train(base.model, Crest(base), base.train, None, 30, base.settings.train, FLOAT32)
     assert len(asked) > 5
     assert min(float(displacement.norm()) for displacement in asked) > 0
 
@@ -171,7 +171,7 @@ def test_09_no_step_has_a_learning_rate_of_zero() -> None:
 def test_10_excluding_is_on_and_neither_hasty_nor_capped() -> None:
     """Released: off by default, dropped on a single sighting, stopped at 20% of the data."""
     defaults = Parameters().crest
-    assert (defaults.learned_loss, defaults.learned_window) == (0.1, 20)
+    assert (defaults.learned.loss, defaults.learned.window) == (0.1, 20)
     watched, active = LearnedExamples(0.1), ActiveSet(10)
     watched.watch(torch.arange(10), torch.zeros(10))
     assert len(watched.close_window(active, floor=1)) == 0
@@ -231,8 +231,8 @@ def replace_labels(split, labels: torch.Tensor):  # type: ignore[no-untyped-def]
 def test_14_every_method_runs_on_a_cpu_without_warm_up(name: str) -> None:
     """Released: full training, warm-up 0 and machines without a GPU crashed."""
     base = context(train={"warmup": 0.0, "device": "cpu"}, steps=5)
-    method = METHODS[name].build(base)
-    settings = base.parameters.train
+    method = METHODS[name].build(base.of(name))
+    settings = base.settings.train
     done = train(base.model, method, base.train, None, 5, settings, FLOAT32)
     assert len(done.steps) == 5
 
@@ -242,7 +242,7 @@ def test_14_a_minority_class_is_no_obstacle() -> None:
     labels = torch.zeros(240, dtype=torch.int64)
     labels[0], labels[1:3] = 1, 2
     base = context(split=replace_labels(image_split(), labels), steps=8)
-    settings = base.parameters.train
+    settings = base.settings.train
     done = train(base.model, Crest(base), base.train, None, 8, settings, FLOAT32)
     assert done.record.coresets is not None
     assert set(done.record.coresets["label"]) <= {0, 1, 2}
@@ -253,7 +253,7 @@ def test_14_more_than_fifty_thousand_candidates() -> None:
     split = linear_split(60_000)
     base = context(linear_model(), split, steps=3, crest={"subset_size": 500})
     base = replace(base, batch_size=16)
-    settings = base.parameters.train
+    settings = base.settings.train
     done = train(base.model, Crest(base), split, None, 3, settings, FLOAT32)
     assert done.record.regions is not None
     assert done.record.regions["active"][0] == 60_000

@@ -52,15 +52,15 @@ class Passes(TorchDispatchMode):
 
 SETTINGS = {
     "ahead": {"selection": "ahead"},
-    "as_used": {"selection": "as_used"},
+    "on_demand": {"selection": "on_demand"},
     # A round begins at the first step, and serves more steps than are watched.
     "focused": {
-        "selection": "as_used",
-        "looks": "remembered",
-        "draw": "rounds",
+        "selection": "on_demand",
+        "outputs": "remembered",
+        "draw": "without_replacement",
         "focus": 0.5,
         "subset_coresets": 4,
-        "choice": "balanced",
+        "choice": "spatially_balanced",
         "gradient": "training",
         "region_loss": "filtered",
     },
@@ -86,7 +86,7 @@ def test_no_operation_of_a_region_goes_through_all_of_the_data(name: str) -> Non
         split,
         None,
         STEPS,
-        run.parameters.train,
+        run.settings.train,
         FLOAT32,
         watch_from_the_first_step_to_the_last,
     )

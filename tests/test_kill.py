@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 ROOT = Path(__file__).resolve().parent.parent
-SETTINGS = ["-S", "train.save_interval=0.0", "-S", "train.epochs=20", "-S", "train.threads=1"]
+SETTINGS = ["-S", "run.save_interval=0.0", "-S", "train.epochs=20", "-S", "train.threads=1"]
 TABLES = ("steps", "coresets", "regions", "examples", "validation")
 
 

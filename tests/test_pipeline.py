@@ -59,7 +59,7 @@ OUTPUTS = {
     "artifacts/report": {"summary.json", "summary.csv", "report.html", "manifest.json"},
 }
 SHRUNKEN = {
-    "train.methods": list(METHODS),
+    "run.methods": list(METHODS),
     "train.epochs": 3,
     "train.budget": 0.3,
     "train.validations": 3,

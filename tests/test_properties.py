@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from PIL import Image
 from ruamel.yaml import YAML
 
+from crest.config import load, parse
 from crest.data.prepared import load as load_prepared
 from crest.errors import DataError, ParameterError
-from crest.parameters.sections import PrepareParameters, load, parse
+from crest.parameters.sections import PrepareParameters
 from stages import prepare
 from tests.tiny import CPU
 
@@ -46,7 +47,6 @@ VALID = section(
         seed=SEEDS,
     ),
     train=section(
-        methods=st.lists(NAMES, min_size=1, max_size=3, unique=True),
         model=TEXT,
         stem=st.sampled_from(["cifar", "imagenet"]),
         epochs=st.floats(1e-9, 1e6) | st.integers(1, 10**6),
@@ -58,7 +58,10 @@ VALID = section(
         device=st.sampled_from(["auto", "cpu", "cuda", "cuda:1"]),
         threads=st.none() | st.integers(1, 1024),
     ),
-    crest=section(subset_size=SHARES_OR_COUNTS, learned_floor=SHARES_OR_COUNTS, proxy=TEXT),
+    crest=section(
+        subset_size=SHARES_OR_COUNTS, learned=section(floor=SHARES_OR_COUNTS), proxy=TEXT
+    ),
+    run=section(methods=st.lists(NAMES, min_size=1, max_size=3, unique=True)),
     reuse=section(coresets=TEXT, models=st.lists(NAMES, max_size=3, unique=True)),
     report=section(title=TEXT),
 )

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 def here(project, monkeypatch) -> Path:
     """A project with runs in it, as the working folder."""
     monkeypatch.chdir(project.root)
-    values = digits_parameters(train={"methods": ["random"]}).model_dump(mode="json")
+    values = digits_parameters(run={"methods": ["random"]}).model_dump(mode="json")
     (project.root / "params.yaml").write_text(yaml.safe_dump(values))
     return project.root
 

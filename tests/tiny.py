@@ -1,17 +1,20 @@
 """Tiny cases that many tests share: separable images, a small model, a context."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from crest.config import Parameters, parse
 from crest.data.augment import Augmentation
 from crest.data.files import SCHEMA_VERSIONS, ImageMeta
 from crest.data.prepared import ImageSplit
 from crest.devices.generators import generator_for
 from crest.devices.precision import Precision
+from crest.methods import METHODS
 from crest.models import build
-from crest.parameters.sections import Parameters, parse
+from crest.parameters.section import nested
 from crest.samplers.base import Context
 
 CPU = torch.device("cpu")
@@ -59,7 +62,12 @@ def parameters(**sections: dict[str, object]) -> Parameters:
     }
     names = defaults.keys() | sections.keys()
     merged = {name: {**defaults.get(name, {}), **sections.get(name, {})} for name in names}
-    return parse(merged, "test")
+    return parse({name: in_groups(name, values) for name, values in merged.items()}, "test")
+
+
+def in_groups(section: str, values: dict[str, object]) -> dict[str, object]:
+    """Keys of a method by what they are called as options."""
+    return nested(METHODS[section].parameters, values) if section in METHODS else values
 
 
 def digits_parameters(**sections: dict[str, object]) -> Parameters:
@@ -72,24 +80,39 @@ def digits_parameters(**sections: dict[str, object]) -> Parameters:
     defaults["train"] |= {"budget": 0.25, "validations": 2, "augment_crop": 1}
     names = defaults.keys() | sections.keys()
     merged = {name: {**defaults.get(name, {}), **sections.get(name, {})} for name in names}
-    return parse(merged, "test")
+    return parse({name: in_groups(name, values) for name, values in merged.items()}, "test")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given(Context[Any]):
+    """A context, and the parameters of all sections."""
+
+    settings: Parameters
+
+    def of(self, method: str) -> "Given":
+        """The same for another method."""
+        return replace(self, parameters=self.settings.of_method(method))
 
 
 def context(
     model: nn.Module | None = None,
     split: ImageSplit | None = None,
     steps: int = 30,
+    method: str = "crest",
     **sections: dict[str, object],
-) -> Context:
+) -> "Given":
+    """What a method is given: the first that has a section, or else the one that is named."""
     settings = parameters(**sections)
-    return Context(
+    named = next((name for name in sections if name in METHODS), method)
+    return Given(
         model=model or convnet(),
         train=split or image_split(),
         steps=steps,
         batch_size=settings.train.batch_size,
         precision=FLOAT32,
         generator=generator_for(settings.train.seed, "method"),
-        parameters=settings,
+        parameters=settings.of_method(named),
+        settings=settings,
     )
 
 

@@ -19,6 +19,7 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,21 +29,17 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from benchmarks.experiments.names import names
+from crest.config import Parameters, parse
 from crest.errors import ParameterError
 from crest.methods import METHODS
-from crest.parameters.sections import Parameters, Section, Seed, parse
+from crest.parameters.section import Section, keys_of, put, value_of
+from crest.parameters.types import Seed
 from crest.presets import presets
 
 Bases = Mapping[str, Mapping[str, Any]]
 
-# Parameters that change nothing in a run's result; the seed is a column of its own.
-INDIFFERENT = {
-    "train.methods",
-    "train.launch",
-    "train.save_interval",
-    "train.seed",
-    "train.snapshots",
-}
+# Parameters of train that do not tell rows apart; the seed is a column of its own.
+INDIFFERENT = {"train.seed", "train.snapshots"}
 
 
 class Variation(Section):
@@ -158,7 +155,8 @@ def changed(parameters: Parameters, **sections: dict[str, Any]) -> Parameters:
     """Return parameters with some of them set, checked again."""
     values = parameters.model_dump()
     for section, settings in sections.items():
-        values[section] |= settings
+        for key, value in settings.items():
+            put(values[section], key, value)
     return parse(values, "experiment")
 
 
@@ -202,18 +200,17 @@ def _plan(
 
 def _parameters(file: File, entry: Entry, bases: Bases, where: str) -> Parameters:
     """Apply the preset, then what the file sets, then what the run sets, over the defaults."""
-    values: dict[str, dict[str, Any]] = {}
+    values: dict[str, Any] = {}
     preset = entry.preset or file.preset
     if preset is not None:
         if preset not in bases:
             raise ParameterError(f"{where}: preset: '{preset}' is not one of {', '.join(bases)}")
-        sections = bases[preset].items()
-        values = {name: dict(part) for name, part in sections if name != "description"}
+        values = deepcopy({**bases[preset]})
+        del values["description"]
     for key, value in (file.set | entry.set).items():
-        section, dot, name = key.partition(".")
-        if not dot:
+        if "." not in key:
             raise ParameterError(f"{where}: set: '{key}' is not section.key")
-        values.setdefault(section, {})[name] = value
+        put(values, key, value)
     if entry.method not in METHODS:
         values.pop(entry.method, None)  # parameters of a method that is not there; it is not run
     return parse(values, where)
@@ -221,20 +218,19 @@ def _parameters(file: File, entry: Entry, bases: Bases, where: str) -> Parameter
 
 def _overrides(parameters: Parameters, entry: Entry) -> dict[str, Any]:
     """Return what differs from the defaults in train and the method's section, or was set."""
-    differing = parameters.model_dump(mode="json", exclude_defaults=True)
-    everything = parameters.model_dump(mode="json")
+    defaults = Parameters()
     keys = {
-        f"{section}.{key}"
-        for section in ("train", entry.method)
-        for key in differing.get(section, {})
+        f"{name}.{key}"
+        for name in ("train", entry.method)
+        for key in (keys_of(type(getattr(parameters, name))) if hasattr(parameters, name) else ())
+        if value_of(parameters, f"{name}.{key}") != value_of(defaults, f"{name}.{key}")
     }
-    keys |= set(entry.set)
-    overrides = {}
-    for key in sorted(keys - INDIFFERENT):
-        section, _, name = key.partition(".")
-        if section in everything:
-            overrides[key] = everything[section][name]
-    return overrides
+    keys |= {key for key in entry.set if hasattr(parameters, key.partition(".")[0])}
+    return {
+        key: value_of(parameters, key)
+        for key in sorted(keys - INDIFFERENT)
+        if not key.startswith("run.")
+    }
 
 
 def _seeds(file: File, entry: Entry, seeds: Sequence[int] | None) -> tuple[int, ...]:

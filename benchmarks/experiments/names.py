@@ -11,7 +11,8 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from crest.parameters.types import Section
+from crest.parameters import renamed
+from crest.parameters.section import Section
 
 FILE = Path(__file__).parent / "names.yaml"
 
@@ -66,4 +67,7 @@ def _renamed(value: Any, table: Mapping[str, str]) -> Any:
 @cache
 def names() -> Names:
     """Return the table of names.yaml."""
-    return Names.model_validate(YAML(typ="safe", pure=True).load(FILE.read_text(encoding="utf-8")))
+    others = YAML(typ="safe", pure=True).load(FILE.read_text(encoding="utf-8"))
+    parameters = _inverse(renamed.KEYS)
+    values = {key: _inverse(table) for key, table in renamed.VALUES.items()}
+    return Names.model_validate({"parameters": parameters, "values": values, **others})

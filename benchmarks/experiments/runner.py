@@ -20,12 +20,12 @@ from benchmarks.experiments.tables import place
 from benchmarks.experiments.variations import varied
 from benchmarks.shared.machine import describe
 from crest import artifacts
+from crest.config import Parameters
 from crest.data.prepared import Prepared
 from crest.devices.precision import Precision
 from crest.errors import ArtifactError, CrestError, Interrupted, ParameterError
 from crest.inference.evaluation import evaluate
 from crest.methods import METHODS
-from crest.parameters.sections import Parameters
 from crest.pipeline import signals
 from crest.pipeline.inputs import configure_torch, prepared_data, run_precision
 from crest.pipeline.paths import Paths

@@ -38,8 +38,10 @@ from crest.data.prepared import load
 from crest.devices.generators import generator_for
 from crest.devices.precision import resolve_device, resolve_precision
 from crest.methods import METHODS
+from crest.methods.crest import CrestParameters
 from crest.models import build
-from crest.parameters.sections import CrestParameters, Parameters, TrainParameters
+from crest.parameters.sections import TrainParameters
+from crest.parameters.shared import LearnedParameters
 from crest.samplers.base import Context
 from crest.training.loop import train
 
@@ -166,11 +168,12 @@ def work(folder: Path, rounds: int, subset_size: int, threads: int, connection: 
     """Train on one data set, a round whenever asked to: the process of one size."""
     torch.set_num_threads(threads)
     device = resolve_device("cpu")
-    parameters = Parameters(
-        train=TrainParameters(batch_size=BATCH, lr=0.01, augment_crop=1, augment_flip=True),
-        crest=CrestParameters(
-            subset_size=subset_size, threshold=1e-12, interval_factor=1e-6, learned_window=WINDOW
-        ),
+    settings = TrainParameters(batch_size=BATCH, lr=0.01, augment_crop=1, augment_flip=True)
+    parameters = CrestParameters(
+        subset_size=subset_size,
+        threshold=1e-12,
+        interval_factor=1e-6,
+        learned=LearnedParameters(window=WINDOW),
     )
     steps = (rounds + 1) * WINDOW
     data = load(folder, device, Augmentation(1, True)).train
@@ -187,7 +190,7 @@ def work(folder: Path, rounds: int, subset_size: int, threads: int, connection: 
     method = METHODS["crest"].build(context)
     passes = Passes(len(data))
     turns = Turns(connection, rounds, passes)
-    run = train(model, method, data, None, steps, parameters.train, context.precision, turns)
+    run = train(model, method, data, None, steps, settings, context.precision, turns)
     regions, looks = run.record.regions, run.record.looks
     assert regions is not None
     assert looks is not None

@@ -31,11 +31,11 @@ import numpy as np
 
 from benchmarks.shared import machine
 from benchmarks.shared.synthetic import write_image_meta
+from crest.config import Parameters, parse
 from crest.data import opening
 from crest.data.splits import ArrayFile
 from crest.methods import METHODS
 from crest.models import spec_for
-from crest.parameters.sections import Parameters, parse
 from crest.pipeline.inputs import configure_torch, fresh_model, prepared_data, run_precision
 from crest.pipeline.paths import Paths
 from crest.pipeline.runs import Trained, context_of, write
@@ -55,8 +55,8 @@ NOISE = 160  # values that noise takes, of 256
 ROWS: Mapping[str, tuple[str, str]] = {
     "random": ("random", "cifar10-resnet20"),
     "crest, published": ("crest", "cifar10-resnet20"),
-    "crest, focused": ("crest", "cifar10-resnet20-focused"),
-    "focused alone": ("focused", "cifar10-resnet20-focused"),
+    "crest, focused": ("crest", "cifar10-resnet20-economical"),
+    "focused alone": ("focused", "cifar10-resnet20-economical"),
 }
 
 TRACKER = 25  # seen, correct, forgotten, first learned 4 each; sum of losses 8; was right 1
@@ -240,7 +240,7 @@ def work(
     data = prepared_data(parameters, Paths(root), precision.device)
     spec = spec_for(parameters.train, data.meta)
     model = fresh_model(spec, 0, precision.device)
-    context = context_of(parameters, data, model, steps, precision)
+    context = context_of(parameters, method, data, model, steps, precision)
     chooser = METHODS[method].build(context)
     outcome.opened = time.process_time() - started
     watch = Watch(outcome, steps, connection)

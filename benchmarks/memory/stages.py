@@ -28,7 +28,6 @@ def write_parameters(folder: Path, examples: int, model: str) -> None:
     """Write a parameter file whose training takes the same steps for any number of examples."""
     prepare = {"dataset": "parquet", "source": str(folder / "source")}
     train = {
-        "methods": ["crest"],
         "model": model,
         "batch_size": BATCH,
         "epochs": 10.0 * STEPS * BATCH / (0.9 * examples),
@@ -39,10 +38,10 @@ def write_parameters(folder: Path, examples: int, model: str) -> None:
         "precision": "float32",
         "device": "cpu",
         "threads": 1,
-        "save_interval": 1.0,
     }
     crest = {"subset_size": SUBSET, "minibatch_factor": 1.0, "threshold": 0.01}
-    text = json.dumps({"prepare": prepare, "train": train, "crest": crest})
+    run = {"methods": ["crest"], "save_interval": 1.0}
+    text = json.dumps({"prepare": prepare, "train": train, "run": run, "crest": crest})
     (folder / "params.yaml").write_text(text)
 
 

@@ -2,7 +2,7 @@
 
     python -m benchmarks.quality.fidelity --project FOLDER --checkpoint state.pt --at 600 \
         --out f.json \
-        --setting plain= --setting cheap=crest.selection=as_used,crest.subset_coresets=2
+        --setting plain= --setting cheap=crest.selection=on_demand,crest.subset_coresets=2
 
 FOLDER holds params.yaml and data/prepared; state.pt holds the weights and the optimiser's state
 after --at steps of a run of --steps with random mini-batches, and is written where it is absent.
@@ -38,15 +38,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.shared.machine import describe
+from crest import config
+from crest.config import Parameters
 from crest.data.prepared import Prepared
 from crest.devices.generators import generator_for
 from crest.devices.precision import Precision, resolve_device, resolve_precision
 from crest.inference.folding import find_folds, folded
 from crest.inference.forward import look
+from crest.methods.crest import CrestParameters
 from crest.models import spec_for
 from crest.models.head import last_layer
-from crest.parameters import sections
-from crest.parameters.sections import Parameters
 from crest.pipeline.inputs import fresh_model, prepared_data
 from crest.pipeline.paths import Paths
 from crest.pipeline.process import keep_freed_memory
@@ -55,6 +56,7 @@ from crest.regions.active import ActiveSet
 from crest.regions.curvature import flatten, trained_parameters
 from crest.regions.quadratic import QuadraticModel
 from crest.samplers.crest import Crest
+from crest.samplers.sizes import subset_size
 from crest.selection.choices import find_choice
 from crest.selection.choosing import choose_minibatch_coresets
 from crest.selection.coresets import MiniBatchCoreset, uniform
@@ -168,9 +170,9 @@ def choose(
     bench: Bench, model: nn.Module, parameters: Parameters, count: int
 ) -> list[list[MiniBatchCoreset]]:
     """Choose ``count`` mini-batches at the model's weights, one list for each subset."""
-    settings, train = parameters.crest, bench.data.train
+    settings, train = parameters.of(CrestParameters), bench.data.train
     batch = parameters.train.batch_size
-    size = sections.subset_size(settings, len(train), batch)
+    size = subset_size(settings, len(train), batch)
     generator = generator_for(0, "fidelity")
     active, proxy = ActiveSet(len(train)), find_proxy(settings.proxy)
     choice, each = find_choice(settings.choice), settings.subset_coresets
@@ -277,7 +279,9 @@ def follow(
     examples = torch.randperm(len(train), generator=generator_for(0, "sample"))[:sample]
     folds = find_folds(model, train.inputs(torch.arange(2)))
     methods = {
-        name: Crest(context_of(parameters, bench.data, model, bench.steps, bench.precision))
+        name: Crest(
+            context_of(parameters, "crest", bench.data, model, bench.steps, bench.precision)
+        )
         for name, parameters in settings.items()
     }
     errors = {name: Errors() for name in methods}
@@ -376,8 +380,8 @@ def main() -> None:
         parser.error(f"--length: a window is {WINDOW} steps; take at least as many, or 0")
     keep_freed_memory()
     file = arguments.project / "params.yaml"
-    shared = [*arguments.overrides, "crest.learned_window=0"]
-    common = sections.load(file, shared)
+    shared = [*arguments.overrides, "crest.learned.window=0"]
+    common = config.load(file, shared)
     if common.train.threads is not None:
         torch.set_num_threads(common.train.threads)
     precision = resolve_precision(common.train.precision, resolve_device(common.train.device))
@@ -390,7 +394,7 @@ def main() -> None:
     settings = {}
     for text in arguments.setting:
         name, _, overrides = text.partition("=")
-        settings[name] = sections.load(file, [*shared, *filter(None, overrides.split(","))])
+        settings[name] = config.load(file, [*shared, *filter(None, overrides.split(","))])
     errors, taken = follow(bench, settings, arguments.length, arguments.sample)
     gradients: dict[str, dict[str, float]] = {name: {} for name in settings}
     signal = None
@@ -405,7 +409,9 @@ def main() -> None:
         {
             "name": name,
             "gradients": gradients[name],
-            "window": window_error(gradients[name], taken[name], parameters.crest.subset_coresets)
+            "window": window_error(
+                gradients[name], taken[name], parameters.of(CrestParameters).subset_coresets
+            )
             if gradients[name] and arguments.length
             else None,
             "model": errors[name].summary(),

@@ -132,14 +132,14 @@ def trained(data: Part, meta: Any, epochs: int, seed: int) -> tuple[Any, Any, Re
         batch_size=settings.train.batch_size,
         precision=FLOAT32,
         generator=generator_for(seed, "method"),
-        parameters=settings,
+        parameters=settings.of_method("random"),
     )
     method = RecordedMethod(METHODS["random"].build(context))
     return model, train(model, method, data, None, steps, settings.train, FLOAT32), method
 
 
 def parameters(epochs: int, seed: int) -> Any:
-    from crest.parameters.sections import parse
+    from crest.config import parse
 
     values = {"epochs": epochs, "seed": seed, "precision": "float32", "device": "cpu", "threads": 1}
     return parse({"train": values}, "benchmark")

@@ -10,7 +10,7 @@ bin=$here/.venv/bin
 cd "$1" || exit 1
 said=$(mktemp -d)
 settings=(--method random -S train.precision=float32 -S train.micro_batches=2 -S train.snapshots=0
-          -S train.budget=1.0 -S train.save_interval=0)
+          -S train.budget=1.0 -S run.save_interval=0)
 export OMP_NUM_THREADS=1
 
 ip netns add crest_a && ip netns add crest_b

@@ -33,7 +33,7 @@ COMMANDS = {
     "reuse": (["reuse", "--model", "resnet20"], "artifacts/reuse/resnet20"),
 }
 # States are saved as often as their cost allows, so that kills fall between many of them.
-OVERRIDES = ["-S", "train.save_interval=0.0", "-S", "train.budget=0.1"]
+OVERRIDES = ["-S", "run.save_interval=0.0", "-S", "train.budget=0.1"]
 
 
 @dataclass

@@ -15,9 +15,10 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import torch
@@ -25,6 +26,9 @@ from safetensors.torch import load_file
 
 from benchmarks import ROOT
 from crest import focused
+from crest.methods.crest import CrestParameters
+from crest.parameters.renamed import KEYS, VALUES
+from crest.parameters.section import nested, put
 
 SETTINGS = {
     "prepare": {"dataset": "digits"},
@@ -76,13 +80,33 @@ def runs() -> list[tuple[str, str, Mapping[str, object]]]:
 
 def train(checkout: Path, project: Path, method: str, crest: Mapping[str, object]) -> Path:
     """Train with the code of a checkout; returns the folder of the run."""
-    greedy = {"subset_size": 64}
-    values = {**SETTINGS, "crest": crest, "greedy": greedy}
+    values = {**SETTINGS, "crest": nested(CrestParameters, crest), "greedy": {"subset_size": 64}}
+    if not (checkout / "crest" / "config.py").exists():
+        values = as_before(values)
     (project / "params.yaml").write_text(json.dumps(values))
     if not (project / "data" / "prepared").exists():
         call(checkout, project, "prepare")
     call(checkout, project, "train", "--method", method)
     return project / "artifacts" / "train" / method
+
+
+def as_before(values: dict[str, Any]) -> dict[str, Any]:
+    """Return parameters by the names of a checkout from before keys stood in groups."""
+    old = {new: then for then, new in KEYS.items()}
+    found: dict[str, Any] = {}
+    for key, value in leaves(values):
+        values_then = {now: then for then, now in VALUES.get(key, {}).items()}
+        put(found, old.get(key, key), values_then.get(value, value) if values_then else value)
+    return found
+
+
+def leaves(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield keys and values, those in groups with dots."""
+    for name, value in values.items():
+        if isinstance(value, dict):
+            yield from leaves(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", value
 
 
 def call(checkout: Path, project: Path, *arguments: str) -> None:

@@ -36,15 +36,15 @@ METHOD = "crest"
 Seconds = dict[str, tuple[float, float]]
 
 
-def write_parameters(folder: Path, before: Path, source: Path | None) -> None:
-    """Write params.yaml as the older checkout has it, for the bundled digits or CIFAR-10."""
+def write_parameters(folder: Path, checkout: Path, source: Path | None) -> None:
+    """Write params.yaml as a checkout has it, for the bundled digits or CIFAR-10."""
     folder.mkdir(parents=True)
-    shutil.copy(before / "params.yaml", folder)
+    shutil.copy(checkout / "params.yaml", folder)
     if source is not None:
-        preset = yaml.safe_load((before / "crest/presets/cifar10-resnet20.yaml").read_text())
-        preset.pop("description", None)
-        preset["prepare"]["source"] = str(source.resolve())
-        (folder / "params.yaml").write_text(yaml.safe_dump(preset))
+        called(checkout, [str(checkout / "cli.py"), "preset", "cifar10-resnet20"], folder)
+        values = yaml.safe_load((folder / "params.yaml").read_text())
+        values["prepare"]["source"] = str(source.resolve())
+        (folder / "params.yaml").write_text(yaml.safe_dump(values))
 
 
 def timed(
@@ -110,7 +110,7 @@ def shares(project: Path, overrides: Sequence[str]) -> dict[str, Any]:
     for name in ("_acquire", "_let_go", "_let_go_shared"):
         clock.watch(locks, name)
 
-    from crest.parameters.sections import load
+    from crest.config import load
     from crest.pipeline.paths import Paths
     from stages import train
 
@@ -140,7 +140,7 @@ def main() -> None:
     checkouts = {"before": given.before.resolve(), "here": ROOT}
     with tempfile.TemporaryDirectory() as folder:
         for name in checkouts:
-            write_parameters(Path(folder) / name, checkouts["before"], given.source)
+            write_parameters(Path(folder) / name, checkouts[name], given.source)
         rounds = []
         for number in range(given.rounds):
             order = list(checkouts) if number % 2 == 0 else list(reversed(checkouts))

@@ -33,8 +33,9 @@ from crest.data.prepared import Inputs, Split, load
 from crest.devices.generators import generator_for
 from crest.devices.precision import resolve_device, resolve_precision
 from crest.methods import METHODS
+from crest.methods.random import RandomParameters
 from crest.models import build
-from crest.parameters.sections import Parameters, TrainParameters
+from crest.parameters.sections import TrainParameters
 from crest.samplers.base import Context, Method
 from crest.selection.coresets import MiniBatchCoreset
 from crest.training.loop import train
@@ -257,7 +258,7 @@ def measure(arguments: argparse.Namespace) -> list[Pair]:
         batch_size=arguments.batch_size,
         precision=precision,
         generator=generator_for(0, "method"),
-        parameters=Parameters(train=settings),
+        parameters=RandomParameters(),
     )
     method = WatchedMethod(METHODS["random"].build(context), watch)
     other = fresh_model(arguments.model, classes, shape)

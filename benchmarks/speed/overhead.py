@@ -27,15 +27,15 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from benchmarks.shared.machine import describe
 from benchmarks.shared.side_by_side import Advance, Runner, take_turns
-from crest import artifacts
+from crest import artifacts, config
+from crest.config import Parameters
 from crest.data.prepared import Prepared
 from crest.devices.precision import Precision, resolve_device, resolve_precision
 from crest.inference.evaluation import evaluate
 from crest.inference.folding import find_folds, folded
 from crest.methods import METHODS
+from crest.methods.crest import CrestParameters
 from crest.models import spec_for
-from crest.parameters import sections
-from crest.parameters.sections import Parameters
 from crest.pipeline.inputs import fresh_model, prepared_data
 from crest.pipeline.paths import Paths
 from crest.pipeline.process import keep_freed_memory
@@ -89,7 +89,9 @@ class Bare:
         self._precision = precision
         spec = spec_for(parameters.train, data.meta)
         self._model = fresh_model(spec, parameters.train.seed, precision.device)
-        self._covered = covered_parameters(self._model, parameters.crest.quadratic)
+        self._covered = covered_parameters(
+            self._model, parameters.of(CrestParameters).quadratic.parameters
+        )
         self._folds = find_folds(self._model, data.train.inputs(torch.arange(2)))
         self._optimizer = optimizers.build(self._model, parameters.train)
         self._generator = torch.Generator().manual_seed(0)
@@ -157,7 +159,9 @@ def work_of(
     def work(advance: Advance) -> Trained:
         settings = parameters.train
         model = fresh_model(spec_for(parameters.train, data.meta), settings.seed, precision.device)
-        chooser = METHODS[method].build(context_of(parameters, data, model, steps, precision))
+        chooser = METHODS[method].build(
+            context_of(parameters, method, data, model, steps, precision)
+        )
         return model, train(model, chooser, data.train, None, steps, settings, precision, advance)
 
     return work
@@ -248,14 +252,14 @@ def main() -> None:
     arguments = parser.parse_args()
     keep_freed_memory()
     file = arguments.project / "params.yaml"
-    common = sections.load(file, arguments.overrides)
+    common = config.load(file, arguments.overrides)
     if common.train.threads is not None:
         torch.set_num_threads(common.train.threads)
     precision = resolve_precision(common.train.precision, resolve_device(common.train.device))
     data = prepared_data(common, Paths(arguments.project), precision.device)
     works: dict[str, Callable[[Advance], Trained]] = {}
     for setting in arguments.run:
-        parameters = sections.load(file, [*arguments.overrides, *setting.overrides])
+        parameters = config.load(file, [*arguments.overrides, *setting.overrides])
         works[setting.name] = work_of(parameters, setting.method, data, precision, arguments.steps)
     bare, parts = Bare(common, data, precision), BareParts()
     bare.time(BareParts())  # warm up

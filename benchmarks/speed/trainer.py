@@ -33,8 +33,9 @@ from crest.data.prepared import Prepared, Split, load
 from crest.devices.generators import generator_for
 from crest.devices.precision import Precision, resolve_device, resolve_precision
 from crest.methods import METHODS
+from crest.methods.random import RandomParameters
 from crest.models import spec_for
-from crest.parameters.sections import Parameters, TrainParameters
+from crest.parameters.sections import TrainParameters
 from crest.samplers.base import Context
 from crest.training.loop import train
 
@@ -65,13 +66,14 @@ def context_of(
         batch_size=settings.batch_size,
         precision=precision,
         generator=generator_for(0, "method"),
-        parameters=Parameters(train=settings),
+        parameters=RandomParameters(),
     )
 
 
-def ours(context: Context, precision: Precision) -> Callable[[Advance], object]:
+def ours(
+    context: Context, settings: TrainParameters, precision: Precision
+) -> Callable[[Advance], object]:
     """Return the training with our loop."""
-    settings = context.parameters.train
 
     def work(advance: Advance) -> object:
         method = METHODS["random"].build(context)
@@ -172,7 +174,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     network = spec_for(settings, data.meta).fresh(seed=0).get_submodule("network").to(device)
     examples = examples_of(data.train, torch.cat(same_minibatches(context)))
     works = {
-        "ours": ours(context, precision),
+        "ours": ours(context, settings, precision),
         "trainer": theirs(network, data.meta.tokenizer, examples, settings, steps, precision),
     }
     runners = take_turns(works, arguments.block)

@@ -21,10 +21,11 @@ from crest.data.prepared import Split
 from crest.devices.precision import Precision
 from crest.inference.folding import find_folds, folded
 from crest.inference.forward import look, places_of
-from crest.parameters.sections import CrestParameters, subset_size
+from crest.methods.crest import CrestParameters
 from crest.regions.active import ActiveSet
 from crest.regions.curvature import flatten, trained_parameters
 from crest.samplers.rounds import Focus, focused_subset, weighed
+from crest.samplers.sizes import subset_size
 from crest.selection.choices import find_choice
 from crest.selection.choosing import select_minibatch_coresets
 from crest.selection.coresets import MiniBatchCoreset
@@ -260,13 +261,13 @@ def _draw_subset(
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor | None]:
     """Draw V_p as the settings say; with it the chances to weigh by, if they say so too."""
-    if settings.focus == 0.0:
+    if settings.focus.exponent == 0.0:
         return active.draw(size, generator), None
     # As many as hold a subset even where all are learned, so that nothing depends on n.
-    candidates = active.draw(min(len(active), ceil(size / settings.focus_floor)), generator)
+    candidates = active.draw(min(len(active), ceil(size / settings.focus.floor)), generator)
     losses = look(model, split, candidates, precision).losses.cpu()
-    places, chance = focused_subset(losses, size, Focus.of(settings), generator)
-    return candidates[places], chance if settings.focus_weights else None
+    places, chance = focused_subset(losses, size, Focus.of(settings.focus), generator)
+    return candidates[places], chance if settings.focus.weights else None
 
 
 def _unbiased(moments: ErrorMoments, examples: int, noise: float) -> GradientError:

@@ -8,39 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from crest.config import Parameters, parse
 from crest.data.given import whole_number
 from crest.errors import DivergedError, OrderError, ParameterError, TrainingError
-from crest.parameters.sections import CrestOptions, Parameters, parse
-
-
-class Options(CrestOptions, total=False):
-    """Keyword arguments of Coresets, for editors and checkers.
-
-    Those of the chosen method stand alone; those of several methods go by the methods' names, as
-    the sections of params.yaml.
-    """
-
-    factor: float
-    coreset_size: float | int
-    passes: int
-    per_class: bool
-    group_size: int
-    regularisation: float
-    validation: float
-    rounds: int
-    step_size: float
-
-    full: Mapping[str, Any]
-    random: Mapping[str, Any]
-    crest: CrestOptions
-    sgd: Mapping[str, Any]
-    large: Mapping[str, Any]
-    stratified: Mapping[str, Any]
-    focused: Mapping[str, Any]
-    greedy: Mapping[str, Any]
-    craig: Mapping[str, Any]
-    gradmatch: Mapping[str, Any]
-    glister: Mapping[str, Any]
+from crest.loop_support.option_types import CrestOptions
+from crest.methods import METHODS
+from crest.parameters.renamed import KEYS
+from crest.parameters.section import nested, options_of
 
 
 def focused(batch_size: int) -> CrestOptions:
@@ -50,12 +24,12 @@ def focused(batch_size: int) -> CrestOptions:
     said of each mini-batch is remembered, so that :meth:`crest.Coresets.step` needs the logits.
     """
     return {
-        "choice": "balanced",
+        "choice": "spatially_balanced",
         "subset_size": 4 * batch_size,
         "interval_factor": 40.0,
-        "selection": "as_used",
-        "looks": "remembered",
-        "draw": "stratified_rounds",
+        "selection": "on_demand",
+        "outputs": "remembered",
+        "draw": "stratified_without_replacement",
         "focus": 0.5,
         "focus_until": 0.85,
         "subset_coresets": 4,
@@ -95,12 +69,6 @@ def parameters_of(
     return whole_number(steps, "steps", 1), parameters
 
 
-def own_section(parameters: Parameters, method: str) -> dict[str, Any]:
-    """Return what a method's parameters are set to; nothing of a method that has none."""
-    section = getattr(parameters, method, None)
-    return {} if section is None else section.model_dump()
-
-
 @contextmanager
 def named_as_arguments(method: str) -> Iterator[None]:
     """Call parameters in errors what the arguments are called: without a section's name."""
@@ -109,8 +77,16 @@ def named_as_arguments(method: str) -> Iterator[None]:
     except DivergedError as error:
         raise TrainingError(f"{error.what}; lower the learning rate, or train in float32") from None
     except (OrderError, ParameterError, TrainingError) as error:
-        text = re.sub(rf"\b({re.escape(method)}|train)\.(?=[a-z_]+\b(?!\())", "", str(error))
-        raise type(error)(text) from None
+        raise type(error)(_without_sections(str(error), method)) from None
+
+
+def _without_sections(text: str, method: str) -> str:
+    """Put what an option is called where a key of params.yaml stands."""
+    names = {place: name for name, place in options_of(METHODS[method].parameters).items()}
+    for place in sorted(names, key=len, reverse=True):
+        key = re.escape(f"{method}.{place}")
+        text = re.sub(rf"\b{key}\b(?!\()", names[place], text)
+    return re.sub(rf"\b({re.escape(method)}|train)\.(?=[a-z_]+\b(?!\())", "", text)
 
 
 def _sections(
@@ -120,8 +96,8 @@ def _sections(
     sections: dict[str, dict[str, Any]] = {}
     for name, value in options.items():
         if name in methods and isinstance(value, Mapping):
-            for key in value:
-                _check_name(key, name)
+            for key, own in value.items():
+                _check_name(key, own, name)
             sections.setdefault(name, {}).update({key: _plain(own) for key, own in value.items()})
     for name, value in options.items():
         if name in sections:
@@ -131,28 +107,34 @@ def _sections(
                 f"{name}: must hold that method's options by name, such as "
                 f"{name}={{...}}, not {value!r:.60}"
             )
-        _check_name(name, method)
+        _check_name(name, value, method)
         if name in sections.get(method, {}):
             raise ParameterError(f"{name}: given by itself and in {method} as well; leave one out")
         sections.setdefault(method, {})[name] = _plain(value)
-    return sections
+    return {name: nested(METHODS[name].parameters, own) for name, own in sections.items()}
 
 
 def _plain(value: Any) -> Any:
     """Return a number of NumPy as one of Python."""
+    if isinstance(value, Mapping):
+        return {key: _plain(own) for key, own in value.items()}
     return value.item() if isinstance(value, np.generic) else value
 
 
-def _check_name(name: Any, method: str) -> None:
+def _check_name(name: Any, value: Any, method: str) -> None:
     """Refuse an option that a method does not use."""
     own = _options_of(method)
-    if name in own:
+    if name in own or (
+        isinstance(value, Mapping) and name in METHODS[method].parameters.model_fields
+    ):
         return
+    if new := KEYS.get(f"{method}.{name}"):
+        raise ParameterError(f"{name}: is called '{new.partition('.')[2]}' now")
     if close := get_close_matches(str(name), own, n=1):
         raise ParameterError(
             f"{name}: '{method}' has no such option; did you mean '{close[0]}'? {_listed(own)}"
         )
-    users = [other for other in Parameters.model_fields if name in _options_of(other)]
+    users = [other for other in METHODS if name in _options_of(other)]
     if users:
         raise ParameterError(
             f"{name}: '{method}' does not use it, {' and '.join(users)} "
@@ -169,11 +151,4 @@ def _listed(own: list[str]) -> str:
 
 def _options_of(method: str) -> list[str]:
     """Return the options of a method; of replay none, whose coresets are an argument."""
-    field = Parameters.model_fields.get(method)
-    if field is None or method in ("replay", *NO_METHODS):
-        return []
-    return list(type(field.default).model_fields)
-
-
-# Sections of params.yaml that are of stages.
-NO_METHODS = ("prepare", "train", "evaluate", "analyze", "reuse", "report")
+    return [] if method == "replay" else list(options_of(METHODS[method].parameters))

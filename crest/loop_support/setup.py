@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from crest.config import Parameters
 from crest.data.given import Gather, GivenSplit, integers
 from crest.data.prepared import Inputs
 from crest.devices.generators import generator_for
 from crest.devices.precision import resolve_precision
 from crest.errors import ParameterError
 from crest.inference.forward import look
-from crest.loop_support.options import own_section
 from crest.loop_support.state import digest_of
 from crest.models.classifier import Classifier
-from crest.parameters.sections import Parameters
+from crest.parameters.section import flat
 from crest.samplers.base import Context
 from crest.samplers.saved import SavedCoresets
 
@@ -54,8 +54,9 @@ def context_of(
     saved: SavedCoresets | None,
     steps: int,
     parameters: Parameters,
+    method: str,
     default: torch.device,
-) -> tuple[Context, GivenSplit]:
+) -> tuple[Context[Any], GivenSplit]:
     """Return what a method is given, and the examples in it.
 
     Model and function are called under torch's device ``default``, as the loop has it.
@@ -88,7 +89,7 @@ def context_of(
         batch_size=parameters.train.batch_size,
         precision=resolve_precision(parameters.train.precision, weight.device),
         generator=generator_for(parameters.train.seed, "method"),
-        parameters=parameters,
+        parameters=parameters.of_method(method),
         saved=saved,
         may_skip=True,
     )
@@ -126,7 +127,7 @@ def at_home(default: torch.device, call: Callable[[Any], Any], value: Any) -> An
         return call(value)
 
 
-def tried(context: Context, split: GivenSplit) -> int:
+def tried(context: Context[Any], split: GivenSplit) -> int:
     """Look at two examples, so that a misfit shows before any training; returns the classes.
 
     Raises
@@ -161,20 +162,19 @@ def tried(context: Context, split: GivenSplit) -> int:
     return classes
 
 
-def settings_of(method: str, context: Context) -> dict[str, Any]:
+def settings_of(method: str, seed: int, context: Context[Any]) -> dict[str, Any]:
     """Return what a saved state depends on."""
-    parameters = context.parameters
     shapes = [(list(weight.shape), str(weight.dtype)) for weight in context.model.parameters()]
     return {
         "method": method,
         "steps": context.steps,
         "batch_size": context.batch_size,
-        "seed": parameters.train.seed,
+        "seed": seed,
         "precision": context.precision.name,
         "labels": hashlib.sha256(context.train.labels.numpy().tobytes()).hexdigest(),
         "saved": None if context.saved is None else _digest_of(context.saved),
         "model": hashlib.sha256(repr(shapes).encode()).hexdigest(),
-        **own_section(parameters, method),
+        **flat(context.parameters),
     }
 
 

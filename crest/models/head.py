@@ -129,7 +129,8 @@ def last_layer_if_any(model: nn.Module) -> LastLayer:
     reason = _head(model).reason
     return Unavailable(
         f"train.model: {model._get_name()} {reason}: what needs the last layer itself cannot be "
-        "used with it (crest.quadratic: last_layer, a proxy other than logits, the method glister)"
+        "used with it (crest.quadratic.parameters: last_layer, a proxy other than logits, the "
+        "method glister)"
     )
 
 

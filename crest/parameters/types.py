@@ -5,16 +5,21 @@ numbers in float32.
 """
 
 import re
+from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
-    field_validator,
 )
+
+
+@dataclass(frozen=True)
+class Range:
+    """What values a type holds, in words, where its bounds do not say it."""
+
+    words: str
 
 
 def _text(pattern: str, description: str) -> AfterValidator:
@@ -66,14 +71,18 @@ LARGEST = 2**31  # of counts, which tables hold in 32 bits
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False), AfterValidator(_in_float32)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False), AfterValidator(_in_float32)]
+Smoothing = Annotated[float, Field(ge=0.0, lt=1.0)]
 Seconds = Annotated[float, Field(gt=0.0, le=1e6)]
 Order = Annotated[Literal[1, 2], BeforeValidator(_whole)]
-Draw = Literal["independent", "stratified", "rounds", "stratified_rounds"]
 Factor = Annotated[float, Field(gt=0.0, le=1e6)]
 Count = Annotated[int, Field(ge=1, lt=LARGEST)]
 CountOrZero = Annotated[int, Field(ge=0, lt=LARGEST)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)]
-Device = Annotated[str, _text(r"auto|cpu|cuda(:[0-9]{1,3})?", "auto, cpu, cuda or cuda:N")]
+Device = Annotated[
+    str,
+    _text(r"auto|cpu|cuda(:[0-9]{1,3})?", "auto, cpu, cuda or cuda:N"),
+    Range("auto, cpu, cuda, cuda:N"),
+]
 ArtifactName = Annotated[
     str,
     _text(r"[A-Za-z0-9][A-Za-z0-9_.-]*", "a name of letters, digits and . _ -, as folders have"),
@@ -111,22 +120,8 @@ def _share_or_count(value: Any) -> Any:
     return value
 
 
-ShareOrCount = Annotated[float | int, BeforeValidator(_share_or_count)]
-
-# All but line breaks and tabs of what moves the cursor, and halves of surrogate pairs.
-CONTROL = re.compile(r"[^\n\t -~\u00a0-\ud7ff\ue000-\U0010ffff]")
-
-
-class Section(BaseModel):
-    """Base of every section: immutable, no unknown keys, no silent conversions."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
-
-    @field_validator("*")
-    @classmethod
-    def _has_no_control_characters(cls, value: Any) -> Any:
-        """Refuse what a terminal would obey, and halves of characters."""
-        for text in value if isinstance(value, tuple) else (value,):
-            if isinstance(text, str) and CONTROL.search(text):
-                raise ValueError("must be text without control characters")
-        return value
+ShareOrCount = Annotated[
+    float | int,
+    BeforeValidator(_share_or_count),
+    Range("a share below 1, or a count from 1"),
+]

@@ -25,6 +25,8 @@ EXCEPTIONS: Mapping[str, str] = {
     "crest/devices/machine.py": "how much memory the machine has",
     "crest/errors.py": "what people are told",
     REGISTRY: "lists the methods, each of which has a file of its own",
+    "crest/parameters/faults.py": "what people are told of parameters",
+    "crest/parameters/renamed.py": "what is refused, and its new name",
     "crest/pipeline/code.py": "which code a result depends on",
     "crest/pipeline/early.py": "ends a command that is interrupted while it starts",
     "crest/pipeline/paths.py": "where results lie, which dvc.yaml says itself",

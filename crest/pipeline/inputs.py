@@ -5,6 +5,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from crest.config import Parameters
 from crest.data.augment import Augmentation
 from crest.data.files import ImageMeta
 from crest.data.prepared import Prepared, load
@@ -13,13 +14,12 @@ from crest.devices.precision import Precision, resolve_device, resolve_precision
 from crest.errors import ArtifactError, ParameterError
 from crest.methods import METHODS
 from crest.models import Spec, weights
-from crest.parameters.sections import Parameters
 from crest.pipeline.paths import Paths
 
 
 def methods_of(parameters: Parameters, method: str | None) -> tuple[str, ...]:
-    """Return the one method asked for, or all of train.methods; each is known."""
-    names = (method,) if method else parameters.train.methods
+    """Return the one method asked for, or all of run.methods; each is known."""
+    names = (method,) if method else parameters.run.methods
     for name in names:
         check_method(name)
     return names
@@ -29,7 +29,7 @@ def check_method(method: str) -> None:
     """Raise a :class:`ParameterError` if there is no such method."""
     if method not in METHODS:
         raise ParameterError(
-            f"--method, train.methods: '{method}' is not one of {', '.join(METHODS)}"
+            f"--method, run.methods: '{method}' is not one of {', '.join(METHODS)}"
         )
 
 

@@ -11,12 +11,9 @@ from typing import Any
 
 import torch
 
+from crest.config import Parameters
 from crest.data.files import Meta
 from crest.devices.precision import Precision
-from crest.parameters.sections import Parameters
-
-# Parameters of train that change nothing in the result of one run.
-INDIFFERENT = {"methods", "launch", "process_timeout", "save_interval"}
 
 PACKAGES = ("crest-coresets", "torch", "torchvision", "transformers", "polars", "numpy")
 
@@ -49,13 +46,11 @@ def identity(parameters: Parameters, meta: Meta, method: str, weights: str) -> s
     on it need not be made again, and two clones agree. ``weights`` is the digest of the trained
     model's.
     """
-    own = getattr(parameters, method, None)
-    settings = parameters.train.model_dump(mode="json", exclude=INDIFFERENT)
     values = {
         "method": method,
         "data": meta.content_hash,
-        "train": settings,
-        "own": None if own is None else own.model_dump(mode="json"),
+        "train": parameters.train.model_dump(mode="json"),
+        "own": parameters.of_method(method).model_dump(mode="json"),
         "weights": weights,
     }
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()

@@ -8,14 +8,14 @@ from pathlib import Path
 
 import torch
 
+from crest.config import Parameters
 from crest.data.files import Meta
 from crest.devices.distributed import ALONE, Group
 from crest.devices.precision import Precision
 from crest.errors import ArtifactError
-from crest.parameters.sections import Parameters
+from crest.parameters.section import keys_of, value_of
 from crest.pipeline.arithmetic import arithmetic
 from crest.pipeline.code import Sources
-from crest.pipeline.provenance import INDIFFERENT
 from crest.samplers.saved import SavedCoresets
 from crest.training.state import Checkpoint
 from crest.training.step import micro_batches
@@ -38,15 +38,12 @@ def checkpoint_for(
     ``stage`` runs for the method, as it is now, whatever is edited while the run goes on.
     """
     sources = Sources()
+    sections = {"train": parameters.train, method: parameters.of_method(method)}
     key = {
-        f"train.{name}": json.dumps(value)
-        for name, value in parameters.train.model_dump(mode="json").items()
-        if name not in INDIFFERENT
+        f"{name}.{place}": json.dumps(value_of(section, place))
+        for name, section in sections.items()
+        for place in keys_of(type(section))
     }
-    own = getattr(parameters, method, None)
-    if own is not None:
-        values = own.model_dump(mode="json")
-        key |= {f"{method}.{name}": json.dumps(value) for name, value in values.items()}
     key |= {
         "method": method,
         "data": meta.content_hash,
@@ -64,7 +61,7 @@ def checkpoint_for(
     return Checkpoint(
         path,
         key,
-        parameters.train.save_interval,
+        parameters.run.save_interval,
         stop,
         group.first,
         lambda: {"code": json.dumps(sources.digests(stage, method))},

@@ -10,6 +10,7 @@ import polars as pl
 from torch import nn
 
 from crest import artifacts
+from crest.config import Parameters
 from crest.data.prepared import Prepared
 from crest.devices.distributed import ALONE, Group
 from crest.devices.generators import generator_for
@@ -19,7 +20,6 @@ from crest.errors import DamagedDataError
 from crest.methods import METHODS
 from crest.models import Spec, spec_for, weights
 from crest.models.checkpointing import checkpoint_activations
-from crest.parameters.sections import Parameters
 from crest.pipeline.inputs import fresh_model
 from crest.pipeline.progress import progress_bar
 from crest.pipeline.provenance import describe, identity
@@ -72,7 +72,7 @@ def train_model(
         checkpoint_activations(model)
     started_from = weights.digest(model)
     group.require_same({"initial weights": started_from})
-    context = context_of(parameters, data, model, steps, precision, group)
+    context = context_of(parameters, method, data, model, steps, precision, group)
     stop = checkpoint.stop if checkpoint else context.stop
     if not group.alone:
         stop = _stop_of(group)
@@ -160,12 +160,13 @@ def write(trained: Trained, folder: Path) -> None:
 
 def context_of(
     parameters: Parameters,
+    method: str,
     data: Prepared,
     model: nn.Module,
     steps: int,
     precision: Precision,
     group: Group = ALONE,
-) -> Context:
+) -> Context[Any]:
     """Return what a method is given at the start of a run."""
     return Context(
         model=model,
@@ -174,7 +175,7 @@ def context_of(
         batch_size=parameters.train.batch_size,
         precision=precision,
         generator=generator_for(parameters.train.seed, "method"),
-        parameters=parameters,
+        parameters=parameters.of_method(method),
         group=group,
     )
 

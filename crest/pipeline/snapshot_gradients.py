@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from crest import artifacts
 from crest.analysis.gradient_error import GradientErrors, gradient_errors
 from crest.analysis.runs import ANALYSIS_TABLES, Run
+from crest.config import Parameters, parse
 from crest.data.prepared import Prepared
 from crest.devices.generators import generator_for
 from crest.devices.limits import require_passes
@@ -21,11 +22,12 @@ from crest.devices.precision import Precision
 from crest.errors import ArtifactError, ParameterError
 from crest.inference.evaluation import BLOCK
 from crest.inference.forward import look
-from crest.parameters.sections import Parameters, parse, subset_size
+from crest.methods.crest import CrestParameters
 from crest.pipeline import manifest
 from crest.pipeline.inputs import configure_torch, load_trained, prepared_data, run_precision
 from crest.pipeline.paths import Paths
 from crest.pipeline.progress import progress_bar
+from crest.samplers.sizes import subset_size
 from crest.training.snapshots import find_snapshots
 
 logger = logging.getLogger(__name__)
@@ -134,15 +136,15 @@ def _own_parameters(folder: Path, data: Prepared) -> Parameters:
 
 def _gradient_rows(snapshot: Snapshot, sample: int, draws: int) -> list[dict[str, Any]]:
     """Rows of 'gradient_errors' of one snapshot."""
-    settings = snapshot.parameters
+    settings, own = snapshot.parameters, snapshot.parameters.of(CrestParameters)
     examples = len(snapshot.data.train)
-    size = subset_size(settings.crest, examples, settings.train.batch_size)
+    size = subset_size(own, examples, settings.train.batch_size)
     require_passes("analyze.gradient_draws", draws, size, examples, "draws")
     found = gradient_errors(
         snapshot.model,
         snapshot.data.train,
         snapshot.dropped,
-        settings.crest,
+        own,
         settings.train.batch_size,
         snapshot.minibatches,
         snapshot.precision,

@@ -14,7 +14,7 @@ logger = logging.getLogger(__name__)
 
 
 class Coverage:
-    """The parameters that crest.quadratic names, of those that are trained at the time.
+    """The parameters that crest.quadratic.parameters names, of those that are trained at the time.
 
     Parameters
     ----------
@@ -61,8 +61,8 @@ class Coverage:
         """
         if self.quadratic == FALL_BACK:
             raise TrainingError(
-                f"crest.quadratic: {FALL_BACK}: {error.reason}; use a method without a quadratic "
-                "model, such as greedy"
+                f"crest.quadratic.parameters: {FALL_BACK}: {error.reason}; use a method without a "
+                "quadratic model, such as greedy"
             ) from None
         if self.quadratic != "full":
             raise error
@@ -71,14 +71,14 @@ class Coverage:
             self._cover()
         except ParameterError as other:
             raise TrainingError(
-                f"crest.quadratic: {error.reason}, and {FALL_BACK} cannot be used either ({other})"
-                "; set it to a pattern of the parameters after that operation, or use a method "
-                "without a quadratic model, such as greedy"
+                f"crest.quadratic.parameters: {error.reason}, and {FALL_BACK} cannot be used "
+                f"either ({other}); set it to a pattern of the parameters after that operation, or "
+                "use a method without a quadratic model, such as greedy"
             ) from None
         if told:
             logger.warning(
-                "crest.quadratic: %s: the quadratic model is over the last layer alone, as with "
-                "crest.quadratic: %s",
+                "crest.quadratic.parameters: %s: the quadratic model is over the last layer "
+                "alone, as with crest.quadratic.parameters: %s",
                 error.reason,
                 FALL_BACK,
             )

@@ -32,8 +32,8 @@ class NoCurvatureError(TrainingError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"crest.quadratic: {reason}; set it to last_layer, or to a pattern of the parameters "
-            "after that operation"
+            f"crest.quadratic.parameters: {reason}; set it to last_layer, or to a pattern "
+            "of the parameters after that operation"
         )
         self.reason = reason
 
@@ -84,14 +84,16 @@ def covered_parameters(model: nn.Module, quadratic: str) -> list[nn.Parameter]:
         return _some(trained_parameters(model), "every parameter of the model is frozen")
     if quadratic == "last_layer":
         covered = [value for value in last_layer(model).parameters() if value.requires_grad]
-        return _some(covered, "crest.quadratic: last_layer, but the model's last layer is frozen")
+        return _some(
+            covered, "crest.quadratic.parameters: last_layer, but the model's last layer is frozen"
+        )
     named = {name: value for name, value in model.named_parameters() if value.requires_grad}
     covered = [value for name, value in named.items() if fnmatchcase(name, quadratic)]
     if not covered:
         names = list(named)
         raise ParameterError(
-            f"crest.quadratic: '{quadratic}' is neither full, last_layer nor a pattern of a "
-            f"parameter's name; the last ones are {', '.join(names[-4:])}"
+            f"crest.quadratic.parameters: '{quadratic}' is neither full, last_layer nor a "
+            f"pattern of a parameter's name; the last ones are {', '.join(names[-4:])}"
         )
     return covered
 

@@ -6,7 +6,7 @@ a :class:`Context` to look at, asked for a mini-batch before each step and told 
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import polars as pl
 import torch
@@ -17,15 +17,18 @@ from crest.devices.distributed import ALONE, Group
 from crest.devices.precision import Precision
 from crest.errors import Interrupted
 from crest.inference.evaluator import Evaluator
-from crest.parameters.sections import Parameters
+from crest.parameters.section import Section
 from crest.samplers.saved import SavedCoresets
 from crest.selection.coresets import MiniBatchCoreset, Outputs
 
+Own = TypeVar("Own", bound=Section)
+
 
 @dataclass(frozen=True)
-class Context:
+class Context(Generic[Own]):
     """What a method may look at and draw from.
 
+    ``parameters`` are the method's own section.
     ``steps`` is the budget in optimiser steps and ``batch_size`` is m; ``generator`` (on the CPU)
     is the method's own, so that no other draw depends on the method. ``saved`` holds coresets of
     an earlier run, for methods that train on them. ``stop`` returns the number of the signal that
@@ -41,7 +44,7 @@ class Context:
     batch_size: int
     precision: Precision
     generator: torch.Generator
-    parameters: Parameters
+    parameters: Own
     saved: SavedCoresets | None = None
     stop: Callable[[], int] = lambda: 0
     group: Group = ALONE

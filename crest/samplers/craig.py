@@ -4,17 +4,22 @@ Mirzasoleiman, Bilmes and Leskovec, Coresets for Data-efficient Training of Mach
 Models, ICML 2020.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 
-from crest.parameters.sections import fitting
 from crest.samplers.base import Context
 from crest.samplers.limits import require_room_for_distances
 from crest.samplers.renewed import Renewed, in_groups
+from crest.samplers.sizes import fitting
 from crest.selection.craig import craig as choose_medoids
 from crest.selection.gradients import find_proxy
 
+if TYPE_CHECKING:
+    from crest.methods.craig import CraigParameters
 
-def craig(context: Context) -> Renewed:
+
+def craig(context: "Context[CraigParameters]") -> Renewed:
     """Return training on CRAIG's coresets (:class:`Renewed` says how they are trained on).
 
     Every choice looks at the whole training set. Facility location of r examples takes r² numbers:
@@ -26,7 +31,7 @@ def craig(context: Context) -> Renewed:
     ParameterError
         If a parameter does not fit the data.
     """
-    settings, examples = context.parameters.craig, len(context.train)
+    settings, examples = context.parameters, len(context.train)
     size = fitting("craig.coreset_size", settings.coreset_size, examples, context.batch_size)
     labels = context.train.labels
     largest = int(torch.bincount(labels).max()) if settings.per_class else examples

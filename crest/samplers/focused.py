@@ -4,7 +4,7 @@ What :class:`~crest.samplers.crest.Crest` with a focus is without coresets and r
 looked at, chosen or modelled, so that a step costs what Random's costs.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from crest.errors import OrderError
 from crest.regions.active import ActiveSet
@@ -14,6 +14,9 @@ from crest.samplers.random import check_fits
 from crest.samplers.rounds import Focus, Rounds
 from crest.selection.coresets import MiniBatchCoreset, Outputs, uniform
 
+if TYPE_CHECKING:
+    from crest.methods.focused import FocusedParameters
+
 
 class Focused:
     """Yields mini-batches of exactly m, dealt without replacement in rounds, every weight 1.
@@ -22,7 +25,7 @@ class Focused:
     otherwise.
 
     An example takes part in a round with a chance that its last loss in training sets, as
-    :class:`~crest.samplers.rounds.Focus` says; in rounds that begin after ``focus_until`` of the
+    :class:`~crest.samplers.rounds.Focus` says; in rounds that begin after ``focus.until`` of the
     steps, all take part.
 
     Raises
@@ -31,8 +34,8 @@ class Focused:
         If the mini-batch is larger than the training set.
     """
 
-    def __init__(self, context: Context) -> None:
-        labels, parameters = context.train.labels, context.parameters.focused
+    def __init__(self, context: "Context[FocusedParameters]") -> None:
+        labels, parameters = context.train.labels, context.parameters
         check_fits(context.batch_size, len(labels))
         self._size = context.batch_size
         self._generator = context.generator
@@ -40,12 +43,12 @@ class Focused:
         self._rounds = Rounds(
             ActiveSet(len(labels)),
             self._memory.losses,
-            Focus.of(parameters),
+            Focus.of(parameters.focus),
             context.generator,
             remembered=False,
-            strata=labels if parameters.draw == "stratified_rounds" else None,
+            strata=labels if parameters.draw == "stratified_without_replacement" else None,
         )
-        self._until = round(parameters.focus_until * context.steps)
+        self._until = round(parameters.focus.until * context.steps)
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
         """Take the next m examples of the round."""

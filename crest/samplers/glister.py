@@ -4,20 +4,25 @@ Killamsetty, Sivasubramanian, Ramakrishnan and Iyer, GLISTER: Generalization bas
 Selection for Efficient and Robust Learning, AAAI 2021.
 """
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from crest.models.head import last_layer
-from crest.parameters.sections import count_of, fitting
 from crest.samplers.base import Context
 from crest.samplers.renewed import Choose, Coreset, Observe, Renewed
+from crest.samplers.sizes import count_of, fitting
 from crest.selection.glister import Head, with_constant
 from crest.selection.glister import glister as choose_helpful
 from crest.selection.gradients import logit_gradients
 from crest.selection.shares import proportional
 
+if TYPE_CHECKING:
+    from crest.methods.glister import GlisterParameters
 
-def glister(context: Context) -> Renewed:
+
+def glister(context: "Context[GlisterParameters]") -> Renewed:
     """Return training on GLISTER's coresets (:class:`Renewed` says how they are trained on).
 
     Its validation data are a random share of the training set, each class in proportion. They are
@@ -31,7 +36,7 @@ def glister(context: Context) -> Renewed:
     ParameterError
         If a parameter does not fit the data.
     """
-    settings, labels = context.parameters.glister, context.train.labels
+    settings, labels = context.parameters, context.train.labels
     held_out = _hold_out(labels, settings.validation, context.generator)
     kept = torch.ones(len(labels), dtype=torch.bool)
     kept[held_out] = False
@@ -48,9 +53,11 @@ def glister(context: Context) -> Renewed:
     )
 
 
-def _choose(context: Context, candidates: Tensor, held_out: Tensor, size: int) -> Choose:
+def _choose(
+    context: "Context[GlisterParameters]", candidates: Tensor, held_out: Tensor, size: int
+) -> Choose:
     """Return the function that chooses from the candidates by the held-out examples."""
-    settings = context.parameters.glister
+    settings = context.parameters
     groups = torch.zeros_like(candidates)
     if settings.per_class:
         groups = context.train.labels[candidates].unique(return_inverse=True)[1]
@@ -68,7 +75,7 @@ def _choose(context: Context, candidates: Tensor, held_out: Tensor, size: int) -
             validation.labels,
             groups.to(shown.logits.device),
             shares,
-            settings.rounds,
+            settings.gradient_updates,
             settings.step_size,
         )
         indices = candidates[picks.cpu()]

@@ -5,18 +5,22 @@ Subset Selection for Efficient Deep Model Training, ICML 2021.
 """
 
 from functools import partial
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from crest.parameters.sections import fitting
 from crest.samplers.base import Context
 from crest.samplers.renewed import Renewed, in_groups
+from crest.samplers.sizes import fitting
 from crest.selection.gradients import find_proxy
 from crest.selection.matching_pursuit import matching_pursuit
 
+if TYPE_CHECKING:
+    from crest.methods.gradmatch import GradmatchParameters
 
-def gradmatch(context: Context) -> Renewed:
+
+def gradmatch(context: "Context[GradmatchParameters]") -> Renewed:
     """Return training on GradMatch's coresets (:class:`Renewed` says how they are trained on).
 
     Every choice looks at the whole training set, group by group as in :mod:`crest.samplers.craig`,
@@ -32,7 +36,7 @@ def gradmatch(context: Context) -> Renewed:
     ParameterError
         If a parameter does not fit the data.
     """
-    settings, examples = context.parameters.gradmatch, len(context.train)
+    settings, examples = context.parameters, len(context.train)
     size = fitting("gradmatch.coreset_size", settings.coreset_size, examples, context.batch_size)
     proxy = find_proxy(settings.proxy, "gradmatch.proxy", settings.per_class)
     pick = partial(

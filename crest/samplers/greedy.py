@@ -2,7 +2,7 @@
 
 import time
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -10,15 +10,18 @@ from crest.artifacts import TABLES
 from crest.devices.distributed import ALONE
 from crest.inference.folding import FoldingEvaluator
 from crest.inference.forward import Look, require_finite
-from crest.parameters.sections import count_of, fitting
 from crest.regions.region import region_row
 from crest.samplers.base import Context, Record
 from crest.samplers.pool import Pool
 from crest.samplers.selector import selector_of
+from crest.samplers.sizes import count_of, fitting
 from crest.selection.choices import warn_of_choice
 from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.selection.rows import CoresetRows
 from crest.selection.totals import with_effective_sizes
+
+if TYPE_CHECKING:
+    from crest.methods.greedy import GreedyParameters
 
 
 class Greedy:
@@ -33,8 +36,8 @@ class Greedy:
         If a parameter does not fit the data.
     """
 
-    def __init__(self, context: Context) -> None:
-        parameters, labels = context.parameters.greedy, context.train.labels
+    def __init__(self, context: "Context[GreedyParameters]") -> None:
+        parameters, labels = context.parameters, context.train.labels
         size = fitting(
             "greedy.subset_size", parameters.subset_size, len(labels), context.batch_size
         )
@@ -53,9 +56,9 @@ class Greedy:
             warn_of_choice(parameters.choice, "greedy.choice")
         self._pool = Pool(
             labels,
-            parameters.learned_loss,
-            parameters.learned_window,
-            max(size, count_of(parameters.learned_floor, len(labels))),
+            parameters.learned.loss,
+            parameters.learned.window,
+            max(size, count_of(parameters.learned.floor, len(labels))),
         )
         self._region_rows: list[dict[str, Any]] = []
         self._coreset_rows = CoresetRows(labels)

@@ -4,12 +4,16 @@ The rival of any method whose steps cost more than Random's: the same time spent
 """
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from crest.samplers.base import Context
 from crest.samplers.random import Random, check_fits
 
+if TYPE_CHECKING:
+    from crest.methods.large import LargeParameters
 
-def large(context: Context) -> Random:
+
+def large(context: "Context[LargeParameters]") -> Random:
     """Return Random with mini-batches of round(factor · m).
 
     Raises
@@ -17,7 +21,7 @@ def large(context: Context) -> Random:
     ParameterError
         If the mini-batch is larger than the training set.
     """
-    factor = context.parameters.large.factor
+    factor = context.parameters.factor
     size = max(1, round(factor * context.batch_size))
     check_fits(size, len(context.train), f"large.factor: {factor:g} times train.batch_size")
     return Random(replace(context, batch_size=size))

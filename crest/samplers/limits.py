@@ -1,10 +1,14 @@
 """What choosing asks for, held against the data and the machine before it is begun."""
 
+from typing import TYPE_CHECKING
+
 import torch
 
 from crest.devices.limits import require_memory, require_passes
-from crest.parameters.sections import CrestParameters
 from crest.regions.interval import minibatch_count
+
+if TYPE_CHECKING:
+    from crest.methods.crest import CrestParameters
 
 # Arrays of a float32 for each pair that are there at once while distances are compared.
 DISTANCES = 3
@@ -12,7 +16,7 @@ MINIBATCHES = "mini-batches"
 
 
 def require_room_for_crest(
-    parameters: CrestParameters, examples: int, batch_size: int, size: int
+    parameters: "CrestParameters", examples: int, batch_size: int, size: int
 ) -> None:
     """Refuse what a first region would take without an end; ``size`` is r.
 
@@ -23,18 +27,18 @@ def require_room_for_crest(
     """
     each = examples_of_each(parameters, batch_size, size)
     count = minibatch_count(parameters.minibatch_factor, 1)
-    looked_at = parameters.curvature_minibatches
+    looked_at = parameters.curvature.minibatches
     if parameters.selection == "ahead":
         require_passes("crest.minibatch_factor", count, each, examples, MINIBATCHES)
         looked_at = min(count, looked_at or count)
     elif looked_at is not None:
-        require_passes("crest.curvature_minibatches", looked_at, each, examples, MINIBATCHES)
+        require_passes("crest.curvature.minibatches", looked_at, each, examples, MINIBATCHES)
     of_draw = (looked_at or 1) * batch_size
-    draws = parameters.hutchinson_draws
-    require_passes("crest.hutchinson_draws", draws, of_draw, examples, "draws")
+    draws = parameters.curvature.hutchinson_draws
+    require_passes("crest.curvature.hutchinson_draws", draws, of_draw, examples, "draws")
 
 
-def examples_of_each(parameters: CrestParameters, batch_size: int, size: int) -> int:
+def examples_of_each(parameters: "CrestParameters", batch_size: int, size: int) -> int:
     """Return how many examples are looked at for a coreset, or are in it; r is ``size``."""
     return max(batch_size, -(-size // parameters.subset_coresets))
 

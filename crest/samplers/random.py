@@ -21,7 +21,7 @@ class Random:
         If the mini-batch is larger than the training set.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context[Any]) -> None:
         self._size = context.batch_size
         self._generator = context.generator
         check_fits(self._size, len(context.train))

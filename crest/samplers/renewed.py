@@ -82,7 +82,7 @@ class Renewed:
     """
 
     def __init__(
-        self, context: Context, choose: Choose, size: int, passes: int, candidates: int
+        self, context: Context[Any], choose: Choose, size: int, passes: int, candidates: int
     ) -> None:
         examples = len(context.train)
         self._context = context
@@ -235,7 +235,12 @@ Pick = Callable[[Tensor, int], tuple[Tensor, Tensor]]
 
 
 def in_groups(
-    context: Context, pick: Pick, proxy: GradientProxy, size: int, per_class: bool, largest: int
+    context: Context[Any],
+    pick: Pick,
+    proxy: GradientProxy,
+    size: int,
+    per_class: bool,
+    largest: int,
 ) -> Choose:
     """Return a function that chooses from one group after another, each its share of the coreset.
 

@@ -27,7 +27,7 @@ class Replay:
         If the context holds no saved coresets.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context[Any]) -> None:
         if context.saved is None:
             raise ParameterError(
                 "replay.coresets: replay needs saved coresets; name a training run's folder, or "

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from crest.devices.number_types import number_type
-from crest.parameters.sections import CrestParameters, FocusedParameters
+from crest.parameters.shared import FocusParameters
 from crest.regions.active import ActiveSet
 from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.shares import stratified_order
@@ -34,9 +34,9 @@ class Focus:
     ceiling: float | None = None
 
     @classmethod
-    def of(cls, parameters: CrestParameters | FocusedParameters) -> "Focus":
-        """Return what ``focus`` and its companions say."""
-        return cls(parameters.focus, parameters.focus_floor, parameters.focus_ceiling)
+    def of(cls, parameters: FocusParameters) -> "Focus":
+        """Return what the keys of a focus say."""
+        return cls(parameters.exponent, parameters.floor, parameters.ceiling)
 
     def chances(self, losses: Tensor) -> Tensor:
         """Return the chance of each example, float32 k.

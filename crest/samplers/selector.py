@@ -74,7 +74,7 @@ def selector_of(
         If there is no such proxy or choice, or no room for the distances between r examples.
     """
     batch_size, subset_size = sizes
-    if choice != "balanced":
+    if choice != "spatially_balanced":
         device = evaluator.precision.device
         require_room_for_distances(f"{section}.subset_size", subset_size, device)
     found = find_proxy(proxy, f"{section}.proxy"), find_choice(choice, f"{section}.choice")

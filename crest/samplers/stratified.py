@@ -25,7 +25,7 @@ class Stratified:
         If the mini-batch is larger than the training set.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context[Any]) -> None:
         labels = context.train.labels
         check_fits(context.batch_size, len(labels))
         self._size = context.batch_size

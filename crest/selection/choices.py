@@ -65,7 +65,7 @@ def balanced(distances: Tensor, size: int, each: int, generator: torch.Generator
 CHOICES: Mapping[str, Choice] = {
     "facility_location": facility_location,
     "medoids": medoids,
-    "balanced": balanced,
+    "spatially_balanced": balanced,
 }
 
 

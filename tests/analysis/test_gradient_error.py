@@ -13,11 +13,10 @@ from crest.analysis.gradient_error import (
     gradient_errors,
     mean_gradient,
 )
-from crest.parameters.sections import parse
 from crest.selection.choices import find_choice
 from crest.selection.choosing import select_minibatch_coresets
 from crest.selection.gradients import find_proxy
-from tests.tiny import FLOAT32, convnet, image_split, linear_model, linear_split
+from tests.tiny import FLOAT32, convnet, image_split, linear_model, linear_split, parameters
 
 EXAMPLES, SIZE = 60, 6
 NOBODY = torch.empty(0, dtype=torch.int64)
@@ -41,7 +40,7 @@ def measure(
     union: int = 5,
     **crest: object,
 ) -> GradientErrors:
-    settings = parse({"crest": {"subset_size": 20, **crest}}, "tests").crest
+    settings = parameters(crest={"subset_size": 20, **crest}).crest
     generator = torch.Generator().manual_seed(seed)
     return gradient_errors(
         linear_model(),
@@ -124,7 +123,10 @@ def test_all_data_as_the_subset_leave_a_bias_and_no_variance():
 
 def test_minibatches_that_share_out_all_data_err_alone_and_not_together():
     found = measure(
-        subset_size=EXAMPLES, choice="balanced", subset_coresets=EXAMPLES // SIZE, union=10
+        subset_size=EXAMPLES,
+        choice="spatially_balanced",
+        subset_coresets=EXAMPLES // SIZE,
+        union=10,
     )
     assert found.coreset.variance > 0.01
     assert found.union.mean_square == pytest.approx(0.0, abs=1e-9)
@@ -197,7 +199,7 @@ def test_subsets_are_not_drawn_from_the_excluded(monkeypatch):
 def test_the_model_is_left_as_it_was():
     model, split = convnet(), image_split(60)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    settings = parse({"crest": {"subset_size": 20}}, "tests").crest
+    settings = parameters(crest={"subset_size": 20}).crest
     generator = torch.Generator().manual_seed(0)
     gradient_errors(model, split, NOBODY, settings, 6, 5, FLOAT32, generator, 60, 2)
     assert model.training
@@ -207,8 +209,13 @@ def test_the_model_is_left_as_it_was():
 
 def test_a_focus_is_a_bias_that_its_weights_take_away():
     """Of a linear model, whose losses differ a lot; subsets are dealt whole."""
-    drawn = {"choice": "balanced", "selection": "as_used", "subset_coresets": 3, "subset_size": 18}
-    with_focus = drawn | {"draw": "rounds", "focus": 1.0, "focus_floor": 0.3}
+    drawn = {
+        "choice": "spatially_balanced",
+        "selection": "on_demand",
+        "subset_coresets": 3,
+        "subset_size": 18,
+    }
+    with_focus = drawn | {"draw": "without_replacement", "focus": 1.0, "focus_floor": 0.3}
     plain = measure(draws=400, **drawn)
     biased = measure(draws=400, **with_focus)
     weighed = measure(draws=400, **with_focus, focus_weights=True)

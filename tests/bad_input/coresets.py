@@ -89,7 +89,7 @@ SAVED_CORESETS = [
          gone(RUN / "regions.parquet")),
     Case("reported without an evaluation", "report",
          "artifacts/evaluate/crest: not there; make it with `python cli.py evaluate --method"
-         " crest`, or take it out of train.methods", gone("artifacts/evaluate/crest")),
+         " crest`, or take it out of run.methods", gone("artifacts/evaluate/crest")),
     Case("reported without an analysis", "report",
          "artifacts/analyze: not there; make it with `python cli.py analyze`",
          gone("artifacts/analyze")),

@@ -16,7 +16,7 @@ SURROUNDINGS = [
     Case("no space for a model", "train",
          f"{RUN}/model.safetensors: cannot be written: File too large; raise the limit on the"
          " size of a file", surroundings=no_space),
-    Case("no space for a state", "train --method random -S train.save_interval=0",
+    Case("no space for a state", "train --method random -S run.save_interval=0",
          ".resume/train-random.safetensors: cannot be written: File too large; raise the "
          "limit on the size of a file", surroundings=no_space),
     Case("no space for predictions", "evaluate",

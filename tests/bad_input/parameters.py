@@ -37,7 +37,7 @@ PARAMETERS = [
              for last, name in pairwise("abcdefghij"))), code=2),
     Case("an alias within itself", "train",
          "params.yaml: not valid YAML: line 1: *a stands for nothing before it",
-         params("train: &a {methods: [*a]}\n"), code=2),
+         params("run: &a {methods: [*a]}\n"), code=2),
     Case("brackets without an end", "train",
          "params.yaml: not valid YAML: nested too deeply", params("train: " + "[" * 9999), code=2),
     Case("not YAML", "train",
@@ -78,8 +78,8 @@ PARAMETERS = [
          "params.yaml: train.batch_size: must be a whole number, got 8.5",
          params("train: {batch_size: 8.5}\n"), code=2),
     Case("a name for a list", "train",
-         "params.yaml: train.methods: must be a list, such as [crest, random], got 'crest'",
-         params("train: {methods: crest}\n"), code=2),
+         "params.yaml: run.methods: must be a list, such as [crest, random], got 'crest'",
+         params("run: {methods: crest}\n"), code=2),
     Case("null where a value is needed", "train",
          "params.yaml: train.epochs: must be a number, got None",
          params("train: {epochs: null}\n"), code=2),
@@ -94,10 +94,10 @@ PARAMETERS = [
          code=2),
     Case("a learning rate that is next to nothing", "train -S train.lr=5e-324",
          "params.yaml with -S: train.lr: must lie between 1e-30 and 1e+30, got 5e-324", code=2),
-    Case("true for a whole number", "train -S crest.order=true",
-         "params.yaml with -S: crest.order: must be a whole number, got True", code=2),
-    Case("2.0 for a whole number", "train -S crest.order=2.0",
-         "params.yaml with -S: crest.order: must be a whole number, got 2.0", code=2),
+    Case("true for a whole number", "train -S crest.quadratic.order=true",
+         "params.yaml with -S: crest.quadratic.order: must be a whole number, got True", code=2),
+    Case("2.0 for a whole number", "train -S crest.quadratic.order=2.0",
+         "params.yaml with -S: crest.quadratic.order: must be a whole number, got 2.0", code=2),
     Case("a title that a terminal would obey", 'report -S \'report.title="\\e[31mred"\'',
          "params.yaml with -S: report.title: must be text without control characters, got "
          "'\\x1b[31mred'", code=2),
@@ -126,12 +126,14 @@ PARAMETERS = [
     Case("more epochs than memory has rows for", "train -S train.epochs=1000000",
          "train.epochs: the tables of 2625000 steps would take 787.5 MB of memory, the machine has "
          "500.0 MB; lower it", code=2, surroundings=little_memory),
-    Case("draws without an end", "train -S crest.hutchinson_draws=2147483647",
-         "crest.hutchinson_draws: 2147483647 draws, each of 16 examples, are 818089008 passes over "
-         "the 42 training examples at one moment; use at most 262, 100 passes", code=2),
+    Case("draws without an end", "train -S crest.curvature.hutchinson_draws=2147483647",
+         "crest.curvature.hutchinson_draws: 2147483647 draws, each of 16 examples, are 818089008 "
+         "passes over "
+         "the 42 training examples at one step; use at most 262, 100 passes", code=2),
     Case("mini-batches without an end", f"{SELECT} --minibatches 2147483647",
-         "--minibatches: 2147483647 mini-batches, each of 16 examples, are 818089008 passes over "
-         "the 42 training examples at one moment; use at most 262, 100 passes", code=2),
+         "--minibatches: 2147483647 mini-batches, each of 16 examples, are 818089008 "
+         "passes over "
+         "the 42 training examples at one step; use at most 262, 100 passes", code=2),
     Case("a mini-batch beyond all numbers",
          "evaluate -S evaluate.batch_size=1000000000000000000000",
          "params.yaml with -S: evaluate.batch_size: must be less than 2147483648, got "
@@ -147,11 +149,12 @@ PARAMETERS = [
     Case("an unknown model", "train -S train.model=resnet19",
          "train.model: unknown model 'resnet19'; did you mean …", code=2),
     Case("an unknown method", "train --method crst",
-         "--method, train.methods: 'crst' is not one of full, random, crest, replay…", code=2),
+         "--method, run.methods: 'crst' is not one of full, random, crest, replay…", code=2),
     Case("an unknown proxy", "train -S crest.proxy=pixels",
          "crest.proxy: 'pixels' is not one of logits, last_input", code=2),
     Case("an unknown choice", "train -S crest.choice=best",
-         "crest.choice: 'best' is not one of facility_location, medoids, balanced", code=2),
+         "crest.choice: 'best' is not one of facility_location, medoids, "
+         "spatially_balanced", code=2),
     Case("an unknown data set", "prepare -S prepare.dataset=digit",
          "prepare.dataset: unknown data set 'digit'; known: …; did you mean 'digits'?", code=2),
     Case("an unknown preset", "preset cifar", "preset: 'cifar' is not one of …", code=2),
@@ -180,28 +183,28 @@ PARAMETERS = [
          "train --method large -S large.factor=6.0",
          "large.factor: 6 times train.batch_size: 48 is more than the 42 training examples; make "
          "it smaller", code=2),
-    Case("remembered looks chosen from ahead", "train -S crest.looks=remembered",
-         "params.yaml with -S: crest.looks: remembered needs crest.selection: as_used, got "
+    Case("remembered outputs chosen by ahead", "train -S crest.outputs=remembered",
+         "params.yaml with -S: crest.outputs: remembered needs crest.selection: on_demand, got "
          "'remembered'", code=2),
-    Case("a focus without rounds", "train -S crest.focus=0.5",
-         "params.yaml with -S: crest.focus: above 0 needs crest.draw: rounds or stratified_rounds, "
-         "got 0.5", code=2),
-    Case("a ceiling without a focus", "train -S crest.focus_ceiling=1.0",
-         "params.yaml with -S: crest.focus_ceiling: needs a focus above 0; without one all come "
-         "alike, got 1.0", code=2),
+    Case("a focus on independent draws", "train -S crest.focus.exponent=0.5",
+         "params.yaml with -S: crest.focus.exponent: above 0 needs crest.draw: "
+         "without_replacement or stratified_without_replacement, got 0.5", code=2),
+    Case("a ceiling without a focus", "train -S crest.focus.ceiling=1.0",
+         "params.yaml with -S: crest.focus.ceiling: needs a focus above 0; without one "
+         "examples are drawn uniformly, got 1.0", code=2),
     Case("a ceiling without a focus, of focused",
-         "train -S focused.focus=0.0 -S focused.focus_ceiling=1.0",
-         "params.yaml with -S: focused.focus_ceiling: needs a focus above 0; without one all come "
-         "alike, got 1.0", code=2),
+         "train -S focused.focus.exponent=0.0 -S focused.focus.ceiling=1.0",
+         "params.yaml with -S: focused.focus.ceiling: needs a focus above 0; without one "
+         "examples are drawn uniformly, got 1.0", code=2),
     Case("more mini-batches than a subset holds", "train -S crest.subset_coresets=3",
          "crest.subset_coresets: 3 mini-batches of 8 examples, all different, do not fit into "
          "subsets of 16; lower it or raise crest.subset_size", code=2),
-    Case("no methods", "train -S train.methods=[]",
-         "params.yaml with -S: train.methods: must list at least one, got []", code=2),
-    Case("a method twice", "train -S 'train.methods=[full, full]'",
-         "params.yaml with -S: train.methods: lists 'full' twice, got ['full', 'full']", code=2),
-    Case("a method that leads elsewhere", "train -S train.methods=[../../x]",
-         "params.yaml with -S: train.methods.0: must be a name of letters, digits and . _ -,"
+    Case("no methods", "train -S run.methods=[]",
+         "params.yaml with -S: run.methods: must list at least one, got []", code=2),
+    Case("a method twice", "train -S 'run.methods=[full, full]'",
+         "params.yaml with -S: run.methods: lists 'full' twice, got ['full', 'full']", code=2),
+    Case("a method that leads elsewhere", "train -S run.methods=[../../x]",
+         "params.yaml with -S: run.methods.0: must be a name of letters, digits and . _ -,"
          " as folders have, got '../../x'", code=2),
     Case("a model that leads elsewhere", "reuse --model ../..",
          "--method, --model: '..' is no name of one; use letters, digits and - _ . only",
@@ -227,11 +230,12 @@ PARAMETERS = [
     Case("an export to a file of Parquet", "export --out subset.parquet",
          "--out subset.parquet: a data set is a folder of Parquet files; name one without .parquet",
          code=2),
-    Case("a quadratic model of nothing", "train -S crest.quadratic=head.*",
-         "crest.quadratic: 'head.*' is neither full, last_layer nor a pattern of a parameter's "
+    Case("a quadratic model of nothing", "train -S crest.quadratic.parameters=head.*",
+         "crest.quadratic.parameters: 'head.*' is neither full, last_layer nor a pattern of a "
+         "parameter's "
          "name; the last ones are …, linear.weight, linear.bias", code=2),
     Case("scores from a method that was not run", "analyze -S analyze.scores_from=full",
-         "analyze.scores_from: 'full' is not one of train.methods (crest); name one of them, or "
+         "analyze.scores_from: 'full' is not one of run.methods (crest); name one of them, or "
          "add it there", code=2),
     Case("-S without a value", "train -S train.lr",
          "-S train.lr: write it as section.key=value, e.g. train.budget=0.2", code=2),

@@ -16,8 +16,8 @@ from tests.tiny_text import tiny_tokenizer
 
 PARAMS = """\
 prepare: {dataset: parquet, source: source, workers: 1}
+run: {methods: [crest]}
 train:
-  methods: [crest]
   batch_size: 8
   epochs: 2
   budget: 0.5

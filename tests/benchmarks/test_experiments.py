@@ -490,7 +490,7 @@ def test_a_runs_own_seeds_and_parameters(tmp_path):
 def test_a_preset_is_what_a_run_starts_from(tmp_path):
     plan = plans(tmp_path, "  - {name: a, method: crest, preset: cifar10-resnet20-cheap}\n")[0]
     assert plan.parameters.train.model == "resnet20"
-    assert plan.parameters.crest.choice == "balanced"
+    assert plan.parameters.crest.choice == "spatially_balanced"
     assert plan.parameters.crest.subset_size == 64
 
 
@@ -503,15 +503,13 @@ def test_the_hash_is_of_what_the_result_depends_on(tmp_path):
         return [plan.hash for plan in plans(tmp_path, text)]
 
     before = hashes()
-    assert hashes("crest.threshold: 0.2, train.save_interval: 5.0") != hashes(
-        "crest.threshold: 0.1"
-    )
+    assert hashes("crest.threshold: 0.2, run.save_interval: 5.0") != hashes("crest.threshold: 0.1")
     after = hashes("crest.threshold: 0.1")
     assert after[0] != before[0]
     assert after[1] != before[1]  # it trains on what the other chose
     assert after[2] == before[2]
     assert hashes(others=", data: {repeated: 2}")[2] != before[2]
-    assert hashes(others=", set: {train.save_interval: 5.0}")[2] == before[2]
+    assert hashes(others=", set: {run.save_interval: 5.0}")[2] == before[2]
 
 
 @pytest.mark.parametrize(

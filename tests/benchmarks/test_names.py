@@ -85,7 +85,10 @@ def test_every_committed_run_is_done_as_its_experiment_has_it_now(path):
 
 
 def test_a_hash_is_of_the_names_of_then(tmp_path, monkeypatch):
-    text = "description: one\nruns: [{name: a, method: crest, set: {crest.draw: rounds}}]\n"
+    text = (
+        "description: one\n"
+        "runs: [{name: a, method: crest, set: {crest.draw: without_replacement}}]\n"
+    )
     monkeypatch.setattr(experiment, "names", lambda: TABLE.model_copy(update={"values": {}}))
     (tmp_path / "some.yaml").write_text(text)
     before = experiment.read(tmp_path / "some.yaml").plans[0].hash

@@ -40,7 +40,7 @@ def test_the_prediction_is_what_a_method_keeps(row: str) -> None:
     method, _ = scale.ROWS[row]
     settings = scale.parameters_of(row, EXAMPLES, 10, "convnet").crest
     run = context(split=image_split(EXAMPLES), steps=10, crest=settings.model_dump())
-    chooser, recorder = METHODS[method].build(run), Recorder(EXAMPLES, 10)
+    chooser, recorder = METHODS[method].build(run.of(method)), Recorder(EXAMPLES, 10)
     chooser.minibatch(0)
     kept = {
         values.untyped_storage().data_ptr(): values.untyped_storage().nbytes()

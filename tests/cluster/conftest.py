@@ -7,7 +7,7 @@ import pytest
 from tests.test_pipeline import REPOSITORY, change, command, commit
 
 TINY = {
-    "train.methods": ["random"],
+    "run.methods": ["random"],
     "train.epochs": 20,
     "train.budget": 0.2,
     "train.validations": 2,
@@ -20,10 +20,10 @@ TINY = {
 # Of a run that is to be stopped on the way, on any number of processes: states and weights to wait
 # for. How often states are saved is no part of the result.
 STOPPED = {
-    "train.methods": ["crest"],
+    "run.methods": ["crest"],
     "train.budget": 0.1,
     "train.snapshots": 4,
-    "train.save_interval": 0.0,
+    "run.save_interval": 0.0,
     "train.micro_batches": 2,
     "reuse.models": ["convnet"],
 }

@@ -1,4 +1,4 @@
-"""train.launch: what `dvc repro` starts train with."""
+"""run.launch: what `dvc repro` starts train with."""
 
 import shutil
 
@@ -15,11 +15,11 @@ def test_an_experiment_trains_under_torchrun_and_nothing_else_runs_again(project
     stages = {"prepare", "train@random", "evaluate@random"}
     assert not stages & changed_stages(project)
 
-    launch = f"train.launch='{TORCHRUN}'"
+    launch = f"run.launch='{TORCHRUN}'"
     output = command(project, "dvc", "exp", "run", "-S", launch, "train@random")
     assert f"> {TORCHRUN} cli.py train --method random" in output
     assert "Stage 'prepare' didn't change, skipping" in output
     run = read_json(project / "artifacts/train/random/run.json")
-    assert run["parameters"]["train"]["launch"] == TORCHRUN
+    assert run["parameters"]["run"]["launch"] == TORCHRUN
     assert not differing(before / "train/random", project / "artifacts/train/random")
     assert stages & changed_stages(project) == {"evaluate@random"}  # run.json is another

@@ -74,9 +74,16 @@ def results(folder: Path, method: str) -> tuple[pl.DataFrame, list[float], dict[
 
 PUBLISHED = [
     *("-S", "crest.choice=facility_location", "-S", "crest.selection=ahead"),
-    *("-S", "crest.looks=fresh", "-S", "crest.draw=independent", "-S", "crest.focus=0.0"),
+    *(
+        "-S",
+        "crest.outputs=fresh",
+        "-S",
+        "crest.draw=independent",
+        "-S",
+        "crest.focus.exponent=0.0",
+    ),
     *("-S", "crest.interval_factor=1.0", "-S", "crest.subset_coresets=1"),
-    *("-S", "crest.curvature_interval=0", "-S", "crest.gradient=coresets"),
+    *("-S", "crest.curvature.interval=0", "-S", "crest.gradient.source=coresets"),
 ]
 
 
@@ -100,7 +107,7 @@ def test_a_killed_process_is_named_and_the_run_goes_on_from_its_state(project: P
     assert run(project, 1, *arguments).returncode == 0
     place = project / "artifacts" / "train" / "random"
     expected = load_file(place / "model.safetensors")
-    slow = [*arguments, "-S", "train.budget=0.5", "-S", "train.save_interval=0"]
+    slow = [*arguments, "-S", "train.budget=0.5", "-S", "run.save_interval=0"]
     process = subprocess.Popen(
         command(2, *slow),
         cwd=project,

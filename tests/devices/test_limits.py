@@ -11,15 +11,17 @@ import pytest
 import torch
 
 from crest.analysis.gradient_error import gradient_errors
+from crest.config import Parameters, parse
 from crest.devices import limits
 from crest.errors import CrestError, ParameterError
 from crest.inference.evaluation import evaluate
 from crest.methods import METHODS
-from crest.parameters.sections import Parameters, parse, subset_size
+from crest.parameters.section import keys_of, put
+from crest.samplers.sizes import subset_size
 from crest.training.loop import train
 from crest.training.schedules import budget_steps, total_steps
 from crest.training.snapshots import Snapshots
-from tests.tiny import FLOAT32, context, convnet, image_split
+from tests.tiny import FLOAT32, context, convnet, image_split, in_groups
 
 EXAMPLES, STEPS = 60, 3
 LIMITS = (
@@ -38,14 +40,20 @@ SMALL = {
 # How else crest goes on.
 VARIANTS = (
     {},
-    {"selection": "as_used", "draw": "rounds", "looks": "remembered", "gradient": "training"},
+    {
+        "selection": "on_demand",
+        "draw": "without_replacement",
+        "outputs": "remembered",
+        "gradient": "training",
+    },
 )
 # Stages that prepare and report have no numbers but those that tests of theirs look at.
 ELSEWHERE = {"prepare", "replay", "reuse", "report"}
 
 
 def settings(section: str, key: str, value: object, **more: object) -> Parameters:
-    merged = {**SMALL, section: {**SMALL.get(section, {}), **more, key: value}}
+    merged = {**SMALL, section: in_groups(section, {**SMALL.get(section, {}), **more})}
+    put(merged, f"{section}.{key}", value)
     return parse(merged, "test")
 
 
@@ -62,7 +70,7 @@ def numeric_fields() -> list[tuple[str, str]]:
         (section, key)
         for section, field in Parameters.model_fields.items()
         if section not in ELSEWHERE
-        for key in type(field.default).model_fields
+        for key in keys_of(type(field.default))
         if any(accepted(section, key, value) for value in (0, 1, 0.5, 20))
     ]
 
@@ -99,7 +107,7 @@ def run(parameters: Parameters, method: str) -> None:
     found = context(model, split, min(steps, STEPS), **sections)
     if own.threads is not None:
         limits.require_threads("train.threads", own.threads)
-    chooser = METHODS[method].build(found)
+    chooser = METHODS[method].build(found.of(method))
     # As many moments as there may be; none of them is written.
     with patch.object(Snapshots, "save"):
         train(model, chooser, split, split, found.steps, own, FLOAT32)
@@ -160,11 +168,16 @@ def with_few_draws(parameters: Parameters) -> Parameters:
 @pytest.mark.parametrize(
     ("section", "key", "more", "expected"),
     [
-        ("crest", "hutchinson_draws", {}, "2147483647 draws, each of 16 examples, are 572662306 "),
         (
             "crest",
-            "curvature_minibatches",
-            {"selection": "as_used"},
+            "curvature.hutchinson_draws",
+            {},
+            "2147483647 draws, each of 16 examples, are 572662306 ",
+        ),
+        (
+            "crest",
+            "curvature.minibatches",
+            {"selection": "on_demand"},
             "2147483647 mini-batches, each of 16 examples, are 572662306 ",
         ),
     ],

@@ -19,7 +19,7 @@ SECTIONS: dict = {
     "greedy": {"subset_size": 12},
     "craig": {"coreset_size": 12},
     "gradmatch": {"coreset_size": 12},
-    "glister": {"coreset_size": 12, "rounds": 3},
+    "glister": {"coreset_size": 12, "gradient_updates": 3},
 }
 
 

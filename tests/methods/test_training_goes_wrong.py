@@ -26,7 +26,7 @@ from tests.tiny import (
 def train_with(method_context, steps: int) -> Run:
     """Train for real, by the loop that every method goes through."""
     method = Crest(method_context)
-    settings = method_context.parameters.train
+    settings = method_context.settings.train
     return train(method_context.model, method, method_context.train, None, steps, settings, FLOAT32)
 
 
@@ -185,7 +185,7 @@ def test_when_a_class_is_gone_from_v_training_goes_on_with_the_others() -> None:
     method = Crest(base)
     gone = torch.nonzero(base.train.labels == 0).flatten()
     method._pool.active.exclude(gone, 0)
-    run = train(base.model, method, base.train, None, 12, base.parameters.train, FLOAT32)
+    run = train(base.model, method, base.train, None, 12, base.settings.train, FLOAT32)
     assert len(run.steps) == 12
     assert run.steps["loss"].is_finite().all()
     assert set(coresets(run)["label"]) == {1, 2}

@@ -162,6 +162,7 @@ def test_what_python_imports_is_known() -> None:
     sources = Sources()
     # Declarations are read with the registry, and those of other methods not used.
     passed = EXCEPTIONS.keys() | {f"crest/methods/{name}.py" for name in METHODS}
+    passed |= {"crest/parameters/shared.py"}  # what several of them declare
     for stage, by_method in json.loads(done.stdout).items():
         for method, files in by_method.items():
             imported = {Path(file).relative_to(ROOT).as_posix() for file in files} - passed

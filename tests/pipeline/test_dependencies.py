@@ -126,7 +126,7 @@ def copy(tmp_path_factory) -> Path:
             shutil.copy(ROOT / name, folder / name, follow_symlinks=False)
     command(folder, "git", "init", "--quiet")
     parameters = yaml.safe_load((folder / "params.yaml").read_text(encoding="utf-8"))
-    parameters["train"]["methods"] = [*TRAINED]
+    parameters["run"]["methods"] = [*TRAINED]
     (folder / "params.yaml").write_text(yaml.safe_dump(parameters), encoding="utf-8")
     for name in RESULTS:
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -151,9 +151,15 @@ def edited(path: Path, old: str, new: str) -> Iterator[None]:
     ("path", "old", "new", "stale"),
     [
         (
-            "crest/parameters/sections.py",
+            "crest/samplers/sizes.py",
             "return share_or_count\n",
             "return 2 * share_or_count\n",
+            {"train@crest", "train@glister", "analyze"},
+        ),
+        (
+            "crest/parameters/types.py",
+            "SMALLEST, GREATEST = 1e-30, 1e30\n",
+            "SMALLEST, GREATEST = 1e-20, 1e30\n",
             EVERY_STAGE,
         ),
         (

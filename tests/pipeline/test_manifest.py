@@ -7,9 +7,9 @@ import polars as pl
 import pytest
 
 from crest import artifacts
+from crest.config import parse
 from crest.data.files import read_meta
 from crest.errors import ArtifactError
-from crest.parameters.sections import parse
 from crest.pipeline import manifest
 from stages import analyze, evaluate, export, prepare, reuse, train
 from tests.conftest import copied
@@ -76,7 +76,7 @@ def test_a_run_made_again_is_the_same_run_and_another_is_not(digits, tmp_path):
     paths = copied(digits, tmp_path)
     train.run(digits_parameters(), paths, "random")
     first = identity(paths)
-    train.run(digits_parameters(train={"save_interval": 7}), paths, "random", fresh=True)
+    train.run(digits_parameters(run={"save_interval": 7}), paths, "random", fresh=True)
     assert identity(paths) == first
     for changed in ({"lr": 0.05}, {"seed": 1}, {"snapshots": 2}):
         train.run(digits_parameters(train=changed), paths, "random")
@@ -162,7 +162,7 @@ def test_a_model_or_snapshot_of_another_run_is_refused(runs, tmp_path):
     match = r"crest/model\.safetensors: not as it was written: .*train --method crest"
     with pytest.raises(ArtifactError, match=match):
         evaluate.run(digits_parameters(), paths, "crest")
-    settings = parse({"train": {"methods": ["crest"]}, "analyze": {"scores_from": "crest"}}, "test")
+    settings = parse({"run": {"methods": ["crest"]}, "analyze": {"scores_from": "crest"}}, "test")
     shutil.copytree(runs.train("crest"), ours, dirs_exist_ok=True)
     (ours / "snapshots").mkdir()
     shutil.copyfile(theirs / "model.safetensors", ours / "snapshots" / "step_5.safetensors")

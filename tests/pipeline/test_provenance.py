@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from crest import artifacts
+from crest.config import parse
 from crest.data.files import read_meta
 from crest.devices.precision import Precision
-from crest.parameters.sections import parse
 from crest.pipeline import provenance
 from tests.tiny import CPU, FLOAT32, digits_parameters
 

@@ -4,7 +4,8 @@ import shlex
 
 import pytest
 
-from crest.parameters.sections import PrepareParameters, load
+from crest.config import load
+from crest.parameters.sections import PrepareParameters
 from crest.pipeline.reading_back import as_yaml, options, read_by
 from tests.data.test_prepared import META
 from tests.data.test_ragged import META as TEXT_META

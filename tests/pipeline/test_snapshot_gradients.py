@@ -16,7 +16,8 @@ from tests.tiny import digits_parameters
 
 def parameters():
     return digits_parameters(
-        train={"snapshots": 2, "methods": ["crest", "random"], "epochs": 4},
+        train={"snapshots": 2, "epochs": 4},
+        run={"methods": ["crest", "random"]},
         crest={"learned_window": 5, "learned_loss": 2.0},
         analyze={"scores_from": "crest", "gradient_sample": 200, "gradient_draws": 3},
     )

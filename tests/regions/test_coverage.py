@@ -37,7 +37,7 @@ class Hard(nn.Module):
 def run(model: nn.Module, steps: int = 12, **crest: object) -> tuple[Run, nn.Module]:
     settings = {"subset_size": 16, "minibatch_factor": 2.0, **crest}
     base = context(model, linear_split(), steps, crest=settings)
-    return train(model, Crest(base), base.train, None, steps, base.parameters.train, FLOAT32), model
+    return train(model, Crest(base), base.train, None, steps, base.settings.train, FLOAT32), model
 
 
 def test_a_model_without_second_derivatives_runs_as_with_last_layer_and_says_so_once(
@@ -48,7 +48,7 @@ def test_a_model_without_second_derivatives_runs_as_with_last_layer_and_says_so_
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "no second derivative" in caplog.messages[0]
     assert "last_layer" in caplog.messages[0]
-    assert found.record.used == {"crest.quadratic": "last_layer"}
+    assert found.record.used == {"crest.quadratic.parameters": "last_layer"}
     caplog.clear()
     expected, other = run(Hard(), quadratic="last_layer")
     assert caplog.messages == []
@@ -73,7 +73,7 @@ def test_curvature_that_becomes_no_number_midway_falls_back_from_there(caplog: A
             return self.last(hidden)
 
     done, _ = run(Later(), threshold=1e-9, selection="ahead")
-    assert done.record.used == {"crest.quadratic": "last_layer"}
+    assert done.record.used == {"crest.quadratic.parameters": "last_layer"}
     assert len(caplog.messages) == 1
     assert done.steps["loss"].is_finite().all()
 
@@ -194,5 +194,7 @@ def test_stopped_while_a_region_opens_nothing_has_happened_nor_fallen_back(calls
         method.minibatch(0)
     assert method.record().used == {}
     assert drive(method) == drive(whole)
-    assert method.record().used == whole.record().used == {"crest.quadratic": "last_layer"}
+    assert (
+        method.record().used == whole.record().used == {"crest.quadratic.parameters": "last_layer"}
+    )
     assert method.record().counts == whole.record().counts

@@ -162,7 +162,9 @@ def test_frozen_parameters_are_not_covered() -> None:
 
 
 def test_a_pattern_of_nothing_is_refused_with_names_that_exist() -> None:
-    with pytest.raises(ParameterError, match=r"crest\.quadratic: 'head.*2\.weight, 2\.bias"):
+    with pytest.raises(
+        ParameterError, match=r"crest\.quadratic\.parameters: 'head.*2\.weight, 2\.bias"
+    ):
         covered_parameters(network(), "head.*")
 
 
@@ -230,7 +232,7 @@ class AttendingFast(Attending):
 
 def test_an_operation_without_a_second_derivative_is_told_with_the_way_out() -> None:
     model, split = AttendingFast(), linear_split()
-    with pytest.raises(NoCurvatureError, match=r"crest\.quadratic: .*last_layer"):
+    with pytest.raises(NoCurvatureError, match=r"crest\.quadratic\.parameters: .*last_layer"):
         estimate_curvature(model, split, coresets(), FLOAT32, torch.Generator())
     covered = trained_parameters(last_layer(model))
     found = estimate_curvature(

@@ -35,7 +35,9 @@ def run(method: Focused, steps: int, learned: Tensor) -> Tensor:
     return torch.bincount(torch.cat(taken), minlength=len(LABELS))
 
 
-@pytest.mark.parametrize(("draw", "strata"), [("rounds", None), ("stratified_rounds", LABELS)])
+@pytest.mark.parametrize(
+    ("draw", "strata"), [("without_replacement", None), ("stratified_without_replacement", LABELS)]
+)
 def test_minibatches_are_those_of_rounds_dealt_by_hand(draw: str, strata: Tensor | None) -> None:
     settings = {"draw": draw, "focus": 1.0, "focus_floor": 0.1, "focus_until": 1.0}
     base = context(steps=100, focused=settings)
@@ -58,7 +60,9 @@ def test_minibatches_are_those_of_rounds_dealt_by_hand(draw: str, strata: Tensor
 
 def test_the_first_round_shows_everything_once() -> None:
     learned = torch.ones(len(LABELS), dtype=torch.bool)
-    assert run(Focused(context()), len(LABELS) // 8, learned).tolist() == [1] * len(LABELS)
+    assert run(Focused(context(method="focused")), len(LABELS) // 8, learned).tolist() == [1] * len(
+        LABELS
+    )
 
 
 def test_what_is_learned_comes_as_often_as_the_floor_says() -> None:
@@ -107,7 +111,7 @@ def test_after_its_share_of_the_steps_all_come_alike() -> None:
 
 
 def test_a_step_without_logits_is_refused() -> None:
-    method = Focused(context())
+    method = Focused(context(method="focused"))
     minibatch = method.minibatch(0)
     with pytest.raises(OrderError, match=r"without its logits; hand them over: step\(logits\)"):
         method.update(minibatch, None, 0.0)
@@ -115,4 +119,4 @@ def test_a_step_without_logits_is_refused() -> None:
 
 def test_a_minibatch_larger_than_the_data_is_refused() -> None:
     with pytest.raises(ParameterError, match=r"train\.batch_size: 241 is more than the 240"):
-        Focused(context(train={"batch_size": 241}))
+        Focused(context(method="focused", train={"batch_size": 241}))

@@ -39,13 +39,13 @@ def test_every_class_has_its_share_of_the_validation_data() -> None:
 
 
 def test_weights_are_one() -> None:
-    assert glister(context()).minibatch(0).weights.tolist() == [1.0] * 8
+    assert glister(context(method="glister")).minibatch(0).weights.tolist() == [1.0] * 8
 
 
 @pytest.mark.parametrize("per_class", [True, False])
 def test_per_class_every_class_has_its_share(per_class: bool) -> None:
     """216 candidates of three classes, 24 of a coreset: 8 each, or as the gains have it."""
-    settings = {"per_class": per_class, "rounds": 1, "coreset_size": 24}
+    settings = {"per_class": per_class, "gradient_updates": 1, "coreset_size": 24}
     method = glister(context(glister=settings))
     counts = torch.bincount(image_split().labels[drive(method, 3)], minlength=3).tolist()
     assert (counts == [8, 8, 8]) == per_class

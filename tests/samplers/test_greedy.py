@@ -16,7 +16,7 @@ from crest.training.loop import train
 from tests.tiny import FLOAT32, context, convnet, image_split
 
 
-@pytest.mark.parametrize("choice", ["facility_location", "balanced"])
+@pytest.mark.parametrize("choice", ["facility_location", "spatially_balanced"])
 @pytest.mark.parametrize("proxy", ["logits", "last_input"])
 def test_every_step_has_the_coreset_of_a_subset_of_its_own(proxy: str, choice: str) -> None:
     base = context(greedy={"proxy": proxy, "choice": choice, "learned_window": 0})
@@ -38,7 +38,7 @@ def test_every_step_has_the_coreset_of_a_subset_of_its_own(proxy: str, choice: s
 
 
 def test_the_tables_hold_a_region_for_each_step() -> None:
-    method = Greedy(context())
+    method = Greedy(context(method="greedy"))
     taken = []
     for step in range(5):
         taken.append(method.minibatch(step))
@@ -75,9 +75,9 @@ def test_learned_examples_are_excluded() -> None:
 
 
 def test_a_loss_that_is_no_number_ends_the_run_by_name() -> None:
-    base = context(train={"lr": 1e20})
+    base = context(method="greedy", train={"lr": 1e20})
     with pytest.raises(TrainingError, match=r"train\.lr"):
-        train(base.model, Greedy(base), base.train, None, 30, base.parameters.train, base.precision)
+        train(base.model, Greedy(base), base.train, None, 30, base.settings.train, base.precision)
 
 
 def test_a_subset_that_does_not_fit_is_refused_by_its_own_key() -> None:
@@ -90,7 +90,7 @@ def test_a_subset_that_does_not_fit_is_refused_by_its_own_key() -> None:
 
 
 def test_medoids_without_weights_are_warned_of_where_training_starts(caplog) -> None:
-    for choice in ("facility_location", "balanced"):
+    for choice in ("facility_location", "spatially_balanced"):
         Greedy(context(greedy={"choice": choice}))
     assert not caplog.records
     Greedy(context(greedy={"choice": "medoids"}))

@@ -86,19 +86,19 @@ def test_the_tables_hold_what_was_trained_on() -> None:
 @pytest.mark.parametrize("name", RENEWED)
 def test_a_stop_while_choosing_changes_nothing(name: str) -> None:
     """Stopped at every moment it asks, it goes on to the same mini-batches."""
-    whole = drive(METHODS[name].build(context()), 8)
+    whole = drive(METHODS[name].build(context().of(name)), 8)
     asked = 0
     while asked < 100:
         calls = iter([0] * asked + [15])
         base = replace(context(), stop=lambda calls=calls: next(calls, 0))
-        method = METHODS[name].build(base)
+        method = METHODS[name].build(base.of(name))
         try:
             drive(method, 8)
         except Interrupted:
             pass
         else:
             break
-        again = METHODS[name].build(context())
+        again = METHODS[name].build(context().of(name))
         state = method.state_dict()
         period = state["period"]
         done = 0 if period is None else period["start_step"] + period["dealt"]
@@ -131,7 +131,7 @@ def test_what_is_chosen_in_groups_is_chosen_within_classes_by_their_shares() -> 
 @pytest.mark.parametrize("name", RENEWED)
 def test_a_model_whose_losses_are_no_numbers_is_told_so(name: str) -> None:
     base = context()
-    method = METHODS[name].build(base)
+    method = METHODS[name].build(base.of(name))
     with torch.no_grad():
         next(base.model.parameters()).fill_(torch.nan)
     with pytest.raises(TrainingError, match=r"is nan at step 0, .*weights"):

@@ -46,7 +46,7 @@ def test_medoids_are_those_of_facility_location_without_their_weights() -> None:
 
 def test_balanced_draws_from_the_generator_and_weighs_all_alike() -> None:
     draws = [
-        find_choice("balanced")(distances(), 6, 4, torch.Generator().manual_seed(seed))
+        find_choice("spatially_balanced")(distances(), 6, 4, torch.Generator().manual_seed(seed))
         for seed in (0, 0, 1)
     ]
     assert draws[0].picks.tolist() == draws[1].picks.tolist() != draws[2].picks.tolist()

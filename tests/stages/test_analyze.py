@@ -9,10 +9,10 @@ import pytest
 
 from crest import artifacts
 from crest.analysis.runs import ANALYSIS_TABLES, _balance, training_curve
+from crest.config import parse
 from crest.data.files import read_meta, write_meta
 from crest.errors import ArtifactError, ParameterError
 from crest.figures import gallery
-from crest.parameters.sections import parse
 from crest.pipeline.analysis_files import read_analysis
 from crest.pipeline.paths import Paths
 from stages import analyze
@@ -32,7 +32,7 @@ def undrawn(monkeypatch):
 
 def parameters(methods=("crest", "random", "full"), scores_from="full"):
     return parse(
-        {"train": {"methods": list(methods)}, "analyze": {"scores_from": scores_from}}, "tests"
+        {"run": {"methods": list(methods)}, "analyze": {"scores_from": scores_from}}, "tests"
     )
 
 

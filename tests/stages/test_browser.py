@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from crest.parameters.sections import parse
+from crest.config import parse
 from stages import analyze, report
 from tests.stages import synthetic_artifacts as made_up
 

@@ -13,12 +13,12 @@ import yaml
 from PIL import Image
 
 from crest import artifacts
+from crest.config import load, parse
 from crest.data.build import build
 from crest.data.files import ImageMeta, TextMeta, open_array, read_meta, write_meta
 from crest.data.sources import Source
 from crest.data.verifying import with_hashes
 from crest.errors import ArtifactError, DataError, ParameterError
-from crest.parameters.sections import load, parse
 from crest.pipeline import reading_back
 from crest.pipeline.paths import Paths
 from stages import export, prepare, train

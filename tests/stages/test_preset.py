@@ -1,20 +1,23 @@
 """preset: every ready-made set-up goes into params.yaml, whose comments stay."""
 
+import hashlib
+import json
 from pathlib import Path
 
 import pytest
 import yaml
 
+from crest import presets as presets_module
+from crest.config import load
 from crest.errors import ArtifactError, ParameterError
-from crest.parameters.sections import load
-from crest.presets import presets
+from crest.presets import SET, merged, presets
 from stages import preset
 
 REPOSITORY = Path(__file__).parents[2]
 NAMES = [
     "cifar10-resnet20",
     "cifar10-resnet20-cheap",
-    "cifar10-resnet20-focused",
+    "cifar10-resnet20-economical",
     "cifar100-resnet18",
     "digits",
     "digits-as-published",
@@ -22,6 +25,21 @@ NAMES = [
     "snli-roberta",
     "tinyimagenet-resnet50",
 ]
+
+# Of the sections that each preset had when its file held every value, by the names of now.
+WHOLE = {
+    "cifar10-resnet20": "dc1bcbc9189205d9",
+    "cifar10-resnet20-cheap": "8171f7764cf4baee",
+    "cifar10-resnet20-economical": "d4920b4adbf0371d",
+    "cifar100-resnet18": "03d1f0ce699409e0",
+    "digits": "9a67f7fbe015819f",
+    "digits-as-published": "a4b4bc7ef27bf6e3",
+    "snli-minilm": "134e49b596932748",
+    "snli-roberta": "f51e8a8d773ad16e",
+    "tinyimagenet-resnet50": "84fd045a1678d717",
+}
+FOLDER = REPOSITORY / "crest" / "presets"
+FILES = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.yaml")}
 
 
 def comments(text):
@@ -48,7 +66,45 @@ def test_a_preset_sets_its_values_and_nothing_else(params, name):
     preset.run(name, params)
     after = load(params).model_dump(mode="json")
     sections = {key: value for key, value in presets()[name].items() if key != "description"}
-    assert after == {section: before[section] | sections.get(section, {}) for section in before}
+    assert after == merged(before, sections)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_preset_sets_the_same_keys_as_every_other(name):
+    values = {section: presets()[name][section] for section in SET}
+    assert {section: sorted(keys(own)) for section, own in values.items()} == {
+        section: sorted(own) for section, own in SET.items()
+    }
+
+
+def keys(values, prefix=""):
+    for name, value in values.items():
+        yield from keys(value, f"{prefix}{name}.") if isinstance(value, dict) else [prefix + name]
+
+
+def test_a_preset_says_only_what_differs_from_what_it_builds_on():
+    for name, text in FILES.items():
+        own = yaml.safe_load(text)
+        base = presets()[own["builds_on"]] if "builds_on" in own else presets_module._defaults()
+        for section in own.keys() - {"description", "builds_on"}:
+            for key in keys(own[section]):
+                assert value_at(own[section], key) != value_at(base[section], key), (name, key)
+
+
+def value_at(values, key):
+    for name in key.split("."):
+        values = values[name]
+    return values
+
+
+def test_the_presets_are_what_they_were_when_each_had_all_of_its_values():
+    assert {name: digest(values) for name, values in presets().items()} == WHOLE
+
+
+def digest(values):
+    sections = {name: own for name, own in values.items() if name != "description"}
+    plain = json.loads(json.dumps(sections), parse_int=float)
+    return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()[:16]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -88,9 +144,13 @@ def test_a_preset_fills_in_sections_that_are_absent(params, text):
         (
             "cifar",
             "preset: 'cifar' is not one of cifar10-resnet20, cifar10-resnet20-cheap, "
-            "cifar10-resnet20-focused, cifar100-resnet18, digits, ",
+            "cifar10-resnet20-economical, cifar100-resnet18, digits, ",
         ),
         ("../digits", "preset: '../digits' is not one of "),
+        (
+            "cifar10-resnet20-focused",
+            "preset: 'cifar10-resnet20-focused' is called 'cifar10-resnet20-economical' now",
+        ),
     ],
 )
 def test_a_preset_that_is_not_there_leaves_the_file(params, name, expected):

@@ -12,19 +12,19 @@ import polars as pl
 import pytest
 
 from crest import artifacts
+from crest.config import parse
 from crest.data.files import read_meta, write_meta
 from crest.data.verifying import file_hash
 from crest.errors import ArtifactError
-from crest.parameters.sections import parse
 from crest.pipeline import manifest
 from crest.pipeline.paths import Paths
 from stages import analyze, report
 from tests.stages import synthetic_artifacts as made_up
 
 
-def parameters(models=(), **train):
+def parameters(models=(), **run):
     values = {
-        "train": train,
+        "run": run,
         "reuse": {"models": list(models)},
         "report": {"title": "A <report> & more"},
     }

@@ -18,12 +18,12 @@ import torch
 from safetensors.torch import load_file
 
 from crest import artifacts
+from crest.config import Parameters, load, parse
 from crest.data.files import read_meta
 from crest.errors import ArtifactError, Interrupted, ParameterError
 from crest.inference.forward import look
 from crest.methods import METHODS
 from crest.models import spec_for
-from crest.parameters.sections import Parameters, load, parse
 from crest.pipeline.inputs import fresh_model, prepared_data
 from crest.pipeline.paths import Paths
 from crest.pipeline.runs import context_of
@@ -291,7 +291,7 @@ def test_the_papers_row_runs_by_its_preset_given_data_and_weights(samples, tmp_p
     paths = Paths(tmp_path)
     prepare.run(parameters.prepare, paths.prepared)
     assert read_meta(paths.prepared).classes == ["entailment", "neutral", "contradiction"]
-    for method in parameters.train.methods:
+    for method in parameters.run.methods:
         train.run(parameters, paths, method)
         evaluate.run(parameters, paths, method)
     analyze.run(parameters, paths)

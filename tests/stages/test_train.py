@@ -202,7 +202,7 @@ def test_without_a_validation_split_there_is_no_curve(tmp_path):
 @pytest.mark.parametrize(
     ("method", "sections", "error", "expected"),
     [
-        ("crst", {}, ParameterError, r"train\.methods: 'crst' is not one of full, random, crest"),
+        ("crst", {}, ParameterError, r"run\.methods: 'crst' is not one of full, random, crest"),
         ("crest", {"train": {"lr": 1e30}}, TrainingError, r"training loss became (nan|inf)"),
         ("crest", {"crest": {"subset_size": 2000}}, ParameterError, r"crest\.subset_size: 2000"),
         ("crest", {"crest": {"proxy": "pixels"}}, ParameterError, r"crest\.proxy: 'pixels' is"),
@@ -255,7 +255,7 @@ def test_a_gpu_adds_in_one_order(monkeypatch):
 def test_a_model_without_second_derivatives_is_trained_and_the_results_say_how(
     project, monkeypatch
 ):
-    """As with crest.quadratic: last_layer, which the parameters recorded beside it would give."""
+    """As with crest.quadratic.parameters: last_layer, which what is recorded beside would give."""
     from crest import models
 
     def with_hardsigmoid(classes, image_shape, stem):
@@ -271,7 +271,7 @@ def test_a_model_without_second_derivatives_is_trained_and_the_results_say_how(
         metrics = train.run(parameters, project, "crest", fresh=True)
         run = artifacts.read_json(project.train("crest") / artifacts.RUN)
         fell_back = quadratic == "full"
-        used = {"crest.quadratic": "last_layer"} if fell_back else {}
+        used = {"crest.quadratic.parameters": "last_layer"} if fell_back else {}
         assert run["used"] == used
         assert run["parameters"]["crest"]["quadratic"] == quadratic
         assert ("crest.quadratic" in metrics) == fell_back

@@ -1,5 +1,7 @@
 """The loop against plain SGD, and the same run twice."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import nn
@@ -38,8 +40,8 @@ class Fixed:
 
 
 def run(name: str, base: Context, validation=None) -> Run:
-    settings = base.parameters.train
-    method = METHODS[name].build(base)
+    settings = base.settings.train
+    method = METHODS[name].build(base.of(name))
     return train(base.model, method, base.train, validation, base.steps, settings, FLOAT32)
 
 
@@ -57,7 +59,7 @@ def weights(model: nn.Module) -> torch.Tensor:
 def test_one_step_with_unit_weights_is_one_plain_sgd_step() -> None:
     model, plain, split = linear_model(), linear_model(), linear_split()
     base = context(model, split, steps=1, train={"weight_decay": 0.01, "warmup": 0.0})
-    settings = base.parameters.train
+    settings = base.settings.train
     indices = torch.arange(8)
     train(model, Fixed(uniform(indices)), split, None, 1, settings, FLOAT32)
 
@@ -75,7 +77,7 @@ def test_weights_multiply_the_losses() -> None:
     indices = torch.arange(4)
     base = context(model, split, steps=1, train={"weight_decay": 0.0, "warmup": 0.0})
     method = Fixed(MiniBatchCoreset(indices, importance))
-    done = train(model, method, split, None, 1, base.parameters.train, FLOAT32)
+    done = train(model, method, split, None, 1, base.settings.train, FLOAT32)
 
     losses = F.cross_entropy(
         plain(split.features[indices]), split.labels[indices], reduction="none"
@@ -85,7 +87,7 @@ def test_weights_multiply_the_losses() -> None:
     assert done.steps["loss"][0] == pytest.approx(loss.item(), rel=1e-6)
     with torch.no_grad():
         for parameter in plain.parameters():
-            parameter -= base.parameters.train.lr * parameter.grad
+            parameter -= base.settings.train.lr * parameter.grad
     for found, expected in zip(model.parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(found, expected)
 
@@ -100,7 +102,7 @@ def test_a_crest_step_with_unit_weights_is_a_random_step() -> None:
     ):
         model = convnet()
         base = context(model, split, steps=3)
-        train(model, Fixed(minibatch), split, None, 3, base.parameters.train, FLOAT32)
+        train(model, Fixed(minibatch), split, None, 3, base.settings.train, FLOAT32)
         moved.append(weights(model))
     assert torch.equal(*moved)
 
@@ -125,8 +127,8 @@ def test_replaying_a_run_gives_its_weights_bit_for_bit() -> None:
     again, split = convnet(), image_split(augmentation=AUGMENTED)
     saved = from_tables(original.record.coresets, original.steps, split.labels, "memory")
     base = context(again, split, train={"seed": 0})
-    method = Replay(Context(**{**vars(base), "saved": saved}))
-    done = train(again, method, split, None, base.steps, base.parameters.train, FLOAT32)
+    method = Replay(replace(base, saved=saved))
+    done = train(again, method, split, None, base.steps, base.settings.train, FLOAT32)
     assert torch.equal(weights(model), weights(again))
     assert done.steps["loss"].equals(original.steps["loss"])
 
@@ -141,7 +143,7 @@ def test_every_method_takes_exactly_the_same_steps() -> None:
 
 def test_the_schedule_is_followed_and_never_zero() -> None:
     done, _ = train_fresh("random")
-    settings = context().parameters.train
+    settings = context().settings.train
     expected = [learning_rate(step, 30, settings) for step in range(30)]
     assert done.steps["lr"].to_list() == expected
     assert min(expected) > 0
@@ -152,8 +154,8 @@ def test_a_longer_schedule_is_cut_off() -> None:
     tables = []
     for steps in (12, 30):
         base = context(convnet(), image_split(augmentation=AUGMENTED), steps=steps)
-        settings = base.parameters.train
-        method = METHODS["sgd"].build(base)
+        settings = base.settings.train
+        method = METHODS["sgd"].build(base.of("sgd"))
         done = train(
             base.model, method, base.train, None, steps, settings, FLOAT32, schedule_steps=30
         )
@@ -185,7 +187,7 @@ def test_the_method_is_told_of_every_step_what_it_knew() -> None:
     chosen = MiniBatchCoreset(torch.arange(8), torch.linspace(0.5, 1.5, 8))
     method, base = Fixed(chosen), context(steps=5)
     first = base.model(base.train.inputs(chosen.indices)).detach()
-    done = train(base.model, method, base.train, None, 5, base.parameters.train, FLOAT32)
+    done = train(base.model, method, base.train, None, 5, base.settings.train, FLOAT32)
     minibatches, outputs = zip(*method.updates, strict=True)
     assert all(minibatch is chosen for minibatch in minibatches)
     torch.testing.assert_close(outputs[0].logits, first)
@@ -202,7 +204,7 @@ def test_a_loss_that_is_not_a_number_stops_the_run() -> None:
     base = context(model, split, steps=5)
     broken = Fixed(MiniBatchCoreset(torch.arange(8), torch.full((8,), float("nan"))))
     with pytest.raises(TrainingError, match="is nan at step 0, before any"):
-        train(model, broken, split, None, 5, base.parameters.train, FLOAT32)
+        train(model, broken, split, None, 5, base.settings.train, FLOAT32)
 
 
 def test_the_examples_table_counts_what_was_trained_on() -> None:

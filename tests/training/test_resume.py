@@ -69,8 +69,8 @@ def start(
         base = replace(base, saved=coresets)
     if checkpoint is not None:
         base = replace(base, stop=checkpoint.stop)
-    method = METHODS[name].build(base)
-    settings = base.parameters.train
+    method = METHODS[name].build(base.of(name))
+    settings = base.settings.train
     validation = image_split(30, seed=5)
     done = train(
         model,
@@ -117,10 +117,10 @@ def crest_run() -> tuple[Run, nn.Module]:
 
 # Every way of making choosing cheaper at once, checks that fall between two selections included.
 CHEAP = {
-    "choice": "balanced",
+    "choice": "spatially_balanced",
     "order": 1,
     "draw": "stratified",
-    "selection": "as_used",
+    "selection": "on_demand",
     "subset_coresets": 2,
     "curvature_minibatches": 1,
     "curvature_interval": 7,
@@ -130,8 +130,8 @@ CHEAP = {
 }
 # The same, remembering what training saw.
 FOCUSED = CHEAP | {
-    "looks": "remembered",
-    "draw": "rounds",
+    "outputs": "remembered",
+    "draw": "without_replacement",
     "focus": 1.0,
     "focus_until": 0.6,
     "focus_weights": True,
@@ -243,9 +243,9 @@ def test_time_spent_on_snapshots_is_not_training_time(tmp_path: Path) -> None:
 
 def test_a_stop_without_a_checkpoint_just_stops() -> None:
     base = replace(context(steps=3), stop=lambda: 2)
-    method = METHODS["crest"].build(base)
+    method = METHODS["crest"].build(base.of("crest"))
     with pytest.raises(Interrupted) as stopped:
-        train(base.model, method, base.train, None, 3, base.parameters.train, base.precision)
+        train(base.model, method, base.train, None, 3, base.settings.train, base.precision)
     assert stopped.value.exit_code == 130
 
 

@@ -19,7 +19,7 @@ import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import torch
@@ -29,7 +29,6 @@ from crest.artifacts import TABLES
 from crest.errors import Interrupted, diverged
 from crest.inference.folding import FoldingEvaluator
 from crest.inference.forward import require_finite
-from crest.parameters.sections import count_of, subset_size
 from crest.regions.curvature import Curvature
 from crest.regions.interval import minibatch_count
 from crest.regions.loss import OpeningLoss
@@ -42,10 +41,14 @@ from crest.samplers.crest.supply import Ahead, OnDemand, Selection, Supply
 from crest.samplers.limits import require_room_for_crest
 from crest.samplers.pool import Pool
 from crest.samplers.selector import selector_of
+from crest.samplers.sizes import count_of, subset_size
 from crest.selection.choices import warn_of_choice
 from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.selection.rows import CoresetRows
 from crest.selection.totals import with_effective_sizes
+
+if TYPE_CHECKING:
+    from crest.methods.crest import CrestParameters
 
 
 class Crest:
@@ -57,8 +60,8 @@ class Crest:
         If a parameter does not fit the data, such as a subset smaller than the mini-batch.
     """
 
-    def __init__(self, context: Context) -> None:
-        parameters, labels = context.parameters.crest, context.train.labels
+    def __init__(self, context: "Context[CrestParameters]") -> None:
+        parameters, labels = context.parameters, context.train.labels
         size = subset_size(parameters, len(labels), context.batch_size)
         require_room_for_crest(parameters, len(labels), context.batch_size, size)
         selector = selector_of(
@@ -80,9 +83,9 @@ class Crest:
         self._minibatch_factor = parameters.minibatch_factor  # b
         self._pool = Pool(
             labels,
-            parameters.learned_loss,
-            parameters.learned_window,
-            max(size, count_of(parameters.learned_floor, len(labels))),
+            parameters.learned.loss,
+            parameters.learned.window,
+            max(size, count_of(parameters.learned.floor, len(labels))),
         )
         self._subsets = Subsets(context, parameters, evaluator, self._pool.active, size)
         self._supply: Supply = (
@@ -93,7 +96,7 @@ class Crest:
         self._quadratic = QuadraticEstimator(
             evaluator, parameters, context.generator, context.pause, context.may_skip
         )
-        self._loss = OpeningLoss(parameters.region_loss == "filtered", self._subsets.scores_all)
+        self._loss = OpeningLoss(parameters.quadratic.loss == "filtered", self._subsets.scores_all)
         self._region: Region | None = None
         self._seconds: dict[str, float] = {}  # of the region to come, by part
         self._region_rows: list[dict[str, object]] = []

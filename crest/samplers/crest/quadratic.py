@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -11,12 +11,14 @@ from torch import Tensor
 from crest.errors import OrderError
 from crest.inference.evaluator import Evaluator
 from crest.inference.forward import look, require_finite
-from crest.parameters.sections import CrestParameters
 from crest.regions.coverage import Coverage
 from crest.regions.curvature import Curvature, NoCurvatureError, estimate_curvature, flatten
 from crest.regions.interval import check_interval
 from crest.regions.quadratic import Average, QuadraticModel, Smoothing
 from crest.selection.coresets import MiniBatchCoreset
+
+if TYPE_CHECKING:
+    from crest.methods.crest import CrestParameters
 
 
 @dataclass(frozen=True)
@@ -32,8 +34,8 @@ class Estimates:
 class QuadraticEstimator:
     """Estimates g and h on coresets (Eq. 6, 7), smooths them (Eq. 8, 9), and knows ‖H_0‖ and ‖H_l‖.
 
-    They are over the parameters that crest.quadratic names: over the last layer's alone from where
-    those of all have no curvature on.
+    They are over the parameters that crest.quadratic.parameters names: over the last layer's alone
+    from where those of all have no curvature on.
 
     Parameters
     ----------
@@ -55,7 +57,7 @@ class QuadraticEstimator:
     def __init__(
         self,
         evaluator: Evaluator,
-        parameters: CrestParameters,
+        parameters: "CrestParameters",
         generator: torch.Generator,
         pause: Callable[[], None],
         may_skip: bool = False,
@@ -64,13 +66,13 @@ class QuadraticEstimator:
         self._generator = generator
         self._pause = pause
         self._may_skip = may_skip
-        self._order = parameters.order
-        self._draws = parameters.hutchinson_draws
-        self._minibatches = parameters.curvature_minibatches
-        self._interval = parameters.curvature_interval
-        self._decays = parameters.gradient_smoothing, parameters.curvature_smoothing
-        self._coverage = Coverage(evaluator.model, parameters.quadratic)
-        self.follows_steps = parameters.gradient == "training"
+        self._order = parameters.quadratic.order
+        self._draws = parameters.curvature.hutchinson_draws
+        self._minibatches = parameters.curvature.minibatches
+        self._interval = parameters.curvature.interval
+        self._decays = parameters.gradient.smoothing, parameters.curvature.smoothing
+        self._coverage = Coverage(evaluator.model, parameters.quadratic.parameters)
+        self.follows_steps = parameters.gradient.source == "training"
         self.products = 0
         self._estimates = self._none_yet()
 
@@ -144,7 +146,7 @@ class QuadraticEstimator:
         """Return what of the parameters is not what was asked for."""
         coverage = self._coverage
         changed = coverage.quadratic != coverage.asked
-        return {"crest.quadratic": coverage.quadratic} if changed else {}
+        return {"crest.quadratic.parameters": coverage.quadratic} if changed else {}
 
     def position(self) -> dict[str, Any]:
         """Return what an estimate changes before it is included, for :meth:`rewind`."""
@@ -216,8 +218,8 @@ class QuadraticEstimator:
         parameters = self._coverage.parameters
         if all(parameter.grad is None for parameter in parameters):
             raise OrderError(
-                "crest.gradient: training takes the gradient of the step, which is gone; report "
-                "the step after the optimiser's and before the gradients are set to zero"
+                "crest.gradient.source: training takes the gradient of the step, which is gone; "
+                "report the step after the optimiser's and before the gradients are set to zero"
             )
         return flatten(
             [

@@ -1,6 +1,6 @@
 """Random subsets of V: which examples they hold, and what is known of these without scoring."""
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -9,7 +9,6 @@ from crest.errors import OrderError
 from crest.inference.evaluator import Evaluator
 from crest.inference.forward import Look, joined
 from crest.models.head import classes_of
-from crest.parameters.sections import CrestParameters
 from crest.regions.active import ActiveSet
 from crest.samplers.base import Context
 from crest.samplers.memory import Memory
@@ -17,12 +16,15 @@ from crest.samplers.rounds import Focus, Rounds, weighed
 from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.selection.shares import stratified_subset
 
+if TYPE_CHECKING:
+    from crest.methods.crest import CrestParameters
+
 
 class Subsets:
     """Draws subsets V_p and V_r of V, and knows the outputs of their examples.
 
     Drawn as crest.draw and crest.focus say; outputs are fresh, or remembered from training and
-    from earlier scoring, as crest.looks says.
+    from earlier scoring, as crest.outputs says.
 
     Parameters
     ----------
@@ -44,28 +46,28 @@ class Subsets:
     def __init__(
         self,
         context: Context,
-        parameters: CrestParameters,
+        parameters: "CrestParameters",
         evaluator: Evaluator,
         active: ActiveSet,
         size: int,
     ) -> None:
-        labels, focus = context.train.labels, Focus.of(parameters)
+        labels, focus = context.train.labels, Focus.of(parameters.focus)
         self._evaluator = evaluator
         self._active = active
         self._size = size
         self._generator = context.generator
         self._features = parameters.proxy != "logits"
         self._strata = labels if parameters.draw == "stratified" else None
-        self._focus_until = round(parameters.focus_until * context.steps)
-        self._remembered = parameters.looks == "remembered"
-        self._weights = parameters.focus_weights
+        self._focus_until = round(parameters.focus.until * context.steps)
+        self._remembered = parameters.outputs == "remembered"
+        self._weights = parameters.focus.weights
         self._memory: Memory | None = None
         self._rounds: Rounds | None = None
-        if self._remembered or parameters.focus > 0.0:
+        if self._remembered or parameters.focus.exponent > 0.0:
             kept = classes_of(context.model) if self._remembered else 0
             self._memory = Memory(labels, context.precision.device, kept, context.may_skip)
-        if parameters.draw in ("rounds", "stratified_rounds"):
-            strata = labels if parameters.draw == "stratified_rounds" else None
+        if parameters.draw in ("without_replacement", "stratified_without_replacement"):
+            strata = labels if parameters.draw == "stratified_without_replacement" else None
             self._rounds = Rounds(
                 active, self._last_losses, focus, context.generator, self._weights, strata
             )
@@ -132,8 +134,8 @@ class Subsets:
             return
         if outputs is None:
             raise OrderError(
-                "crest.looks, crest.focus: what training sees of an example is remembered, but the "
-                "step came without its logits; hand them over: step(logits)"
+                "crest.outputs, crest.focus: what training computes of an example is remembered, "
+                "but the step came without its logits; hand them over: step(logits)"
             )
         self._memory.remember(indices, outputs.logits, outputs.losses)
 

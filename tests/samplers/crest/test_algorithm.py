@@ -27,15 +27,15 @@ def drive(method: Crest, steps: int, move: float = 0.0) -> list:
 
 
 FOCUSED = {
-    "selection": "as_used",
-    "looks": "remembered",
-    "draw": "rounds",
+    "selection": "on_demand",
+    "outputs": "remembered",
+    "draw": "without_replacement",
     "focus": 1.0,
     "focus_floor": 0.1,
     "threshold": 1e9,
     "interval_factor": 4.0,
     "subset_coresets": 4,
-    "choice": "balanced",
+    "choice": "spatially_balanced",
     "learned_window": 0,
 }
 
@@ -165,9 +165,10 @@ def test_of_the_first_order_only_the_hessian_term_of_the_prediction_is_gone() ->
 
 
 @pytest.mark.parametrize(
-    ("draw", "allowed"), [("stratified", [10, 11]), ("stratified_rounds", [9, 10, 11, 12])]
+    ("draw", "allowed"),
+    [("stratified", [10, 11]), ("stratified_without_replacement", [9, 10, 11, 12])],
 )
-@pytest.mark.parametrize("selection", ["ahead", "as_used"])
+@pytest.mark.parametrize("selection", ["ahead", "on_demand"])
 def test_stratified_every_subset_has_each_class_its_share(
     selection: str, draw: str, allowed: list[int]
 ) -> None:
@@ -175,7 +176,7 @@ def test_stratified_every_subset_has_each_class_its_share(
 
     Of rounds one more or less, where one ends within a subset.
     """
-    settings = {"draw": draw, "choice": "balanced", "subset_coresets": 4}
+    settings = {"draw": draw, "choice": "spatially_balanced", "subset_coresets": 4}
     method = Crest(context(crest={**settings, "selection": selection, "threshold": 1e-9}))
     drive(method, 20, move=0.01)
     table = method.record().coresets
@@ -253,7 +254,9 @@ def test_seconds_are_kept_by_part() -> None:
 
 
 def test_as_used_each_step_has_a_coreset_of_its_own() -> None:
-    method = Crest(context(crest={"threshold": 0.02, "selection": "as_used", "subset_coresets": 2}))
+    method = Crest(
+        context(crest={"threshold": 0.02, "selection": "on_demand", "subset_coresets": 2})
+    )
     taken = drive(method, 15, move=0.004)
     assert len({(coreset.region, coreset.number) for coreset in taken}) == 15
     record = method.record()
@@ -269,7 +272,7 @@ def test_as_used_each_step_has_a_coreset_of_its_own() -> None:
 
 def test_as_used_the_examples_of_a_check_are_selected_from() -> None:
     """Checked at every step, nothing is looked at but for the checks, after the first subset."""
-    method = Crest(context(crest={"threshold": 1e9, "selection": "as_used"}))
+    method = Crest(context(crest={"threshold": 1e9, "selection": "on_demand"}))
     drive(method, 6)
     record = method.record()
     assert record.counts is not None
@@ -283,7 +286,7 @@ def test_as_used_every_look_is_selected_from_before_there_is_another() -> None:
         context(
             crest={
                 "threshold": 1e9,
-                "selection": "as_used",
+                "selection": "on_demand",
                 "subset_coresets": 3,
                 "interval_factor": 3.0,
             }
@@ -317,7 +320,7 @@ def test_curvature_is_estimated_no_more_often_than_asked_for() -> None:
 
 
 def test_as_used_as_many_coresets_are_selected_as_the_curvature_takes() -> None:
-    settings = {"selection": "as_used", "subset_coresets": 2, "curvature_minibatches": 5}
+    settings = {"selection": "on_demand", "subset_coresets": 2, "curvature_minibatches": 5}
     method = Crest(
         context(crest={**settings, "threshold": 1e-9, "curvature_interval": 4}, steps=20)
     )
@@ -366,7 +369,7 @@ def test_the_gradient_of_training_is_the_average_of_the_steps() -> None:
     torch.testing.assert_close(method._region.model.gradient, expected)
 
 
-@pytest.mark.parametrize("selection", ["ahead", "as_used"])
+@pytest.mark.parametrize("selection", ["ahead", "on_demand"])
 def test_a_filtered_loss_takes_in_every_look_where_a_region_opens_once(selection: str) -> None:
     settings = {"threshold": 1e-9, "selection": selection, "learned_window": 0}
     method = Crest(context(crest={**settings, "region_loss": "filtered"}))
@@ -398,7 +401,7 @@ def test_a_filtered_loss_takes_in_every_look_where_a_region_opens_once(selection
 
 
 def test_balanced_each_subset_is_dealt_out_whole() -> None:
-    settings = {"choice": "balanced", "selection": "as_used", "subset_coresets": 4}
+    settings = {"choice": "spatially_balanced", "selection": "on_demand", "subset_coresets": 4}
     method = Crest(context(crest={**settings, "threshold": 1e9, "interval_factor": 4.0}))
     taken = drive(method, 8, move=0.001)
     for subset in (taken[:4], taken[4:]):
@@ -496,7 +499,12 @@ def test_where_subsets_are_focused_a_region_opens_at_the_loss_of_all_of_v() -> N
 
 
 def test_rounds_and_focus_work_with_fresh_looks() -> None:
-    settings = {"draw": "rounds", "focus": 1.0, "focus_floor": 0.1, "learned_window": 0}
+    settings = {
+        "draw": "without_replacement",
+        "focus": 1.0,
+        "focus_floor": 0.1,
+        "learned_window": 0,
+    }
     method = Crest(context(crest=settings, steps=60))
     drive_focused(method, 60)
     table = method.record().coresets

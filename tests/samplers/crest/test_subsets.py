@@ -15,12 +15,14 @@ R = 32
 def subsets_of(**crest: object) -> Subsets:
     base = context(crest=crest)
     active = ActiveSet(len(base.train))
-    return Subsets(base, base.parameters.crest, base.evaluator, active, R)
+    return Subsets(base, base.parameters, base.evaluator, active, R)
 
 
-@pytest.mark.parametrize("draw", ["independent", "stratified", "rounds", "stratified_rounds"])
+@pytest.mark.parametrize(
+    "draw", ["independent", "stratified", "without_replacement", "stratified_without_replacement"]
+)
 def test_subsets_are_r_different_examples(draw: str) -> None:
-    subsets = subsets_of(draw=draw, selection="as_used", looks="remembered")
+    subsets = subsets_of(draw=draw, selection="on_demand", outputs="remembered")
     for step in range(20):
         for drawn in (subsets.draw(), subsets.take(step)):
             assert drawn.dtype == torch.int64
@@ -29,7 +31,7 @@ def test_subsets_are_r_different_examples(draw: str) -> None:
 
 
 def test_remembered_outputs_are_those_of_training_and_only_others_are_scored() -> None:
-    subsets = subsets_of(selection="as_used", looks="remembered")
+    subsets = subsets_of(selection="on_demand", outputs="remembered")
     base = context()
     known, unknown = torch.arange(0, 20), torch.arange(100, 112)
     logits = torch.arange(20.0 * CLASSES).view(20, CLASSES)
@@ -46,7 +48,7 @@ def test_remembered_outputs_are_those_of_training_and_only_others_are_scored() -
 
 
 def test_rewound_a_round_goes_on_where_it_was() -> None:
-    subsets = subsets_of(draw="rounds")
+    subsets = subsets_of(draw="without_replacement")
     subsets.take(0)
     position, generator = subsets.position(), subsets._generator.get_state()
     first = [subsets.take(step) for step in range(1, 12)]

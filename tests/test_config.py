@@ -8,27 +8,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from crest.config import Parameters, load, parse
 from crest.errors import ParameterError
-from crest.parameters.sections import (
-    CrestParameters,
-    Parameters,
-    Section,
-    TrainParameters,
-    count_of,
-    load,
-    parse,
-    subset_size,
-)
+from crest.methods import METHODS
+from crest.methods.crest import CrestParameters
+from crest.parameters.renamed import KEYS, VALUES
+from crest.parameters.section import Section, group_of, keys_of, put, value_of
+from crest.parameters.sections import TrainParameters
 
-REPOSITORY = Path(__file__).parents[2]
-FIELDS = {
-    name: tuple(type(field.default).model_fields) for name, field in Parameters.model_fields.items()
-}
+REPOSITORY = Path(__file__).parents[1]
+SECTIONS_OF = {name: group_of(field) for name, field in Parameters.model_fields.items()}
+FIELDS = {name: tuple(keys_of(section)) for name, section in SECTIONS_OF.items()}
 # Words of pydantic's that say nothing to a person who edits a YAML file.
 INTERNALS = ("Input", "function-", "pydantic", "Value error", "TrainParameters", "tuple", "dict")
 
@@ -84,9 +78,9 @@ def load_message(path: Path, *overrides: str) -> str:
         ("train", "precision", "fp16", "must be 'auto', 'float32' or 'bf16', got 'fp16'"),
         ("train", "device", "gpu", "must be auto, cpu, cuda or cuda:N, got 'gpu'"),
         ("train", "device", "cuda:0\n", "must be auto, cpu, cuda or cuda:N, got 'cuda:0\\n'"),
-        ("train", "methods", "crest", "must be a list, such as [crest, random], got 'crest'"),
-        ("train", "methods", [], "must list at least one, got []"),
-        ("train", "methods", ["full", "full"], "lists 'full' twice, got ['full', 'full']"),
+        ("run", "methods", "crest", "must be a list, such as [crest, random], got 'crest'"),
+        ("run", "methods", [], "must list at least one, got []"),
+        ("run", "methods", ["full", "full"], "lists 'full' twice, got ['full', 'full']"),
         ("crest", "subset_size", 0, "a count is at least 1, got 0"),
         ("crest", "subset_size", -5, "a count is at least 1, got -5"),
         ("crest", "subset_size", 1.0, "a share lies between 0 and 1"),
@@ -115,10 +109,10 @@ def test_a_section_must_hold_keys(bad) -> None:
 
 def test_a_fault_in_a_list_names_its_place() -> None:
     names = ["full", "../crest", 3]
-    assert message({"train": {"methods": names}}).splitlines() == [
-        "params.yaml: train.methods.1: must be a name of letters, digits and . _ -, as folders "
+    assert message({"run": {"methods": names}}).splitlines() == [
+        "params.yaml: run.methods.1: must be a name of letters, digits and . _ -, as folders "
         "have, got '../crest'",
-        "params.yaml: train.methods.2: must be text, got 3",
+        "params.yaml: run.methods.2: must be text, got 3",
     ]
 
 
@@ -161,32 +155,6 @@ def test_a_share_and_a_count_stay_what_they_are() -> None:
     share = parse({"crest": {"subset_size": 0.5}}, "test").crest.subset_size
     count = parse({"crest": {"subset_size": 1}}, "test").crest.subset_size
     assert (share, type(share), count, type(count)) == (0.5, float, 1, int)
-
-
-@pytest.mark.parametrize(
-    ("given", "examples", "count"),
-    [(0.01, 50_000, 500), (0.015, 100, 2), (0.001, 100, 1), (7, 100, 7), (200, 100, 200)],
-)
-def test_a_share_becomes_a_count_of_at_least_one(given, examples, count) -> None:
-    assert count_of(given, examples) == count
-
-
-@pytest.mark.parametrize(("given", "size"), [(0.1, 100), (32, 32), (1000, 1000)])
-def test_the_subset_holds_a_minibatch_and_fits_the_data(given, size) -> None:
-    assert subset_size(CrestParameters(subset_size=given), 1000, batch_size=32) == size
-
-
-@pytest.mark.parametrize(
-    ("given", "expected"),
-    [
-        (0.03, r"crest\.subset_size: 0\.03 is 30 of 1000 examples, less than train\.batch_size"),
-        (31, r"crest\.subset_size: 31 is 31 of 1000 .* make it larger"),
-        (1001, r"crest\.subset_size: 1001 is 1001 of 1000 examples; make it smaller"),
-    ],
-)
-def test_a_subset_that_fits_neither_is_refused(given, expected) -> None:
-    with pytest.raises(ParameterError, match=expected):
-        subset_size(CrestParameters(subset_size=given), 1000, batch_size=32)
 
 
 @pytest.mark.parametrize("text", ["", "null\n", "# nothing\n", "train:\n", "train: {}\n"])
@@ -295,15 +263,17 @@ def numeric_fields() -> list[tuple[str, str]]:
 
 
 def accepted(section: str, key: str, value: Any) -> Parameters | None:
+    values: dict[str, Any] = {}
+    put(values, f"{section}.{key}", value)
     try:
-        return parse({section: {key: value}}, "test")
+        return parse(values, "test")
     except ParameterError:
         return None
 
 
 def test_the_numeric_parameters_are_found() -> None:
     assert len(numeric_fields()) > 70
-    assert ("crest", "order") in numeric_fields()
+    assert ("crest", "quadratic.order") in numeric_fields()
 
 
 @pytest.mark.parametrize(("section", "key"), numeric_fields())
@@ -311,7 +281,7 @@ def test_what_dvc_takes_for_the_same_means_the_same(section, key) -> None:
     """false is 0 to DVC, and true 1: a change from one to the other would run nothing."""
     for alike in ((False, 0, 0.0, -0.0), (True, 1, 1.0), (2, 2.0)):
         found = [accepted(section, key, value) for value in alike]
-        taken = [getattr(getattr(one, section), key) for one in found if one is not None]
+        taken = [value_of(getattr(one, section), key) for one in found if one is not None]
         assert len({(type(value), value) for value in taken}) <= 1, (alike, taken)
 
 
@@ -343,7 +313,7 @@ def test_yaml_is_read_as_dvc_reads_it(tmp_path) -> None:
         ("train.lr=0.5", "train", "lr", 0.5),
         ("train.lr=1e-3", "train", "lr", 0.001),
         (" train.lr = 0.5 ", "train", "lr", 0.5),
-        ("train.methods=[full, random]", "train", "methods", ("full", "random")),
+        ("run.methods=[full, random]", "run", "methods", ("full", "random")),
         ("reuse.models=[]", "reuse", "models", ()),
         ("reuse.models=[owner/bert, a/b/c]", "reuse", "models", ("owner/bert", "a/b/c")),
         ("prepare.source=null", "prepare", "source", None),
@@ -351,6 +321,9 @@ def test_yaml_is_read_as_dvc_reads_it(tmp_path) -> None:
         ("train.nesterov=true", "train", "nesterov", True),
         ("report.title='a: b'", "report", "title", "a: b"),
         ("crest.subset_size=0.5", "crest", "subset_size", 0.5),
+        ("crest.learned.loss=0.2", "crest", "learned.loss", 0.2),
+        ("crest.learned={loss: 0.2}", "crest", "learned.loss", 0.2),
+        ("focused.focus.until=1", "focused", "focus.until", 1.0),
     ],
 )
 def test_an_override_is_yaml_and_wins_over_the_file(
@@ -358,15 +331,69 @@ def test_an_override_is_yaml_and_wins_over_the_file(
 ) -> None:
     path = write(tmp_path, "train: {lr: 0.2, epochs: 3}\nprepare: {source: here}\ncrest:\n")
     found = load(path, [override])
-    assert getattr(getattr(found, section), key) == value
+    assert value_of(getattr(found, section), key) == value
     assert found.train.epochs == 3
+
+
+def test_a_group_keeps_what_an_override_does_not_name(tmp_path) -> None:
+    path = write(tmp_path, "crest: {learned: {window: 7}}\n")
+    for override in ("crest.learned={loss: 0.2}", "crest.learned.loss=0.2"):
+        learned = load(path, [override]).crest.learned
+        assert (learned.loss, learned.window) == (0.2, 7)
+
+
+@pytest.mark.parametrize(("old", "new"), KEYS.items())
+def test_an_old_key_is_refused_with_the_new_name(tmp_path, old, new) -> None:
+    values: dict[str, Any] = {}
+    put(values, old, 0.5)
+    assert message(values) == f"params.yaml: {old}: is called '{new}' now"
+    assert load_message(write(tmp_path, ""), f"{old}=0.5").endswith(f"{old}: is called '{new}' now")
+    assert new in {f"{section}.{key}" for section, keys in FIELDS.items() for key in keys}
+
+
+@pytest.mark.parametrize(
+    ("key", "old", "new"),
+    [(key, *pair) for key, values in VALUES.items() for pair in values.items()],
+)
+def test_an_old_value_is_refused_with_the_new_name(tmp_path, key, old, new) -> None:
+    found = load_message(write(tmp_path, ""), f"{key}={old}")
+    assert found.endswith(f"params.yaml with -S: {key}: '{old}' is called '{new}' now")
+    load(write(tmp_path, ""), [f"{key}={new}"])
+
+
+def test_old_names_do_not_hide_other_faults() -> None:
+    faults = {"crest": {"looks": "fresh", "threshold": -1.0}, "train": {"lr": 0}}
+    assert {line.split(": ")[1] for line in message(faults).splitlines()} == {
+        *("crest.looks", "crest.threshold", "train.lr")
+    }
+
+
+def test_the_fault_of_a_group_names_its_key() -> None:
+    assert message({"crest": {"focus": {"exponent": 0.5}}}) == (
+        "params.yaml: crest.focus.exponent: above 0 needs crest.draw: without_replacement or "
+        "stratified_without_replacement, got 0.5"
+    )
+    assert message({"focused": {"focus": {"ceiling": 2.0, "exponent": 0.0}}}) == (
+        "params.yaml: focused.focus.ceiling: needs a focus above 0; without one examples are drawn "
+        "uniformly, got 2.0"
+    )
+
+
+def test_the_section_of_a_method_is_what_it_declares() -> None:
+    parameters = parse({"crest": {"threshold": 0.2}}, "test")
+    assert parameters.of(CrestParameters).threshold == 0.2
+    assert parameters.of_method("crest") is parameters.of(CrestParameters)
+    for name, spec in METHODS.items():
+        assert type(parameters.of_method(name)) is spec.parameters
 
 
 def test_the_last_override_wins(tmp_path) -> None:
     assert load(write(tmp_path, ""), ["train.seed=1", "train.seed=2"]).train.seed == 2
 
 
-@pytest.mark.parametrize("override", ["", "=", "lr=1", "train=1", "train.=1", ".lr=1", "train.lr"])
+@pytest.mark.parametrize(
+    "override", ["", "=", "lr=1", "train=1", "train.=1", ".lr=1", "a..b=1", "train.lr"]
+)
 def test_an_override_without_section_key_and_value_is_refused(tmp_path, override) -> None:
     found = load_message(write(tmp_path, ""), override)
     assert found == f"-S {override}: write it as section.key=value, e.g. train.budget=0.2"
@@ -377,7 +404,13 @@ def test_an_override_without_section_key_and_value_is_refused(tmp_path, override
     [
         ("train.lrs=1", "params.yaml with -S: train.lrs: unknown key; did you mean 'train.lr'?"),
         ("trains.lr=1", "params.yaml with -S: trains: unknown key; did you mean 'train'?"),
-        ("train.lr.x=1", "params.yaml with -S: train.lr.x: unknown key"),
+        ("train.lr.x=1", "params.yaml with -S: train.lr: must be a number, got {'x': 1}"),
+        ("train.seed.x=1", "-S train.seed.x=1: 'train.seed' is not a section of keys"),
+        (
+            "crest.learned.los=1",
+            "params.yaml with -S: crest.learned.los: unknown key; did you mean",
+        ),
+        ("crest.learned=1", "params.yaml with -S: crest.learned: must be a section of keys, got 1"),
         ("train.lr=", "params.yaml with -S: train.lr: must be a number, got None"),
         ("train.lr=[", "-S train.lr=[: the value '[' is not valid YAML: line 1"),
     ],
@@ -393,12 +426,7 @@ def test_an_override_of_what_is_no_section_is_refused(tmp_path) -> None:
 
 
 def test_the_repositorys_parameters_load() -> None:
-    assert load(REPOSITORY / "params.yaml").train.methods
-
-
-def test_the_repositorys_parameters_name_every_key_in_order_and_no_other() -> None:
-    values = yaml.safe_load((REPOSITORY / "params.yaml").read_text(encoding="utf-8"))
-    assert {section: tuple(keys) for section, keys in values.items()} == FIELDS
+    assert load(REPOSITORY / "params.yaml").run.methods
 
 
 def test_parameters_are_frozen() -> None:
@@ -407,7 +435,7 @@ def test_parameters_are_frozen() -> None:
         parameters.train.lr = 1.0
     with pytest.raises(ValidationError, match="frozen"):
         parameters.train = TrainParameters()
-    assert isinstance(parse({"train": {"methods": ["full"]}}, "test").train.methods, tuple)
+    assert isinstance(parse({"run": {"methods": ["full"]}}, "test").run.methods, tuple)
 
 
 def test_every_section_is_strict() -> None:
@@ -427,8 +455,10 @@ VALUES = st.recursive(
     ),
     max_leaves=6,
 )
-KEYS = st.sampled_from(sorted({key for keys in FIELDS.values() for key in keys}))
-SECTIONS = st.dictionaries(KEYS | st.text(max_size=5), VALUES, max_size=6)
+NAMES = st.sampled_from(
+    sorted({name for keys in FIELDS.values() for key in keys for name in key.split(".")})
+)
+SECTIONS = st.dictionaries(NAMES | st.text(max_size=5), VALUES, max_size=6)
 
 
 @given(

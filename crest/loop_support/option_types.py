@@ -1,0 +1,174 @@
+"""Types of the options of Coresets, for editors and checkers.
+
+Written from the declarations in crest/methods by `python -m tests.parameters`.
+"""
+
+from typing import Literal, TypedDict
+
+
+class FullOptions(TypedDict, total=False):
+    """Options of full."""
+
+
+class RandomOptions(TypedDict, total=False):
+    """Options of random."""
+
+
+class CrestOptions(TypedDict, total=False):
+    """Options of crest."""
+
+    proxy: str
+    choice: str
+    subset_size: float | int
+    threshold: float
+    interval_factor: float
+    minibatch_factor: float
+    subset_coresets: int
+    selection: Literal["ahead", "on_demand"]
+    outputs: Literal["fresh", "remembered"]
+    draw: Literal[
+        "independent", "stratified", "without_replacement", "stratified_without_replacement"
+    ]
+    quadratic: str
+    order: Literal[1, 2]
+    region_loss: Literal["measured", "filtered"]
+    gradient: Literal["coresets", "training"]
+    gradient_smoothing: float
+    curvature_smoothing: float
+    hutchinson_draws: int
+    curvature_minibatches: int | None
+    curvature_interval: int
+    focus: float
+    focus_floor: float
+    focus_ceiling: float | None
+    focus_until: float
+    focus_weights: bool
+    learned_loss: float
+    learned_window: int
+    learned_floor: float | int
+
+
+class SgdOptions(TypedDict, total=False):
+    """Options of sgd."""
+
+
+class LargeOptions(TypedDict, total=False):
+    """Options of large."""
+
+    factor: float
+
+
+class StratifiedOptions(TypedDict, total=False):
+    """Options of stratified."""
+
+
+class FocusedOptions(TypedDict, total=False):
+    """Options of focused."""
+
+    draw: Literal["without_replacement", "stratified_without_replacement"]
+    focus: float
+    focus_floor: float
+    focus_ceiling: float | None
+    focus_until: float
+
+
+class GreedyOptions(TypedDict, total=False):
+    """Options of greedy."""
+
+    proxy: str
+    choice: str
+    subset_size: float | int
+    learned_loss: float
+    learned_window: int
+    learned_floor: float | int
+
+
+class CraigOptions(TypedDict, total=False):
+    """Options of craig."""
+
+    proxy: str
+    coreset_size: float | int
+    passes: int
+    per_class: bool
+    group_size: int
+
+
+class GradmatchOptions(TypedDict, total=False):
+    """Options of gradmatch."""
+
+    proxy: str
+    coreset_size: float | int
+    passes: int
+    per_class: bool
+    group_size: int
+    regularisation: float
+
+
+class GlisterOptions(TypedDict, total=False):
+    """Options of glister."""
+
+    coreset_size: float | int
+    passes: int
+    per_class: bool
+    validation: float
+    gradient_updates: int
+    step_size: float
+
+
+class Options(TypedDict, total=False):
+    """Keyword arguments of Coresets.
+
+    Those of the chosen method stand alone; those of several methods go by the methods'
+    names, as the sections of params.yaml.
+    """
+
+    proxy: str
+    choice: str
+    subset_size: float | int
+    threshold: float
+    interval_factor: float
+    minibatch_factor: float
+    subset_coresets: int
+    selection: Literal["ahead", "on_demand"]
+    outputs: Literal["fresh", "remembered"]
+    draw: Literal[
+        "independent", "stratified", "without_replacement", "stratified_without_replacement"
+    ]
+    quadratic: str
+    order: Literal[1, 2]
+    region_loss: Literal["measured", "filtered"]
+    gradient: Literal["coresets", "training"]
+    gradient_smoothing: float
+    curvature_smoothing: float
+    hutchinson_draws: int
+    curvature_minibatches: int | None
+    curvature_interval: int
+    focus: float
+    focus_floor: float
+    focus_ceiling: float | None
+    focus_until: float
+    focus_weights: bool
+    learned_loss: float
+    learned_window: int
+    learned_floor: float | int
+    factor: float
+    coreset_size: float | int
+    passes: int
+    per_class: bool
+    group_size: int
+    regularisation: float
+    validation: float
+    gradient_updates: int
+    step_size: float
+
+    full: FullOptions
+    random: RandomOptions
+    crest: CrestOptions
+    sgd: SgdOptions
+    large: LargeOptions
+    stratified: StratifiedOptions
+    focused: FocusedOptions
+    greedy: GreedyOptions
+    craig: CraigOptions
+    gradmatch: GradmatchOptions
+    glister: GlisterOptions
