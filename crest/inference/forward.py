@@ -206,6 +206,8 @@ def _by_length(split: Split, indices: Tensor) -> Tensor | None:
 
 
 def _together(parts: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    if len(parts) == 1:
+        return parts[0]
     features, logits = zip(*parts, strict=True)
     if len({part.shape[1] for part in features}) > 1:  # the model has no last layer after all
         features = tuple(part[:, :0] for part in features)

@@ -1,5 +1,6 @@
 """Choosing: a weighted mini-batch from each random subset."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -168,7 +169,8 @@ def choose_minibatch_coresets(
         subsets·each mini-batch coresets, those of a subset together.
     """
     examples = len(gradients) // subsets
-    if not gradients.isfinite().all():  # which whoever is shown the look finds out
+    # In one sum; whoever is given the outputs finds out which are not finite.
+    if not math.isfinite(float(gradients.sum(dtype=torch.float64))):
         gradients = torch.zeros_like(gradients)
     distances = pairwise_distances(gradients.view(subsets, examples, -1))
     chosen = choice(distances, size, each, generator)
