@@ -8,7 +8,7 @@ thousand numbers instead of whole batches of activations.
 
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from crest.data.prepared import Inputs
 from crest.inference.evaluator import Evaluator
-from crest.inference.forward import evaluating
+from crest.inference.forward import Look, evaluating
 
 # What a folded model may differ by, relative to its largest logit: rounding in float32.
 TOLERANCE = 1e-3
@@ -33,7 +33,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class FoldingEvaluator(Evaluator):
-    """An evaluator that knows which BatchNorms of its model can be folded."""
+    """An evaluator that folds those BatchNorms of its model that can be folded."""
 
     folds: tuple[Fold, ...] = ()
 
@@ -44,11 +44,14 @@ class FoldingEvaluator(Evaluator):
         some = examples.inputs(torch.arange(min(2, len(examples))))
         return cls(**vars(evaluator), folds=find_folds(evaluator.model, some))
 
-    @contextmanager
-    def folded(self) -> Iterator[None]:
+    def folded(self) -> AbstractContextManager[None]:
         """Run the model folded, in eval mode, for the length of a block."""
-        with folded(self.model, self.folds):
-            yield
+        return folded(self.model, self.folds)
+
+    def score(self, indices: Tensor, features: bool = True) -> Look:
+        """Score examples through the folded model."""
+        with self.folded():
+            return super().score(indices, features)
 
 
 def find_folds(model: nn.Module, inputs: Inputs) -> tuple[Fold, ...]:

@@ -53,11 +53,12 @@ class Curvature:
 def flatten(tensors: Sequence[Tensor]) -> Tensor:
     """One float32 vector of several tensors."""
     with torch.no_grad():
-        return torch.cat([_dense(tensor).reshape(-1) for tensor in tensors]).float()
+        return torch.cat([dense(tensor).reshape(-1) for tensor in tensors]).float()
 
 
-def _dense(tensor: Tensor) -> Tensor:
-    return tensor.to_dense() if tensor.is_sparse else tensor  # as of embeddings that ask for it
+def dense(tensor: Tensor) -> Tensor:
+    """Return a gradient that may be sparse, as of embeddings that ask for it, as a dense one."""
+    return tensor.to_dense() if tensor.is_sparse else tensor
 
 
 def trained_parameters(model: nn.Module) -> list[nn.Parameter]:

@@ -58,6 +58,21 @@ class Average:
             total += self.decay * self.total
         return Average(self.decay, total, self.count + 1)
 
+    @torch.no_grad()
+    def include_parts(self, parts: list[Tensor]) -> "Average":
+        """Return the average with one more value in it, the flat vector of float32 parts.
+
+        As :meth:`include`, bit for bit, but the total is written over.
+        """
+        if self.total is None:
+            return self.include(torch.cat([part.reshape(-1) for part in parts]))
+        scaled = torch._foreach_mul(parts, 1.0 - self.decay)
+        self.total.mul_(self.decay)
+        places = self.total.split([part.numel() for part in scaled])
+        shaped = [place.view_as(part) for place, part in zip(places, scaled, strict=True)]
+        torch._foreach_add_(shaped, scaled)
+        return Average(self.decay, self.total, self.count + 1)
+
     @property
     def value(self) -> Tensor:
         """The average; there is none before the first value."""
@@ -75,6 +90,10 @@ class Smoothing:
     def include_gradient(self, gradient: Tensor) -> "Smoothing":
         """Return the averages with one more estimate of g in them."""
         return Smoothing(self.gradients.include(gradient), self.squares)
+
+    def include_gradient_of(self, parts: list[Tensor]) -> "Smoothing":
+        """Return the averages with one more estimate of g in them, given in parts."""
+        return Smoothing(self.gradients.include_parts(parts), self.squares)
 
     def include_hessian(self, hessian: Tensor) -> "Smoothing":
         """Return the averages with one more estimate of h in them."""

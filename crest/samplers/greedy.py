@@ -75,9 +75,8 @@ class Greedy:
             loss = require_finite(scored, step, step)
             self._pool.observe(scored, scored.losses.cpu(), step)
 
-        with self._selector.evaluator.folded():
-            subset = active.draw(self._size, context.generator)
-            (coreset,) = self._selector.select([subset], step, observe)
+        subset = active.draw(self._size, context.generator)
+        (coreset,) = self._selector.select([subset], step, observe)
         self._coreset_rows.add([coreset])
         seconds = {"select": time.perf_counter() - started}
         counts = len(active), len(context.train)

@@ -32,20 +32,21 @@ class Selector:
     ) -> list[MiniBatchCoreset]:
         """Score subsets V_p and select from them, see :func:`select_minibatch_coresets`."""
         evaluator = self.evaluator
-        return select_minibatch_coresets(
-            evaluator.model,
-            evaluator.examples,
-            subsets,
-            self.batch_size,
-            self.proxy,
-            self.choice,
-            evaluator.precision,
-            self.generator,
-            region,
-            observe,
-            self.each,
-            evaluator.group,
-        )
+        with evaluator.folded():
+            return select_minibatch_coresets(
+                evaluator.model,
+                evaluator.examples,
+                subsets,
+                self.batch_size,
+                self.proxy,
+                self.choice,
+                evaluator.precision,
+                self.generator,
+                region,
+                observe,
+                self.each,
+                evaluator.group,
+            )
 
     def select_from(self, scored: Look) -> list[MiniBatchCoreset]:
         """Select from one subset whose outputs are known."""

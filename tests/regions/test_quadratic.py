@@ -92,3 +92,16 @@ def test_a_model_of_the_first_order_is_the_tangent() -> None:
     model = QuadraticModel(anchor, 3.0, slope, torch.full((2,), 100.0), order=1)
     assert model(anchor) == 3.0
     assert model(torch.tensor([3.0, 5.0])) == pytest.approx(3.0 + 0.5 * 2.0 - 1.0 * 3.0)
+
+
+def test_a_value_in_parts_is_averaged_bit_for_bit_as_its_flat_vector() -> None:
+    """Also one that is laid out otherwise in memory, as convolutions' gradients are."""
+    source = torch.Generator().manual_seed(0)
+    flat = parts = Average(0.9)
+    for _ in range(5):
+        drawn = [torch.randn(shape, generator=source) for shape in ((4, 3, 2, 2), (5,), (2, 3))]
+        laid_out = [drawn[0].to(memory_format=torch.channels_last), *drawn[1:]]
+        flat = flat.include(torch.cat([part.reshape(-1) for part in drawn]))
+        parts = parts.include_parts(laid_out)
+        assert parts.count == flat.count
+        assert torch.equal(parts.value, flat.value)

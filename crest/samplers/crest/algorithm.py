@@ -131,7 +131,7 @@ class Crest:
 
     def _check(self, region: Region) -> float:
         """Return ρ = |F_l(δ) − L_r(w_l + δ)| / L_r(w_l + δ), with L_r the loss on V_r (Eq. 10)."""
-        with self._timed("check"), self._evaluator.folded():
+        with self._timed("check"):
             scored = self._subsets.score(self._subsets.draw())
             predicted = region.model(self._quadratic.weights())
             measured = require_finite(scored, region.start_step + region.steps, region.number)
@@ -149,7 +149,7 @@ class Crest:
         """
         number = len(self._region_rows)
         interval, count = self._adapt(step)
-        with self._as_if_never_begun(), self._evaluator.folded():
+        with self._as_if_never_begun():
             selection, estimate = self._select_and_estimate(number, count, step)
         losses = self._observe(selection, step)
         with self._timed("model"):
@@ -194,7 +194,7 @@ class Crest:
 
     def _observe(self, selection: Selection, step: int) -> Tensor:
         """Watch the losses of the V_p, and keep the rows of their coresets; float64, all losses."""
-        parts = [torch.empty(0)]
+        parts: list[Tensor] = []
         for scored in selection.passes:
             losses = scored.losses.cpu()
             if not math.isfinite(float(losses.sum())):
@@ -203,7 +203,7 @@ class Crest:
             self._subsets.remember(scored)
             parts.append(losses)
         self._coreset_rows.add(selection.coresets)
-        return torch.cat(parts).double()
+        return torch.cat(parts).double() if parts else torch.empty(0, dtype=torch.float64)
 
     def _end_region(self, step: int) -> None:
         if self._region is not None:

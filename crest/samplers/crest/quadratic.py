@@ -9,10 +9,16 @@ import torch
 from torch import Tensor
 
 from crest.errors import OrderError
-from crest.inference.evaluator import Evaluator
+from crest.inference.folding import FoldingEvaluator
 from crest.inference.forward import look, require_finite
 from crest.regions.coverage import Coverage
-from crest.regions.curvature import Curvature, NoCurvatureError, estimate_curvature, flatten
+from crest.regions.curvature import (
+    Curvature,
+    NoCurvatureError,
+    dense,
+    estimate_curvature,
+    flatten,
+)
 from crest.regions.interval import check_interval
 from crest.regions.quadratic import Average, QuadraticModel, Smoothing
 from crest.selection.coresets import MiniBatchCoreset
@@ -56,7 +62,7 @@ class QuadraticEstimator:
 
     def __init__(
         self,
-        evaluator: Evaluator,
+        evaluator: FoldingEvaluator,
         parameters: "CrestParameters",
         generator: torch.Generator,
         pause: Callable[[], None],
@@ -104,12 +110,13 @@ class QuadraticEstimator:
         if not self._is_due(step):
             return None
         generator = self._generator.get_state()
-        try:
+        with self._evaluator.folded():
+            try:
+                return self._estimate(coresets)
+            except NoCurvatureError as error:
+                self._fall_back(error, coresets, step)
+            self._generator.set_state(generator)
             return self._estimate(coresets)
-        except NoCurvatureError as error:
-            self._fall_back(error, coresets, step)
-        self._generator.set_state(generator)
-        return self._estimate(coresets)
 
     def include(self, estimate: Curvature, step: int) -> None:
         """Smooth g and h (Eq. 8, 9), and note ‖H_l‖."""
@@ -129,10 +136,10 @@ class QuadraticEstimator:
         OrderError
             If the gradient is gone.
         """
-        gradient = self._gradient_of_step()
+        parts = self._gradient_of_step()
         if not (self._may_skip and self._is_skipped()):
             old = self._estimates
-            smoothing = old.smoothing.include_gradient(gradient)
+            smoothing = old.smoothing.include_gradient_of(parts)
             self._estimates = Estimates(smoothing, old.step, old.first_norm, old.norm)
 
     def model(self, loss: float) -> QuadraticModel:
@@ -214,19 +221,21 @@ class QuadraticEstimator:
         self._coverage.fall_back(error, told=evaluator.group.first)
         self._estimates = self._none_yet()
 
-    def _gradient_of_step(self) -> Tensor:
+    def _gradient_of_step(self) -> list[Tensor]:
+        """Return the gradient of each covered parameter, dense and in float32."""
         parameters = self._coverage.parameters
-        if all(parameter.grad is None for parameter in parameters):
+        gradients = [parameter.grad for parameter in parameters]
+        if all(gradient is None for gradient in gradients):
             raise OrderError(
                 "crest.gradient.source: training takes the gradient of the step, which is gone; "
                 "report the step after the optimiser's and before the gradients are set to zero"
             )
-        return flatten(
-            [
-                torch.zeros_like(parameter) if parameter.grad is None else parameter.grad
-                for parameter in parameters
-            ]
-        )
+        return [
+            torch.zeros_like(parameter, dtype=torch.float32)
+            if gradient is None
+            else dense(gradient).float()
+            for parameter, gradient in zip(parameters, gradients, strict=True)
+        ]
 
     def _is_skipped(self) -> bool:
         """Whether a gradient scaler has skipped the step: if some gradient is not finite.
@@ -241,4 +250,7 @@ class QuadraticEstimator:
 
 
 def _to(average: Average, device: torch.device) -> Average:
-    return average if average.total is None else replace(average, total=average.total.to(device))
+    """Return an average with a total of its own, which is written over."""
+    if average.total is None:
+        return average
+    return replace(average, total=average.total.to(device, copy=True))

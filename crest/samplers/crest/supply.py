@@ -167,8 +167,7 @@ class OnDemand:
         """Return the next coreset that no step has trained on; select where there is none."""
         if region.used == len(region.coresets):
             started = time.perf_counter()
-            with self._selector.evaluator.folded():
-                more = self._select_one(region.number, len(region.coresets), step)
+            more = self._select_one(region.number, len(region.coresets), step)
             region.spend("select", time.perf_counter() - started)
             self._observe(more, step)
             region.coresets += more.coresets
