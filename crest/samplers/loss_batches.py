@@ -168,15 +168,39 @@ class LossBatchSampler(Sampler[list[int]]):
         """Batches of one iteration that begins at a start: of an epoch, or of all steps."""
         return min(self._epoch, self._steps)
 
+    @property
+    def batch_size(self) -> int:
+        """Examples of a batch, m; of all processes together."""
+        return self._size
+
+    @property
+    def steps(self) -> int:
+        """Batches in all."""
+        return self._steps
+
+    @property
+    def position(self) -> int:
+        """Number of the first batch whose losses are due; where they are optional, of the next."""
+        return next((batch.number for batch in self._ahead if batch.due), self._drawn)
+
+    def mean(self, losses: Tensor) -> Tensor:
+        """Return what to call ``backward`` on, so that a step is that of the whole batch's mean.
+
+        ``losses`` are those of this process's part. DDP averages gradients over processes, whose
+        parts may differ by an example: the sum is divided by m over their number, m/P.
+        """
+        return losses.sum() * (self._exchange.replicas / self._size)
+
     def __iter__(self) -> Iterator[list[int]]:
         """Yield this process's part of each batch that is left.
 
         Raises
         ------
         OrderError
-            If all steps were taken, losses that a round needs were not reported, or another
-            iteration has begun meanwhile.
+            If all steps were taken, losses that a round needs were not reported, another iteration
+            has begun meanwhile, or the processes were joined after the sampler was made.
         """
+        self._exchange.require_all()
         if not self._rule.needs_losses and not self._reports:
             self._ahead.clear()
         unreported = [batch for batch in self._ahead if batch.due]

@@ -6,7 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from crest.errors import ParameterError
+from crest.errors import OrderError, ParameterError
 
 
 class Exchange:
@@ -27,19 +27,35 @@ class Exchange:
 
     def __init__(self, num_replicas: int | None, rank: int | None, size: int) -> None:
         there = dist.is_available() and dist.is_initialized()
-        self._replicas = num_replicas or (dist.get_world_size() if there else 1)
+        self._asked = num_replicas is None
+        self.replicas = num_replicas or (dist.get_world_size() if there else 1)
         self._rank = rank if rank is not None else (dist.get_rank() if there else 0)
-        if not 0 <= self._rank < self._replicas:
-            raise ParameterError(f"rank: {self._rank} is not one of {self._replicas} processes")
-        if size < self._replicas:
+        if not 0 <= self._rank < self.replicas:
+            raise ParameterError(f"rank: {self._rank} is not one of {self.replicas} processes")
+        if size < self.replicas:
             raise ParameterError(
-                f"batch_size: {size} examples cannot be shared by {self._replicas} processes; it "
+                f"batch_size: {size} examples cannot be shared by {self.replicas} processes; it "
                 "is that of all processes together"
             )
-        self._ends = [rank * size // self._replicas for rank in range(self._replicas + 1)]
+        self._ends = [rank * size // self.replicas for rank in range(self.replicas + 1)]
         self.ends = (self._ends[self._rank], self._ends[self._rank + 1])  # of this process's part
-        self.alone = self._replicas == 1
+        self.alone = self.replicas == 1
         self._group: dist.ProcessGroup | None = None
+
+    def require_all(self) -> None:
+        """Refuse processes that were joined later: each would take the whole batch for its part.
+
+        Raises
+        ------
+        OrderError
+            If torch.distributed has more or fewer processes than when it was asked.
+        """
+        there = dist.is_available() and dist.is_initialized()
+        if self._asked and there and dist.get_world_size() != self.replicas:
+            raise OrderError(
+                f"LossBatchSampler: made for {self.replicas} process, before torch.distributed had "
+                f"{dist.get_world_size()}; make it afterwards, or give it num_replicas and rank"
+            )
 
     def any(self, flag: bool) -> bool:
         """Whether a flag is set in some process; all call it."""

@@ -313,6 +313,34 @@ def test_a_state_of_other_arguments_is_refused() -> None:
         sampler(seed=1, lag=3).load_state_dict(sampler().state_dict())
 
 
+def test_the_mean_is_that_of_the_whole_batch_whose_parts_may_differ() -> None:
+    """DDP averages the gradients of four processes, which have 4, 5, 4 and 5 of 18 examples."""
+    ranks = [sampler(batch_size=18, num_replicas=4, rank=r, rule="random") for r in range(4)]
+    parts = [LOSSES[next(iter(made))] for made in ranks]
+    assert {len(part) for part in parts} == {4, 5}
+    averaged = sum(made.mean(part) for made, part in zip(ranks, parts, strict=True)) / 4
+    assert torch.isclose(averaged, torch.cat(parts).mean())
+
+
+def test_the_position_is_that_of_the_first_batch_which_was_not_reported() -> None:
+    made = sampler()
+    batches = iter(made)
+    first = next(batches)
+    next(batches)
+    assert (made.position, made.batch_size, made.steps) == (0, M, STEPS)
+    made.update(first, torch.ones(M))
+    assert made.position == 1
+
+
+def test_a_sampler_that_was_made_before_the_processes_were_joined_is_refused(monkeypatch) -> None:
+    made, alone = sampler(), sampler(num_replicas=1, rank=0)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 2)
+    with pytest.raises(OrderError, match=r"made for 1 process, before torch\.distributed had 2"):
+        iter(made)
+    iter(alone)  # as it was asked to
+
+
 PROCESSES = """
     import json, sys
     from multiprocessing import get_context
