@@ -104,3 +104,12 @@ def test_the_trainer_of_transformers_learns_and_keeps_its_coresets(tmp_path) -> 
     saved = read_coresets(folder)
     assert saved.steps == 100
     assert {len(one.indices) for region in saved.regions for one in region} == {16}
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_accelerate_draws_by_losses_and_learns(processes) -> None:
+    pytest.importorskip("accelerate")
+    several = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    options = ("--steps", 60, "--workers", 1)
+    launcher = several if processes == 2 else ()
+    assert accuracy("accelerate_loop.py", *options, launcher=launcher) > 0.85

@@ -1,0 +1,1 @@
+"""LossBatchSampler in other libraries' loops and trainers."""

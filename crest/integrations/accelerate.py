@@ -1,0 +1,74 @@
+"""Accelerate: a loader over LossBatchSampler, each process's part of whose batches is its own."""
+
+from typing import TYPE_CHECKING, Any
+
+from torch.utils.data import DataLoader
+
+from crest.errors import ParameterError, needs_extra
+from crest.samplers.loss_batches import LossBatchSampler
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+
+def prepare_loader(accelerator: "Accelerator", loader: DataLoader[Any]) -> DataLoader[Any]:
+    """Prepare a loader over a :class:`~crest.LossBatchSampler`, as ``accelerator.prepare`` would.
+
+    >>> accelerator = Accelerator()
+    >>> sampler = crest.LossBatchSampler(len(data), batch_size=128, steps=10_000)
+    >>> loader = prepare_loader(accelerator, DataLoader(crest.Indexed(data), batch_sampler=sampler))
+    >>> for indices, inputs, targets in loader:
+    ...     with accelerator.accumulate(model):
+    ...         losses = F.cross_entropy(model(inputs), targets, reduction="none")
+    ...         accelerator.backward(sampler.mean(losses))
+    ...         ...
+    ...     sampler.update(indices, losses)
+
+    ``accelerator.prepare`` itself would give each process every other batch of what is its part
+    already. The sampler is registered, so that ``save_state`` and ``load_state`` carry it, in the
+    middle of an epoch too: go on with the loader as it is, ``skip_first_batches`` would skip twice.
+    Accelerate draws a batch ahead: the sampler's lag must cover num_workers × prefetch_factor + 2.
+
+    Parameters
+    ----------
+    accelerator
+        It must be made before the sampler, which asks it for the processes.
+    loader
+        Its ``batch_sampler`` is a LossBatchSampler.
+
+    Raises
+    ------
+    ParameterError
+        If its batch sampler is another, or an epoch or the run would end within the gradient
+        accumulation of a step, which Accelerate would take too small.
+    MissingPackageError
+        If Accelerate is not installed.
+    """
+    with needs_extra("accelerate"):
+        from accelerate.data_loader import prepare_data_loader
+    sampler = loader.batch_sampler
+    if not isinstance(sampler, LossBatchSampler):
+        raise ParameterError(
+            f"prepare_loader: the loader's batch_sampler is a {type(sampler).__name__}; give it a "
+            "crest.LossBatchSampler"
+        )
+    accumulated = accelerator.gradient_accumulation_steps
+    for name, batches in {"steps": sampler.steps, "epoch_steps": len(sampler)}.items():
+        if batches % accumulated:
+            raise ParameterError(
+                f"prepare_loader: the sampler's {name}: {batches} is no multiple of the "
+                f"{accumulated} batches that a step accumulates (gradient_accumulation_steps)"
+            )
+    prepared = prepare_data_loader(
+        loader,
+        accelerator.device,
+        num_processes=1,  # of the sampler's batches, which are this process's parts
+        process_index=0,
+        put_on_device=accelerator.device_placement,
+        dispatch_batches=False,
+        non_blocking=accelerator.non_blocking,
+    )
+    prepared._is_accelerate_prepared = True
+    accelerator.prepare(prepared)  # which only enters it in its list
+    accelerator.register_for_checkpointing(sampler)
+    return prepared

@@ -1,0 +1,64 @@
+"""A function on several processes that train together: forked from one that imported all once."""
+
+import importlib
+import json
+import os
+import subprocess
+import sys
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def on_processes(sizes: list[int], module: str, function: str, folder: Path) -> list[list[Any]]:
+    """Call ``function(rank, folder)`` on so many processes, for each size; return their answers."""
+    command = [sys.executable, "-m", __name__, module, function, str(folder), *map(str, sizes)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240
+    )
+    assert done.returncode == 0, done.stderr[-4000:]
+    found: list[list[Any]] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def _work(rank: int, size: int, function: Any, folder: Path, results: Any) -> None:
+    import torch.distributed as dist
+
+    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": str(size)}
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "0"}  # by the file instead
+    if size > 1:
+        dist.init_process_group(
+            "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=size
+        )
+    results.put((rank, function(rank, folder)))
+    if size > 1:
+        dist.destroy_process_group()
+
+
+def _together(size: int, function: Any, folder: Path) -> list[Any]:
+    folder.mkdir()
+    context = get_context("fork")
+    results = context.Queue()
+    ranks = [
+        context.Process(target=_work, args=(rank, size, function, folder, results))
+        for rank in range(size)
+    ]
+    for one in ranks:
+        one.start()
+    found = dict(results.get(timeout=100) for _ in ranks)
+    for one in ranks:
+        one.join()
+    return [found[rank] for rank in range(size)]
+
+
+def _main() -> None:
+    module, name, folder, *sizes = sys.argv[1:]
+    function = getattr(importlib.import_module(module), name)
+    print(json.dumps([_together(int(size), function, Path(folder) / size) for size in sizes]))
+
+
+if __name__ == "__main__":
+    _main()
