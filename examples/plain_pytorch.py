@@ -1,5 +1,6 @@
 """CREST in a plain PyTorch loop: a small network on the bundled digits, a few seconds on one core.
 
+    pip install scikit-learn    # the digits come with it
     python examples/plain_pytorch.py
     python examples/plain_pytorch.py --method random    # the baseline: one word changes
     python examples/plain_pytorch.py --save artifacts/own_loop
@@ -11,11 +12,15 @@ import argparse
 import sys
 
 import torch
-from sklearn.datasets import load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from crest import Coresets, CrestError
+
+try:
+    from sklearn.datasets import load_digits
+except ModuleNotFoundError:
+    sys.exit("error: the digits come with scikit-learn: pip install scikit-learn")
 
 
 def digits() -> tuple[Tensor, Tensor, Tensor, Tensor]:

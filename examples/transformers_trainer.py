@@ -1,6 +1,6 @@
 """CREST in the Trainer of transformers: a tiny BERT learns what a sentence is about.
 
-    pip install accelerate      # the Trainer needs it
+    pip install transformers accelerate    # the Trainer needs both
     python examples/transformers_trainer.py
 
 The Trainer keeps its optimiser, schedule, clipping, precision and logging, and is not subclassed:
@@ -20,15 +20,19 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import (
-    BertConfig,
-    BertForSequenceClassification,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-)
 
 from crest import Coresets, CrestError
+
+try:
+    from transformers import (
+        BertConfig,
+        BertForSequenceClassification,
+        Trainer,
+        TrainerCallback,
+        TrainingArguments,
+    )
+except ModuleNotFoundError:
+    sys.exit("error: the Trainer is of transformers: pip install transformers accelerate")
 
 TOPICS = {
     "weather": ["rain", "wind", "snow", "cloud", "storm", "sun"],

@@ -139,15 +139,17 @@ def closure(requirements: list[str]) -> set[str]:
     return reached
 
 
-def run(code: str, folder: Path) -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", code],
+def run_without(
+    refused: set[str], code: str, folder: Path, *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """Run code in a process of its own, in which some packages are not installed."""
+    return subprocess.run(
+        [sys.executable, "-c", f"REFUSED = {refused!r}\n{REFUSING}\n{code}", *arguments],
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "OMP_NUM_THREADS": "1"},
+        env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(folder), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
     )
-    assert done.returncode == 0, done.stderr
 
 
 def test_the_whole_library_runs_with_its_own_dependencies_alone(tmp_path: Path) -> None:
@@ -155,7 +157,8 @@ def test_the_whole_library_runs_with_its_own_dependencies_alone(tmp_path: Path) 
     refused = {module for module, found in installed().items() if not found & light}
     refused = refused - {"crest"} | {"stages", "benchmarks"}
     assert refused > {"PIL", "transformers", "ruamel", "yaml", "rich", "typer", "matplotlib"}
-    run(f"REFUSED = {refused!r}\n{REFUSING}\n{EVERYTHING}", tmp_path)
+    done = run_without(refused, EVERYTHING, tmp_path)
+    assert done.returncode == 0, done.stderr
 
 
 def test_an_installation_brings_crest_whole_and_no_other_name() -> None:
@@ -268,13 +271,24 @@ def test_the_command_line_says_which_extra_is_missing(
     (tmp_path / "params.yaml").write_text("train: {device: cpu}")
     if command[0] not in ("prepare", "preset"):
         (tmp_path / "data").symlink_to(digits.root / "data")
-    done = subprocess.run(
-        [sys.executable, "-c", f"REFUSED = {{{package!r}}}\n{REFUSING}\n{CLI}", *command],
-        cwd=tmp_path,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "HOME": str(tmp_path)},
-        capture_output=True,
-        text=True,
-    )
+    done = run_without({package}, CLI, tmp_path, *command)
     (line,) = done.stderr.splitlines()
     assert re.match(rf'error: {package}\S* is not installed; .*"crest-coresets\[{extra}\]"', line)
     assert done.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("package", "brings", "example"),
+    [
+        ("sklearn", "scikit-learn", "plain_pytorch"),
+        ("transformers", "transformers accelerate", "transformers_trainer"),
+    ],
+)
+def test_an_example_says_what_it_needs_besides_crest(
+    package: str, brings: str, example: str
+) -> None:
+    path = ROOT / "examples" / f"{example}.py"
+    done = run_without({package}, f"import runpy; runpy.run_path({str(path)!r})", ROOT)
+    assert done.returncode == 1
+    assert re.fullmatch(rf"error: .*: pip install {brings}\n", done.stderr)
+    assert f"pip install {brings} " in path.read_text(encoding="utf-8")
