@@ -7,9 +7,9 @@ from crest import artifacts
 from crest.config import Parameters
 from crest.errors import ArtifactError
 from crest.inference.evaluation import evaluate
+from crest.methods import check_method
 from crest.pipeline import manifest
 from crest.pipeline.inputs import (
-    check_method,
     configure_torch,
     load_trained,
     prepared_data,

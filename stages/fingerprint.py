@@ -18,8 +18,10 @@ from crest.data.fingerprint import (
     source_fingerprint,
 )
 from crest.data.hashes import Hashes
-from crest.errors import ArtifactError
+from crest.errors import ArtifactError, ParameterError
+from crest.methods import check_method
 from crest.parameters.sections import PrepareParameters
+from crest.pipeline.dependencies import COMMAND, LINKS
 from crest.pipeline.paths import Paths
 
 logger = logging.getLogger(__name__)
@@ -39,10 +41,12 @@ def run(parameters: Parameters, paths: Paths) -> dict[str, Inputs]:
     Raises
     ------
     ParameterError, DataError
-        If an input that was never seen cannot be read.
+        If an input that was never seen cannot be read, or DVC does not know of a method.
     ArtifactError
         If the folder cannot be written.
     """
+    for method in parameters.run.methods:
+        _require_known(method, paths)
     hashes = Hashes(paths.hashes)
     found = dict(_inputs(parameters, hashes, paths.fingerprint))
     with replacing_folder(paths.fingerprint) as partial:
@@ -60,6 +64,17 @@ def notes(found: dict[str, Inputs]) -> Iterator[str]:
         for kind, known in inputs.items():
             if known.files is not None:
                 yield f"{name.removesuffix('.json')}: {kind}: {known}"
+
+
+def _require_known(method: str, paths: Paths) -> None:
+    """Refuse a method that DVC would end with an error over, and no word about why."""
+    check_method(method)
+    links = paths.root / LINKS / method
+    if (paths.root / "dvc.yaml").is_file() and not links.is_dir():
+        raise ParameterError(
+            f"{links}: no such folder, which links to the code of {method}; make it with "
+            f"`{COMMAND}`"
+        )
 
 
 def _inputs(parameters: Parameters, hashes: Hashes, folder: Path) -> Iterator[tuple[str, Inputs]]:

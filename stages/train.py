@@ -8,10 +8,11 @@ from crest import artifacts
 from crest.config import Parameters
 from crest.devices.distributed import ALONE, Group
 from crest.devices.precision import Precision
+from crest.methods import check_method
 from crest.parameters.section import value_of
 from crest.pipeline import signals
 from crest.pipeline.code import Sources
-from crest.pipeline.inputs import check_method, configure_torch, prepared_data, run_precision
+from crest.pipeline.inputs import configure_torch, prepared_data, run_precision
 from crest.pipeline.manifest import coresets_origin, seal
 from crest.pipeline.paths import TRAINED, Paths
 from crest.pipeline.resume import checkpoint_for

@@ -5,6 +5,7 @@ A new one is a file here and a line in METHODS.
 
 from collections.abc import Mapping
 
+from crest.errors import ParameterError
 from crest.methods.craig import SPEC as CRAIG
 from crest.methods.crest import SPEC as CREST
 from crest.methods.focused import SPEC as FOCUSED
@@ -34,4 +35,12 @@ METHODS: Mapping[str, MethodSpec] = {
     "glister": GLISTER,
 }
 
-__all__ = ["METHODS", "MethodSpec"]
+__all__ = ["METHODS", "MethodSpec", "check_method"]
+
+
+def check_method(method: str) -> None:
+    """Raise a :class:`ParameterError` if there is no such method."""
+    if method not in METHODS:
+        raise ParameterError(
+            f"--method, run.methods: '{method}' is not one of {', '.join(METHODS)}"
+        )

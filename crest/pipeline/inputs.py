@@ -12,7 +12,7 @@ from crest.data.prepared import Prepared, load
 from crest.devices.limits import require_threads
 from crest.devices.precision import Precision, resolve_device, resolve_precision
 from crest.errors import ArtifactError, ParameterError
-from crest.methods import METHODS
+from crest.methods import check_method
 from crest.models import Spec, weights
 from crest.pipeline.paths import Paths
 
@@ -23,14 +23,6 @@ def methods_of(parameters: Parameters, method: str | None) -> tuple[str, ...]:
     for name in names:
         check_method(name)
     return names
-
-
-def check_method(method: str) -> None:
-    """Raise a :class:`ParameterError` if there is no such method."""
-    if method not in METHODS:
-        raise ParameterError(
-            f"--method, run.methods: '{method}' is not one of {', '.join(METHODS)}"
-        )
 
 
 def configure_torch(parameters: Parameters) -> None:

@@ -150,6 +150,8 @@ PARAMETERS = [
          "train.model: unknown model 'resnet19'; did you mean …", code=2),
     Case("an unknown method", "train --method crst",
          "--method, run.methods: 'crst' is not one of full, random, crest, replay…", code=2),
+    Case("an unknown method, before DVC runs anything", "fingerprint -S run.methods=[crst]",
+         "--method, run.methods: 'crst' is not one of full, random, crest, replay…", code=2),
     Case("an unknown proxy", "train -S crest.proxy=pixels",
          "crest.proxy: 'pixels' is not one of logits, last_input", code=2),
     Case("an unknown choice", "train -S crest.choice=best",

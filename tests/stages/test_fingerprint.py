@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from crest.artifacts import read_json
-from crest.errors import DataError
+from crest.errors import DataError, ParameterError
+from crest.pipeline.dependencies import COMMAND, LINKS
 from crest.pipeline.paths import Paths
 from stages import fingerprint
 from tests.bad_input import png
@@ -55,6 +56,17 @@ def test_each_stage_with_inputs_has_a_file(paths, images, tmp_path):
     assert len(lines) == 2
     fingerprint.run(of_folder(images), paths)
     assert list(contents(paths)) == ["source.json", "train.json"]
+
+
+def test_a_method_without_links_to_its_code_is_refused_with_what_makes_them(paths):
+    parameters = digits_parameters(run={"methods": ["glister"]})
+    fingerprint.run(parameters, paths)  # without DVC there is no need of them
+    (paths.root / "dvc.yaml").touch()
+    told = f"deps/train/glister: no such folder, .*; make it with `{COMMAND}`"
+    with pytest.raises(ParameterError, match=told):
+        fingerprint.run(parameters, paths)
+    (paths.root / LINKS / "glister").mkdir(parents=True)
+    fingerprint.run(parameters, paths)
 
 
 def test_the_tokenizers_folder_is_an_input_of_prepare(paths, tmp_path):
