@@ -64,6 +64,18 @@ def inputs_of(tokens: Tensor, indices: Tensor) -> dict[str, Tensor]:
     return {"input_ids": rows, "attention_mask": (rows > 0).long()}
 
 
+def tiny_bert() -> BertConfig:
+    """Return what the model is like."""
+    return BertConfig(
+        vocab_size=len(WORDS),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        num_labels=len(TOPICS),
+    )
+
+
 class StepTaken(TrainerCallback):
     """Reports the optimiser's steps."""
 
@@ -93,15 +105,7 @@ def main() -> None:
 
     torch.manual_seed(0)
     tokens, labels = sentences(1200, seed=0)
-    config = BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        intermediate_size=64,
-        num_labels=len(TOPICS),
-    )
-    model = BertForSequenceClassification(config)
+    model = BertForSequenceClassification(tiny_bert())
     with tempfile.TemporaryDirectory() as folder:
         settings = TrainingArguments(
             output_dir=folder,

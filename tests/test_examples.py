@@ -113,3 +113,11 @@ def test_accelerate_draws_by_losses_and_learns(processes) -> None:
     options = ("--steps", 60, "--workers", 1)
     launcher = several if processes == 2 else ()
     assert accuracy("accelerate_loop.py", *options, launcher=launcher) > 0.85
+
+
+def test_the_trainer_of_transformers_draws_by_losses_learns_and_resumes(tmp_path) -> None:
+    pytest.importorskip("accelerate")
+    options = ("--steps", 100, "--folder", tmp_path)
+    assert accuracy("trainer_by_losses.py", *options) > 0.9
+    assert (tmp_path / "checkpoint-80" / "crest_sampler.pt").is_file()
+    assert accuracy("trainer_by_losses.py", *options, "--resume", tmp_path / "checkpoint-80") > 0.9

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 
-def prepare_loader(accelerator: "Accelerator", loader: DataLoader[Any]) -> DataLoader[Any]:
+def prepare_loader(accelerator: "Accelerator", loader: DataLoader[Any]) -> Any:
     """Prepare a loader over a :class:`~crest.LossBatchSampler`, as ``accelerator.prepare`` would.
 
     >>> accelerator = Accelerator()
@@ -44,8 +44,6 @@ def prepare_loader(accelerator: "Accelerator", loader: DataLoader[Any]) -> DataL
     MissingPackageError
         If Accelerate is not installed.
     """
-    with needs_extra("accelerate"):
-        from accelerate.data_loader import prepare_data_loader
     sampler = loader.batch_sampler
     if not isinstance(sampler, LossBatchSampler):
         raise ParameterError(
@@ -59,10 +57,19 @@ def prepare_loader(accelerator: "Accelerator", loader: DataLoader[Any]) -> DataL
                 f"prepare_loader: the sampler's {name}: {batches} is no multiple of the "
                 f"{accumulated} batches that a step accumulates (gradient_accumulation_steps)"
             )
+    prepared = own_parts(accelerator, loader)
+    accelerator.register_for_checkpointing(sampler)
+    return prepared
+
+
+def own_parts(accelerator: "Accelerator", loader: DataLoader[Any]) -> Any:
+    """Prepare a loader whose batches are this process's parts already, of a LossBatchSampler."""
+    with needs_extra("accelerate"):
+        from accelerate.data_loader import prepare_data_loader
     prepared = prepare_data_loader(
         loader,
         accelerator.device,
-        num_processes=1,  # of the sampler's batches, which are this process's parts
+        num_processes=1,
         process_index=0,
         put_on_device=accelerator.device_placement,
         dispatch_batches=False,
@@ -70,5 +77,4 @@ def prepare_loader(accelerator: "Accelerator", loader: DataLoader[Any]) -> DataL
     )
     prepared._is_accelerate_prepared = True
     accelerator.prepare(prepared)  # which only enters it in its list
-    accelerator.register_for_checkpointing(sampler)
     return prepared

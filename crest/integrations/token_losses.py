@@ -1,0 +1,74 @@
+"""Losses of single examples, as a Trainer of transformers has them for the whole batch."""
+
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from crest.errors import ParameterError, needs_extra
+
+with needs_extra("transformers"):
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+
+IGNORED = -100  # a label that is not trained on
+
+
+def example_losses(
+    outputs: Any, labels: Any, config: Any, shifted: bool, smoothing: float = 0.0
+) -> tuple[Tensor, Tensor]:
+    """Return each example's sum of losses and number of items; both of length n.
+
+    An item is a token, an example or, of several labels at once, a label. Cross-entropy; binary
+    cross-entropy where an example has several labels; the squared error for a single output.
+
+    Parameters
+    ----------
+    outputs
+        With ``logits``, n×…×classes.
+    labels
+        n×…, -100 for what is not trained on.
+    config
+        Of the model.
+    shifted
+        Whether the logits are of the next token.
+    smoothing
+        Of labels, ε.
+
+    Raises
+    ------
+    ParameterError
+        If these are none of such outputs and labels.
+    """
+    logits = getattr(outputs, "logits", None)
+    if not isinstance(logits, Tensor) or not isinstance(labels, Tensor):
+        raise _unknown("no logits and labels")
+    logits = logits.float()
+    if shifted:
+        logits, labels = logits[:, :-1], labels[:, 1:]
+    problem = getattr(config, "problem_type", None)
+    together = logits.numel() == labels.numel()
+    if together and (problem == "regression" or logits.shape[-1] == 1):
+        losses = (logits.reshape(labels.shape) - labels) ** 2
+    elif together and (problem == "multi_label_classification" or labels.is_floating_point()):
+        losses = F.binary_cross_entropy_with_logits(logits, labels.float(), reduction="none")
+    elif labels.shape == logits.shape[:-1] and not labels.is_floating_point():
+        losses = F.cross_entropy(
+            logits.flatten(0, -2), labels.flatten(), reduction="none", ignore_index=IGNORED,
+            label_smoothing=smoothing,
+        ).view(labels.shape)  # fmt: skip
+    else:
+        raise _unknown(f"logits {tuple(logits.shape)} and labels {tuple(labels.shape)}")
+    rows = len(labels)
+    return losses.reshape(rows, -1).sum(1), (labels != IGNORED).reshape(rows, -1).sum(1)
+
+
+def is_causal(model: Any) -> bool:
+    """Whether logits are of the next token; of GPT2LMHeadModel the Trainer thinks otherwise."""
+    base = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's
+    return type(base).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()
+
+
+def _unknown(what: str) -> ParameterError:
+    return ParameterError(
+        f"LossSampled: {what}: say how the losses of examples are had, LossSampled(losses=...)"
+    )

@@ -1,0 +1,210 @@
+"""The Trainer of transformers with the adapter: its batches, its steps, its checkpoints."""
+
+import math
+from itertools import chain
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+import crest
+from crest.errors import ArtifactError, ParameterError
+from tests.integrations.processes import on_processes
+
+transformers = pytest.importorskip("transformers")
+pytest.importorskip("accelerate")
+
+from crest.integrations.token_losses import example_losses  # noqa: E402
+from crest.integrations.transformers import LossSampled  # noqa: E402
+
+COUNT, SIZE, ACCUMULATED, EPOCHS = 70, 6, 2, 3  # SIZE: of all processes
+STEPS = COUNT // (SIZE * ACCUMULATED) * EPOCHS
+WORDS, LENGTH = 30, 7
+GENERATOR = torch.Generator().manual_seed(7)
+TOKENS = torch.randint(3, WORDS, (COUNT, LENGTH), generator=GENERATOR)
+LENGTHS = torch.randint(3, LENGTH + 1, (COUNT,), generator=GENERATOR)
+MASK = torch.arange(LENGTH) < LENGTHS[:, None]
+CLASSES = TOKENS[:, 0] % 3
+SETTINGS = {"rule": "focused", "lag": 6, "seed": 4}
+
+
+class FocusedTrainer(LossSampled, transformers.Trainer):
+    pass
+
+
+def classifier():
+    torch.manual_seed(0)
+    return transformers.BertForSequenceClassification(
+        transformers.BertConfig(
+            vocab_size=WORDS, hidden_size=8, num_hidden_layers=1, num_attention_heads=1,
+            intermediate_size=8, num_labels=3, max_position_embeddings=LENGTH,
+            hidden_dropout_prob=0.0, attention_probs_dropout_prob=0.0,
+        )
+    )  # fmt: skip
+
+
+def language_model():
+    torch.manual_seed(0)
+    return transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(
+            vocab_size=WORDS, n_embd=8, n_layer=1, n_head=1, n_positions=LENGTH,
+            resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0, bos_token_id=0, eos_token_id=0,
+        )
+    )  # fmt: skip
+
+
+def row(index, kind):
+    """An example; -100 for tokens that pad it."""
+    labels = TOKENS[index].masked_fill(~MASK[index], -100)
+    return {
+        "input_ids": TOKENS[index] * MASK[index],
+        "attention_mask": MASK[index].long(),
+        "labels": CLASSES[index] if kind == "classes" else labels,
+    }
+
+
+def trainer(folder, kind, processes=1, **options):
+    made = {
+        "per_device_train_batch_size": SIZE // processes, "num_train_epochs": EPOCHS,
+        "gradient_accumulation_steps": ACCUMULATED, "learning_rate": 0.05, "max_grad_norm": 0.0,
+        "label_smoothing_factor": 0.1, "lr_scheduler_type": "constant", "optim": "sgd",
+        "save_steps": 8, "report_to": "none", "disable_tqdm": True, "use_cpu": True,
+        "logging_strategy": "no",
+    }  # fmt: skip
+    model = classifier() if kind == "classes" else language_model()
+    arguments = transformers.TrainingArguments(output_dir=str(folder), **made | options)
+    data = [row(index, kind) for index in range(COUNT)]
+    return FocusedTrainer(model, arguments, train_dataset=data, sampling=SETTINGS)
+
+
+def recorded(made):
+    """Note the indices of each batch that is reported."""
+    batches, report = [], made._report
+
+    def noting(losses):
+        batches.append(made._indices.tolist())
+        report(losses)
+
+    made._report = noting
+    return batches
+
+
+def weights(model):
+    return nn.utils.parameters_to_vector(model.parameters()).tolist()
+
+
+def run(rank, folder):
+    """A whole run, and one that is resumed in the middle of its second epoch."""
+    import os
+
+    processes, found = int(os.environ["WORLD_SIZE"]), {}
+    for kind in ("classes", "tokens"):
+        whole = trainer(folder / kind, kind, processes)
+        batches = recorded(whole)
+        whole.train()
+        rest = trainer(folder / kind, kind, processes)
+        others = recorded(rest)
+        rest.train(resume_from_checkpoint=str(folder / kind / "checkpoint-8"))
+        found[kind] = {
+            "whole": batches, "rest": others,
+            "weights": weights(whole.model), "resumed": weights(rest.model),
+        }  # fmt: skip
+    return found
+
+
+def plain(kind):
+    """The batches and the weights of a plain loop, whose step is the mean over all its items."""
+    model = classifier() if kind == "classes" else language_model()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
+    per_epoch = STEPS // EPOCHS * ACCUMULATED
+    sampler = crest.LossBatchSampler(
+        COUNT, SIZE, STEPS * ACCUMULATED, epoch_steps=per_epoch, **SETTINGS
+    )
+    batches, sums, items = [], 0.0, 0
+    for batch in chain.from_iterable(sampler for _ in range(EPOCHS)):
+        rows = [row(index, kind) for index in batch]
+        inputs = {name: torch.stack([one[name] for one in rows]) for name in rows[0]}
+        labels = inputs.pop("labels")
+        logits = model(**inputs).logits
+        if kind == "tokens":
+            labels, logits = labels[:, 1:], logits[:, :-1].transpose(1, 2)
+        losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=0.1)
+        losses = losses.reshape(SIZE, -1).sum(1)
+        counts = (labels != -100).reshape(SIZE, -1).sum(1)
+        sampler.update(batch, losses / counts)
+        batches.append(batch)
+        sums, items = sums + losses.sum(), items + counts.sum()
+        if len(batches) % ACCUMULATED == 0:
+            optimizer.zero_grad()
+            (sums / items).backward()
+            optimizer.step()
+            sums, items = 0.0, 0
+    return batches, weights(model)
+
+
+def test_steps_are_those_of_a_plain_loop_on_one_and_two_processes_also_when_resumed(
+    tmp_path,
+) -> None:
+    """With accumulation and label smoothing, for classes and for tokens of padded sequences."""
+    expected = {kind: plain(kind) for kind in ("classes", "tokens")}
+    for ranks in on_processes([1, 2], __name__, "run", tmp_path):
+        for kind, (batches, trained_to) in expected.items():
+            of_kind = [rank[kind] for rank in ranks]
+            parts = zip(*[one["whole"] for one in of_kind], strict=True)
+            assert [list(chain(*part)) for part in parts] == batches
+            rest = zip(*[one["rest"] for one in of_kind], strict=True)
+            assert [list(chain(*part)) for part in rest] == batches[8 * ACCUMULATED :]
+            for one in of_kind:
+                torch.testing.assert_close(one["weights"], trained_to, atol=1e-5, rtol=1e-4)
+                torch.testing.assert_close(one["resumed"], trained_to, atol=1e-5, rtol=1e-4)
+
+
+def test_bfloat16_reports_finite_losses_and_evaluates(tmp_path) -> None:
+    made = trainer(tmp_path, "tokens", bf16=True, max_steps=3, save_strategy="no")
+    made.eval_dataset = [row(index, "tokens") for index in range(10)]
+    made.train()
+    assert made.sampler.position == 3 * ACCUMULATED
+    loss = made.evaluate()["eval_loss"]
+    assert math.log(WORDS) / 2 < loss < math.log(WORDS) * 1.5
+
+
+def test_losses_of_ones_own_are_means_over_examples(tmp_path) -> None:
+    kept = {"save_strategy": "no", "label_smoothing_factor": 0.0, "max_steps": 4}
+    own, default = trainer(tmp_path, "classes", **kept), trainer(tmp_path, "classes", **kept)
+    own._losses = lambda outputs, labels: F.cross_entropy(outputs.logits, labels, reduction="none")
+    own.train()
+    default.train()
+    torch.testing.assert_close(weights(own.model), weights(default.model))
+
+
+def test_a_checkpoint_without_the_sampler_is_told(tmp_path) -> None:
+    trainer(tmp_path, "classes", max_steps=8).train()
+    (tmp_path / "checkpoint-8" / "crest_sampler.pt").unlink()
+    with pytest.raises(ArtifactError, match=r"checkpoint-8: no crest_sampler\.pt, as it was saved"):
+        trainer(tmp_path, "classes", max_steps=9).train(resume_from_checkpoint=True)
+
+
+def test_what_cannot_be_had_is_refused(tmp_path) -> None:
+    with pytest.raises(ParameterError, match="70 examples are fewer than the 96 of a step"):
+        trainer(tmp_path, "classes", gradient_accumulation_steps=16).train()
+    outputs = transformers.modeling_outputs.ModelOutput(start_logits=torch.ones(2, 3))
+    with pytest.raises(ParameterError, match="say how the losses of examples are had"):
+        example_losses(outputs, torch.ones(2), None, shifted=False)
+
+
+@pytest.mark.parametrize(
+    ("logits", "labels", "expected"),
+    [
+        ([[2.0], [0.5]], [1.0, 1.0], [1.0, 0.25]),
+        ([[0.0, 0.0]], [[1.0, 0.0]], [2 * math.log(2)]),
+        ([[0.0, 0.0], [0.0, 0.0]], [1, -100], [math.log(2), 0.0]),
+        ([[[0.0, 0.0], [0.0, 0.0], [0.0, 0.0]]], [[1, 0, -100]], [2 * math.log(2)]),
+    ],
+)
+def test_regression_several_labels_and_tokens(logits, labels, expected) -> None:
+    outputs = transformers.modeling_outputs.SequenceClassifierOutput(logits=torch.tensor(logits))
+    labels = torch.tensor(labels)
+    sums, items = example_losses(outputs, labels, None, shifted=False)
+    torch.testing.assert_close(sums, torch.tensor(expected))
+    assert int(items.sum()) == int((labels != -100).sum())
