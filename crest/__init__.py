@@ -38,7 +38,7 @@ if TYPE_CHECKING:
         ParameterError,
         TrainingError,
     )
-    from crest.loop_support.options import focused
+    from crest.loop_support.options import economical
     from crest.models.checkpointing import checkpoint_activations
     from crest.samplers.indexed import Indexed
     from crest.samplers.loading import CoresetBatchSampler, Weighted
@@ -58,7 +58,7 @@ __all__ = [
     "TrainingError",
     "Weighted",
     "checkpoint_activations",
-    "focused",
+    "economical",
     "read_coresets",
 ]
 
@@ -76,7 +76,7 @@ _MODULES = {
     "TrainingError": "crest.errors",
     "Weighted": "crest.samplers.loading",
     "checkpoint_activations": "crest.models.checkpointing",
-    "focused": "crest.loop_support.options",
+    "economical": "crest.loop_support.options",
     "read_coresets": "crest.samplers.saved",
 }
 

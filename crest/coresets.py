@@ -24,11 +24,11 @@ from crest.errors import (
     TrainingError,
 )
 from crest.loop_support.answers import is_finite, logits_of, refuse_probabilities
+from crest.loop_support.guards import Autocast, Ranks, Weights, refuse_cleared, warn_of_rounding
 from crest.loop_support.option_types import Options
 from crest.loop_support.options import named_as_arguments, parameters_of
-from crest.loop_support.setup import as_outside, check_saved, context_of, settings_of, tried
+from crest.loop_support.setup import check_saved, context_of, plain_autograd, settings_of, tried
 from crest.loop_support.state import checked_state, digest_of
-from crest.loop_support.watch import Autocast, Ranks, Weights, refuse_cleared, warn_of_rounding
 from crest.methods import METHODS
 from crest.samplers.saved import SavedCoresets
 from crest.selection.coresets import MiniBatchCoreset, Outputs
@@ -49,7 +49,7 @@ class Coresets:
     One mini-batch is one optimiser step. For gradient accumulation take it in parts, each divided
     by the whole: ``(losses * weights).sum() / m``; examples/gradient_accumulation.py shows it.
 
-    The model is looked at in eval mode, without gradients where none are needed, and left as it
+    Examples are scored in eval mode, without gradients where none are needed, and left as it
     was: modes, BatchNorm's statistics and ``requires_grad``. Only its weights are read, so that
     optimiser, schedule, augmentation and precision of training are the loop's own. A step that a
     gradient scaler skips is reported like any other: what is not finite in it is left out.
@@ -76,15 +76,15 @@ class Coresets:
     seed
         Of all that the method draws. The global generator of torch is not touched.
     precision
-        Of looks at examples: ``float32``, ``bf16`` (autocast), or ``auto``: bf16 where the device
+        Of scoring examples: ``float32``, ``bf16`` (autocast), or ``auto``: bf16 where the device
         computes in it.
     lengths
-        What each example costs, such as its tokens, integers, n: looks then take them sorted. None
-        if all cost alike.
+        What each example costs, such as its tokens, integers, n: they are then scored sorted by it.
+        None if all cost the same.
     saved
         What :func:`crest.read_coresets` returned, for ``replay`` alone.
     together
-        Where processes of torch.distributed train together, they are to choose alike: arguments
+        Where processes of torch.distributed train together, they are to choose the same: arguments
         and choices are compared. False where each is to choose for itself, from data of its own.
     **options
         Parameters of the method, by their names in its section of params.yaml; the defaults of
@@ -119,13 +119,13 @@ class Coresets:
         )
         self._method_name = method
         default = torch.get_default_device()
-        with named_as_arguments(method), as_outside():
+        with named_as_arguments(method), plain_autograd():
             check_saved(method, saved)
             context, split = context_of(
                 model, inputs, labels, lengths, saved, count, parameters, method, default
             )
             self._classes = tried(context, split)
-            self._looks = METHODS[method].looks
+            self._scores_examples = METHODS[method].scores_examples
             self._method = METHODS[method].build(context)
         warn_of_rounding(model)
         self._model = model
@@ -136,7 +136,7 @@ class Coresets:
         self._rows: dict[str, list[Any]] = {name: [] for name in RECORDED}
         self._minibatch: MiniBatchCoreset | None = None  # whose step was not reported yet
         self._asked_at = self._given_at = 0.0
-        self._told_logits = False
+        self._logits_checked = False
         self._weights = Weights(model)
         self._autocast = Autocast(model, self._device)
         self._together = together
@@ -155,9 +155,9 @@ class Coresets:
         OrderError
             If the last step was not reported by :meth:`step`.
         ParameterError
-            If inputs that are looked at are not finite; the message names the examples.
+            If inputs that are scored are not finite; the message names the examples.
         TrainingError
-            If the loss of the examples looked at is no finite number, or other processes that
+            If the loss of the examples scored is no finite number, or other processes that
             train together have chosen other examples.
         """
         while self.steps_taken < self._steps:
@@ -169,7 +169,7 @@ class Coresets:
         return len(self._rows["step"])
 
     def step(self, logits: Any = None) -> None:
-        """Be told that the optimiser's step on the last mini-batch was taken.
+        """Take note that the optimiser's step on the last mini-batch was taken.
 
         With ``gradient="training"`` the gradients are read as they are now; those that were scaled
         or clipped in place are taken for the loss's, those that are not finite are left out.
@@ -177,7 +177,7 @@ class Coresets:
         Parameters
         ----------
         logits
-            What the model said of the mini-batch before the step, m×C, in a tensor or in what the
+            The logits of the mini-batch before the step, m×C, in a tensor or in what the
             model returned; needed where ``outputs`` is remembered or ``focus`` above 0.
 
         Raises
@@ -196,7 +196,7 @@ class Coresets:
                     "step: no mini-batch was taken since the last step; iterate for one"
                 )
             now = time.perf_counter()
-            with self._called(), as_outside():
+            with self._called(), plain_autograd():
                 outputs = None if logits is None else self._outputs(logits, minibatch)
                 if self._settings.get("gradient") == "training":
                     refuse_cleared(self._model, None if outputs is None else outputs.losses)
@@ -218,7 +218,7 @@ class Coresets:
             If the step on the last mini-batch was not reported yet.
         """
         self._require_reported("state_dict")
-        with as_outside():
+        with plain_autograd():
             state = {
                 "settings": self._settings,
                 "rows": self._rows,
@@ -234,7 +234,7 @@ class Coresets:
         ParameterError
             If it is damaged, no such state, or that of other arguments; the message names them.
         """
-        with as_outside():
+        with plain_autograd():
             copy = checked_state(state, self._settings)
             self._method.load_state_dict(copy["method"])
         self._rows = copy["rows"]
@@ -251,7 +251,7 @@ class Coresets:
         """
         raise OrderError(
             "Coresets: cannot be copied or pickled; keep state_dict(), and load it into Coresets "
-            "that are built alike"
+            "that are built the same way"
         )
 
     def tables(self) -> dict[str, pl.DataFrame]:
@@ -259,7 +259,7 @@ class Coresets:
 
         ``steps`` (lr, loss and accuracy are null: the loop knows them) and, of a method that
         chooses, ``coresets``, ``regions`` (the open one ends here) and ``examples`` (how each was
-        when looked at). Nothing changes for the steps to come.
+        when scored). Nothing changes for the steps to come.
 
         Raises
         ------
@@ -269,13 +269,13 @@ class Coresets:
         self._require_reported("tables")
         if not self.steps_taken:
             raise OrderError("tables: no step was taken yet; train first")
-        with as_outside():
+        with plain_autograd():
             record = self._method.record()
         tables = {
             "steps": self._steps_table(),
             "coresets": record.coresets,
             "regions": record.regions,
-            "examples": record.looks,
+            "examples": record.scored,
         }
         return {name: table for name, table in tables.items() if table is not None}
 
@@ -309,12 +309,12 @@ class Coresets:
             self._require_reported("next mini-batch")
             self._asked_at = time.perf_counter()
             self._autocast.before_minibatch()
-            if self._looks and self.steps_taken % CHECKED_EVERY == 0:
+            if self._scores_examples and self.steps_taken % CHECKED_EVERY == 0:
                 self._weights.check()
-            with self._called(), as_outside(), self._autocast.apart():
+            with self._called(), plain_autograd(), self._autocast.apart():
                 minibatch = self._chosen()
                 self._compare(minibatch)
-                # Copies: the method may hand out the same mini-batch again.
+                # Copies: the method may return the same mini-batch again.
                 indices = minibatch.indices.clone()
                 weights = minibatch.weights.to(self._device, copy=True)
             self._minibatch = minibatch
@@ -358,7 +358,7 @@ class Coresets:
             self._ranks.compare(self.steps_taken, minibatch.indices)
 
     def _outputs(self, answer: Any, minibatch: MiniBatchCoreset) -> Outputs | None:
-        """Return what the loop has handed over, with its losses where the method asks for them."""
+        """Return what the loop has passed, with its losses where the method asks for them."""
         logits = self._checked(answer, minibatch)
         if not METHODS[self._method_name].outputs:
             return None
@@ -369,12 +369,12 @@ class Coresets:
         return Outputs.of(logits, labels, weights)
 
     def _checked(self, answer: Any, minibatch: MiniBatchCoreset) -> Tensor:
-        """Return the logits in what the loop has handed over, if they can be those."""
+        """Return the logits in what the loop has passed, if they can be those."""
         logits = logits_of(answer, len(minibatch.indices), self._classes)
-        if not self._told_logits:
+        if not self._logits_checked:
             refuse_probabilities(logits)
-            self._told_logits = True
-        # On a GPU a look at them would have to wait for it.
+            self._logits_checked = True
+        # On a GPU to read them would have to wait for it.
         if (not logits.is_cuda or self.steps_taken % 64 == 0) and not is_finite(logits):
             self._split.refuse_not_finite(minibatch.indices)
             if not all(bool(weight.isfinite().all()) for weight in self._model.parameters()):

@@ -13,7 +13,7 @@ import torch
 from plain_pytorch import accuracy, convnet, digits
 from torch.nn import functional as F
 
-from crest import Coresets, focused
+from crest import Coresets, economical
 
 SIZE = 64  # examples of an optimiser step
 
@@ -35,7 +35,7 @@ def main() -> None:
         labels,
         steps=arguments.steps,
         batch_size=SIZE,
-        **focused(SIZE),
+        **economical(SIZE),
     )
     for indices, weights in coresets:
         optimizer.zero_grad()

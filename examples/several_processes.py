@@ -18,7 +18,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
-from crest import Coresets, focused
+from crest import Coresets, economical
 
 SIZE = 32  # of a mini-batch, over all processes
 
@@ -68,7 +68,7 @@ def main() -> None:
             labels,
             steps=arguments.steps,
             batch_size=SIZE,
-            **focused(SIZE),
+            **economical(SIZE),
         )
     for indices, weights in chosen_on_rank_0(coresets, arguments.steps):
         own, own_weights = indices.chunk(processes)[rank], weights.chunk(processes)[rank]

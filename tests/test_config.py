@@ -279,10 +279,10 @@ def test_the_numeric_parameters_are_found() -> None:
 @pytest.mark.parametrize(("section", "key"), numeric_fields())
 def test_what_dvc_takes_for_the_same_means_the_same(section, key) -> None:
     """false is 0 to DVC, and true 1: a change from one to the other would run nothing."""
-    for alike in ((False, 0, 0.0, -0.0), (True, 1, 1.0), (2, 2.0)):
-        found = [accepted(section, key, value) for value in alike]
+    for equal in ((False, 0, 0.0, -0.0), (True, 1, 1.0), (2, 2.0)):
+        found = [accepted(section, key, value) for value in equal]
         taken = [value_of(getattr(one, section), key) for one in found if one is not None]
-        assert len({(type(value), value) for value in taken}) <= 1, (alike, taken)
+        assert len({(type(value), value) for value in taken}) <= 1, (equal, taken)
 
 
 @pytest.mark.parametrize(("section", "key"), numeric_fields())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crest import Coresets, artifacts, focused
+from crest import Coresets, artifacts, economical
 from crest.data.prepared import Prepared
 from crest.errors import ArtifactError, OrderError, ParameterError, TrainingError
 from crest.loop_support.option_types import CrestOptions, Options
@@ -50,7 +50,7 @@ CHEAP = {
     "region_loss": "filtered",
 }
 # And the focused one's, which remembers the logits of each step.
-FOCUSED = CHEAP | {"outputs": "remembered", "draw": "without_replacement", "focus": 0.5}
+ECONOMICAL = CHEAP | {"outputs": "remembered", "draw": "without_replacement", "focus": 0.5}
 
 
 ARGUMENTS = ("steps", "batch_size", "seed", "precision", "lengths", "saved", "together", "focused")
@@ -99,7 +99,7 @@ def weights_of(model: nn.Module) -> Tensor:
 
 
 @pytest.mark.parametrize("method", ["crest", "random", "focused"])
-@pytest.mark.parametrize("options", [{}, CHEAP, FOCUSED], ids=["published", "cheap", "focused"])
+@pytest.mark.parametrize("options", [{}, CHEAP, ECONOMICAL], ids=["published", "cheap", "focused"])
 def test_a_plain_loop_ends_as_the_pipelines_does_bit_for_bit(method: str, options: dict) -> None:
     model, split = convnet(), image_split()
     section = {"subset_size": 32, **options}
@@ -128,7 +128,7 @@ def test_a_plain_loop_ends_as_the_pipelines_does_bit_for_bit(method: str, option
     if method == "crest":
         assert tables["coresets"].equals(expected.record.coresets)
         assert tables["regions"].select(TIMELESS).equals(expected.record.regions.select(TIMELESS))
-        assert tables["examples"].equals(expected.record.looks)
+        assert tables["examples"].equals(expected.record.scored)
     else:
         assert tables.keys() == {"steps"}
 
@@ -154,19 +154,19 @@ def test_gradients_of_the_parts_of_a_mini_batch_add_up_to_its_own(part: int) -> 
     def taken(size: int) -> list[Tensor]:
         model = linear_model()
         optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-        options: dict = {"steps": 10, "batch_size": 8, **focused(8)}
+        options: dict = {"steps": 10, "batch_size": 8, **economical(8)}
         found = []
         for indices, weights in (
             coresets := Coresets(model, split.inputs, split.labels, **options)
         ):
             optimizer.zero_grad()
-            said = []
+            logits_of_parts = []
             for some, theirs in zip(indices.split(size), weights.split(size), strict=True):
-                said.append(model(split.inputs(some)))
-                losses = F.cross_entropy(said[-1], split.labels[some], reduction="none")
+                logits_of_parts.append(model(split.inputs(some)))
+                losses = F.cross_entropy(logits_of_parts[-1], split.labels[some], reduction="none")
                 ((losses * theirs).sum() / 8).backward()
             optimizer.step()
-            coresets.step(torch.cat(said))
+            coresets.step(torch.cat(logits_of_parts))
             found.append(indices)
         return [*found, weights_of(model)]
 
@@ -218,7 +218,7 @@ def test_gradients_that_were_cleared_too_early_are_asked_for() -> None:
 
 
 @pytest.mark.parametrize("method", ["crest", "random", "focused"])
-@pytest.mark.parametrize("options", [{}, CHEAP, FOCUSED], ids=["published", "cheap", "focused"])
+@pytest.mark.parametrize("options", [{}, CHEAP, ECONOMICAL], ids=["published", "cheap", "focused"])
 def test_a_loop_that_stopped_goes_on_bit_for_bit(method: str, options: dict) -> None:
     whole = Loop(method, **options).run()
     first = Loop(method, **options).run(5)
@@ -239,7 +239,7 @@ def test_a_loop_that_stopped_goes_on_bit_for_bit(method: str, options: dict) -> 
         assert table.select(TIMELESS).equals(second.coresets.tables()[name].select(TIMELESS)), name
 
 
-@pytest.mark.parametrize("options", [{}, CHEAP, FOCUSED], ids=["published", "cheap", "focused"])
+@pytest.mark.parametrize("options", [{}, CHEAP, ECONOMICAL], ids=["published", "cheap", "focused"])
 def test_a_state_that_is_kept_in_memory_does_not_move_on(options: dict) -> None:
     loop = Loop(**options).run(5)
     others = copy.deepcopy([loop.model.state_dict(), loop.optimizer.state_dict()])
@@ -263,7 +263,7 @@ def test_the_state_of_other_arguments_is_refused_by_their_names() -> None:
         other.load_state_dict({})
 
 
-@pytest.mark.parametrize("options", [{}, CHEAP, FOCUSED], ids=["published", "cheap", "focused"])
+@pytest.mark.parametrize("options", [{}, CHEAP, ECONOMICAL], ids=["published", "cheap", "focused"])
 def test_reading_the_tables_changes_nothing(options: dict) -> None:
     watched, plain = Loop(**options), Loop(**options).run()
     for step in range(STEPS):
@@ -497,7 +497,7 @@ def test_a_loss_that_is_no_number_says_what_to_do_in_a_loop() -> None:
     assert "--fresh" not in str(caught.value)
 
 
-def test_bf16_is_of_the_looks_alone() -> None:
+def test_bf16_is_of_scoring_alone() -> None:
     model, split, kinds = linear_model(), linear_split(), []
     model.register_forward_hook(lambda *call: kinds.append(call[2].dtype))
     for precision, expected in (("bf16", torch.bfloat16), ("float32", torch.float32)):
@@ -613,7 +613,7 @@ SELECTING: dict = {
 @pytest.mark.parametrize("method", sorted(METHODS.keys() - {"replay"}))
 @pytest.mark.parametrize("steps", [1, 7])
 def test_what_is_saved_can_be_read_back_or_is_not_saved(method, steps, tmp_path) -> None:
-    """Of a run that was not finished too, and of examples that are all alike."""
+    """Of a run that was not finished too, and of examples that are all the same."""
     split = linear_split()
     for features in (split.features, torch.ones_like(split.features)):
         model, taken = linear_model(), []
@@ -648,15 +648,15 @@ def test_saved_coresets_of_memory_can_be_replayed() -> None:
 
 
 def test_a_focused_step_without_its_logits_is_refused() -> None:
-    coresets = coresets_of(convnet(), **FOCUSED)
+    coresets = coresets_of(convnet(), **ECONOMICAL)
     next(iter(coresets))
-    with pytest.raises(OrderError, match=r"outputs, focus: .* hand them over: step\(logits\)"):
+    with pytest.raises(OrderError, match=r"outputs, focus: .* pass them: step\(logits\)"):
         coresets.step()
 
 
 def test_focused_is_the_preset_at_any_size() -> None:
     section = flat(CrestParameters(**presets()["cifar10-resnet20-economical"]["crest"]))
     differing = {key: value for key, value in section.items() if value != DEFAULTS[key]}
-    assert focused(128) == differing
-    assert focused(8) == differing | {"subset_size": 32}
-    assert Loop(**focused(8)).run().coresets.steps_taken == STEPS
+    assert economical(128) == differing
+    assert economical(8) == differing | {"subset_size": 32}
+    assert Loop(**economical(8)).run().coresets.steps_taken == STEPS

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from crest.config import Parameters
 from crest.data.files import ImageMeta
 from crest.data.prepared import Prepared
-from crest.inference.forward import look
+from crest.inference.forward import forward
 from crest.methods import METHODS
 from crest.pipeline.runs import train_model
 from crest.regions.active import ActiveSet, LearnedExamples
@@ -90,18 +90,18 @@ def test_03_sgd_has_its_momentum() -> None:
     assert [group["momentum"] for group in optimizer.param_groups] == [0.8]
 
 
-def test_04_a_check_looks_at_r_examples(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_04_a_check_scores_r_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Released: each check evaluated the whole training set."""
-    looked: list[int] = []
+    scored: list[int] = []
 
     def counting(model, split, indices, precision, **options):  # type: ignore[no-untyped-def]
-        looked.append(len(indices))
-        return look(model, split, indices, precision, **options)
+        scored.append(len(indices))
+        return forward(model, split, indices, precision, **options)
 
-    monkeypatch.setattr("crest.inference.evaluator.look", counting)
+    monkeypatch.setattr("crest.inference.evaluator.forward", counting)
     done = run_crest()
     assert done.record.regions is not None
-    assert looked == [32] * done.record.regions["checks"].sum()
+    assert scored == [32] * done.record.regions["checks"].sum()
 
 
 def test_05_the_model_at_its_anchor_is_the_loss_as_the_check_measures_it() -> None:
@@ -172,11 +172,11 @@ def test_10_excluding_is_on_and_neither_hasty_nor_capped() -> None:
     """Released: off by default, dropped on a single sighting, stopped at 20% of the data."""
     defaults = Parameters().crest
     assert (defaults.learned.loss, defaults.learned.window) == (0.1, 20)
-    watched, active = LearnedExamples(0.1), ActiveSet(10)
-    watched.watch(torch.arange(10), torch.zeros(10))
-    assert len(watched.close_window(active, floor=1)) == 0
-    watched.watch(torch.arange(8).repeat(2), torch.zeros(16))
-    assert len(watched.close_window(active, floor=1)) == 8
+    window_losses, active = LearnedExamples(0.1), ActiveSet(10)
+    window_losses.record(torch.arange(10), torch.zeros(10))
+    assert len(window_losses.close_window(active, floor=1)) == 0
+    window_losses.record(torch.arange(8).repeat(2), torch.zeros(16))
+    assert len(window_losses.close_window(active, floor=1)) == 8
 
 
 def test_11_numpy_does_not_draw_the_subsets() -> None:

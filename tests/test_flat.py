@@ -93,9 +93,9 @@ def test_no_operation_of_a_region_goes_through_all_of_the_data(name: str) -> Non
     assert done.record.regions is not None
     steps_of_a_region = SETTINGS[name].get("subset_coresets", 1)
     assert len(done.record.regions) == -(-STEPS // steps_of_a_region)
-    assert done.record.looks is not None
+    assert done.record.scored is not None
     # An example comes once in a round, too seldom to be learned within a window.
-    assert (done.record.looks["excluded_at"] >= 0).any() == (name != "focused")
+    assert (done.record.scored["excluded_at"] >= 0).any() == (name != "focused")
     assert passes.few > 0
     assert not passes.whole
 

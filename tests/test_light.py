@@ -85,7 +85,7 @@ for method in METHODS.keys() - {"replay"}:
     if "coresets" in chosen.tables():
         chosen.save(method)
         saved = crest.read_coresets(method, labels)
-trained("crest", **crest.focused(4))
+trained("crest", **crest.economical(4))
 trained("replay", saved=saved)
 assert len(list(saved.minibatches(steps=5))) == 5
 loader = DataLoader(

@@ -191,11 +191,11 @@ def work(folder: Path, rounds: int, subset_size: int, threads: int, connection: 
     passes = Passes(len(data))
     turns = Turns(connection, rounds, passes)
     run = train(model, method, data, None, steps, settings, context.precision, turns)
-    regions, looks = run.record.regions, run.record.looks
+    regions, scored = run.record.regions, run.record.scored
     assert regions is not None
-    assert looks is not None
+    assert scored is not None
     assert len(regions) == steps, "every region is one step"
-    excluded = int((looks["excluded_at"] >= 0).sum())
+    excluded = int((scored["excluded_at"] >= 0).sum())
     connection.send((regions.head(rounds * WINDOW).to_dicts(), dict(passes.found), excluded))
 
 

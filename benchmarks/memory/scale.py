@@ -3,7 +3,7 @@
     python -m benchmarks.memory.scale --out scale.json
 
 Writes prepared arrays of synthetic images, a block at a time, for each size to a temporary folder,
-and trains on them with random, with crest as published (r = 500), with crest as the focused
+and trains on them with random, with crest as published (r = 500), with crest as the economical
 preset has it and with the focus alone, each in a process of its own that does what `train` does:
 opens the arrays, trains, saves its state once two thirds of the way, and writes its tables. The
 system is asked to drop the arrays from memory before, so that they are read from the disk; with
@@ -55,8 +55,8 @@ NOISE = 160  # values that noise takes, of 256
 ROWS: Mapping[str, tuple[str, str]] = {
     "random": ("random", "cifar10-resnet20"),
     "crest, published": ("crest", "cifar10-resnet20"),
-    "crest, focused": ("crest", "cifar10-resnet20-economical"),
-    "focused alone": ("focused", "cifar10-resnet20-economical"),
+    "crest, economical": ("crest", "cifar10-resnet20-economical"),
+    "focused": ("focused", "cifar10-resnet20-economical"),
 }
 
 TRACKER = 25  # seen, correct, forgotten, first learned 4 each; sum of losses 8; was right 1
@@ -69,8 +69,8 @@ LOSS = 4  # the last of each
 KEPT: Mapping[str, tuple[int, int]] = {
     "random": (TRACKER + ERRORS + LEFT, 0),
     "crest, published": (2 * TRACKER + ERRORS + ACTIVE, 0),
-    "crest, focused": (2 * TRACKER + ERRORS + ACTIVE + LEFT + LOSS, 2),
-    "focused alone": (TRACKER + ERRORS + ACTIVE + LEFT + LOSS, 0),
+    "crest, economical": (2 * TRACKER + ERRORS + ACTIVE + LEFT + LOSS, 2),
+    "focused": (TRACKER + ERRORS + ACTIVE + LEFT + LOSS, 0),
 }
 PHASES = ("open", "train", "save", "write")
 
@@ -141,7 +141,7 @@ def parameters_of(row: str, examples: int, steps: int, model: str) -> Parameters
         "threads": 1,
         "snapshots": 0,
     }
-    if row != "crest, focused":
+    if row != "crest, economical":
         sections["crest"]["subset_size"] = SUBSET
     return parse(sections, row)
 

@@ -44,7 +44,7 @@ from crest.data.prepared import Prepared
 from crest.devices.generators import generator_for
 from crest.devices.precision import Precision, resolve_device, resolve_precision
 from crest.inference.folding import find_folds, folded
-from crest.inference.forward import look
+from crest.inference.forward import forward
 from crest.methods.crest import CrestParameters
 from crest.models import spec_for
 from crest.models.head import last_layer
@@ -184,7 +184,7 @@ def choose(
         else:
             subset = active.draw(size, generator)
         with folded(model, folds):
-            scored = look(model, train, subset, bench.precision)
+            scored = forward(model, train, subset, bench.precision)
         gradients = proxy(scored, last_layer(model))
         groups.append(
             choose_minibatch_coresets(scored, gradients, 1, batch, choice, generator, each)
@@ -290,7 +290,7 @@ def follow(
     model.train()
     for step in range(length):
         with folded(model, folds):
-            loss = float(look(model, train, examples, bench.precision).losses.double().mean())
+            loss = float(forward(model, train, examples, bench.precision).losses.double().mean())
         weights = flatten(trained_parameters(model))
         if step >= WARM_UP:
             for name, method in methods.items():

@@ -1,6 +1,6 @@
 """Train a few steps of every classifier of torchvision and of transformers, tiny, with crest.
 
-    python -m benchmarks.robustness.architectures [--only NAME] [--options default,focused]
+    python -m benchmarks.robustness.architectures [--only NAME] [--options default,economical]
         [--json OUT]
 
 For each architecture it says whether a loop of four steps ended well, was refused in words, or
@@ -25,12 +25,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crest import Coresets, CrestError, focused
+from crest import Coresets, CrestError, economical
 
 CLASSES, EXAMPLES, STEPS, BATCH = 4, 24, 4, 4
 VOCABULARY, LENGTH = 64, 12
 LARGEST = 30_000_000  # weights of a model that is tried
-OPTIONS: dict[str, dict[str, Any]] = {"default": {}, "focused": dict(focused(BATCH))}
+OPTIONS: dict[str, dict[str, Any]] = {"default": {}, "economical": dict(economical(BATCH))}
 # What makes a configuration small, where it has a number of that name.
 SMALL: dict[str, Any] = {
     "vocab_size": VOCABULARY,
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--only", help="part of a name")
     parser.add_argument("--source", default="text,image,torchvision")
-    parser.add_argument("--options", default="default,focused")
+    parser.add_argument("--options", default="default,economical")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     logging.disable(logging.WARNING)

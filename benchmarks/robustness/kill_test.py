@@ -1,4 +1,4 @@
-"""Kill the stages at random moments, finish them, and compare with runs that were never killed.
+"""Kill the stages at random times, finish them, and compare with runs that were never killed.
 
     python -m benchmarks.robustness.kill_test --kills 25 --out kill_test.json
 
@@ -134,7 +134,7 @@ def trial(project: Path, reference: Path, stage: str, tally: Tally, dice: random
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=25, help="at least so many SIGKILLs")
-    parser.add_argument("--seed", type=int, default=0, help="draws the moments")
+    parser.add_argument("--seed", type=int, default=0, help="draws the times")
     parser.add_argument("--out", type=Path, help="where to write the table as JSON")
     arguments = parser.parse_args()
     dice = random.Random(arguments.seed)

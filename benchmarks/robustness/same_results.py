@@ -25,7 +25,7 @@ import torch
 from safetensors.torch import load_file
 
 from benchmarks import ROOT
-from crest import focused
+from crest import economical
 from crest.methods.crest import CrestParameters
 from crest.parameters.renamed import KEYS, VALUES
 from crest.parameters.section import nested, put
@@ -43,7 +43,7 @@ SETTINGS = {
         "snapshots": 2,
     },
 }
-FOCUSED = {**focused(32)}
+ECONOMICAL = {**economical(32)}
 PUBLISHED = {"subset_size": 64}
 METHODS = (
     "full",
@@ -75,13 +75,13 @@ def runs() -> list[tuple[str, str, Mapping[str, object]]]:
     """Name, method and parameters of crest of each run."""
     published: Mapping[str, object] = PUBLISHED
     plain = [(method, method, published) for method in METHODS]
-    return [*plain, ("crest, focused", "crest", FOCUSED)]
+    return [*plain, ("crest, economical", "crest", ECONOMICAL)]
 
 
 def train(checkout: Path, project: Path, method: str, crest: Mapping[str, object]) -> Path:
     """Train with the code of a checkout; returns the folder of the run."""
     values = {**SETTINGS, "crest": nested(CrestParameters, crest), "greedy": {"subset_size": 64}}
-    if not (checkout / "crest" / "config.py").exists():
+    if not (checkout / "crest" / "parameters" / "renamed.py").exists():
         values = as_before(values)
     (project / "params.yaml").write_text(json.dumps(values))
     if not (project / "data" / "prepared").exists():

@@ -237,7 +237,7 @@ def measure_steps(
             build: (_training(checkout, block, method), root / name / build)
             for build, checkout in builds.items()
         }
-        commands["by hand"] = (_by_hand(name, block), root / name / "before")
+        commands["by hand"] = (_plain_loop(name, block), root / name / "before")
         taken = take_turns(commands, rounds)
         steps = {who: _milliseconds(turns, block) for who, turns in taken.items()}
         row: dict[str, Any] = {"what": f"{name}, {method}", "milliseconds": steps}
@@ -256,7 +256,7 @@ def _training(checkout: Path, block: int, method: str) -> Callable[[int, int], S
     ]
 
 
-def _by_hand(name: str, block: int) -> Callable[[int, int], Sequence[str]]:
+def _plain_loop(name: str, block: int) -> Callable[[int, int], Sequence[str]]:
     code = "from benchmarks.speed.builds import by_hand; by_hand"
     return lambda go, done: [
         *(sys.executable, "-c"),
@@ -268,7 +268,7 @@ def _milliseconds(turns: Sequence[Pair], block: int) -> float:
     return 1000 * statistics.median(processor for _, processor in turns) / block
 
 
-def by_hand(name: str, block: int, go: int, done: int) -> None:
+def plain_loop(name: str, block: int, go: int, done: int) -> None:
     """Train as one writes it by hand, in turns; a program of its own."""
     turns, case, folder = Turns(block, go, done), CASES[name], Path("data/prepared")
     torch.set_num_threads(1)

@@ -106,7 +106,7 @@ class Bare:
         F.cross_entropy(logits.float(), self._labels(indices)).backward()
         self._optimizer.step()
 
-    def look(self) -> None:
+    def forward(self) -> None:
         self._model.eval()
         indices = self._draw(self._scored)
         size = SCORED_BATCH if self._precision.device.type == "cpu" else SCORED
@@ -133,7 +133,7 @@ class Bare:
     def time(self, parts: BareParts) -> None:
         """Time each part once more; a forward pass is counted by the example."""
         parts.step.append(self._seconds(self.step, 3))
-        parts.example.append(self._seconds(self.look, 1) / self._scored)
+        parts.example.append(self._seconds(self.forward, 1) / self._scored)
         parts.product.append(self._seconds(self.product, 1))
 
     def _seconds(self, part: Callable[[], None], times: int) -> float:
@@ -172,7 +172,7 @@ def bare_seconds(run: Run, parts: BareParts) -> dict[str, float]:
     counts = run.record.counts or {}
     return {
         "steps": len(run.steps) * statistics.mean(parts.step),
-        "scoring": counts.get("examples_looked_at", 0) * statistics.mean(parts.example),
+        "scoring": counts.get("examples_scored", 0) * statistics.mean(parts.example),
         "products": counts.get("hessian_vector_products", 0) * statistics.mean(parts.product),
     }
 

@@ -23,7 +23,7 @@ from benchmarks.shared import machine
 from crest.data.files import TextMeta
 from crest.data.prepared import Split, load
 from crest.devices.precision import Precision, resolve_device, resolve_precision
-from crest.inference.forward import look
+from crest.inference.forward import forward
 from crest.models import spec_for
 from crest.parameters.sections import TrainParameters
 from crest.regions.curvature import covered_parameters, estimate_curvature
@@ -67,10 +67,10 @@ def works(
         )
 
     return {
-        "sorted, 32": lambda indices: look(model, split, indices, precision, 32),
-        "sorted, 250": lambda indices: look(model, split, indices, precision, 250),
-        "as they come": lambda indices: look(model, plain, indices, precision, 32),
-        "32 examples": lambda indices: look(model, split, indices[:32], precision, 32),
+        "sorted, 32": lambda indices: forward(model, split, indices, precision, 32),
+        "sorted, 250": lambda indices: forward(model, split, indices, precision, 250),
+        "as they come": lambda indices: forward(model, plain, indices, precision, 32),
+        "32 examples": lambda indices: forward(model, split, indices[:32], precision, 32),
         "full": curvature("full"),
         "last_layer": curvature("last_layer"),
     }

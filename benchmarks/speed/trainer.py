@@ -120,7 +120,7 @@ def theirs(
         TrainingArguments,
     )
 
-    class Telling(TrainerCallback):
+    class Progress(TrainerCallback):
         def __init__(self, advance: Advance) -> None:
             self._advance = advance
 
@@ -154,7 +154,7 @@ def theirs(
                 args=arguments,
                 train_dataset=examples,
                 data_collator=DataCollatorWithPadding(AutoTokenizer.from_pretrained(tokenizer)),
-                callbacks=[Telling(advance)],
+                callbacks=[Progress(advance)],
             )
             trainer.train()
             return type(trainer.optimizer).__name__

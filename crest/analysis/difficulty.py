@@ -124,16 +124,16 @@ def overall_score(difficulty: pl.DataFrame, examples: pl.DataFrame) -> float | N
 
     ``examples`` is the run's 'examples' table. None if nothing it trained on has a score.
     """
-    sightings = (
+    times_by_score = (
         training_pass(examples)
         .select("index", times="seen")
         .join(scores(difficulty), on="index", how="left")
         .filter(pl.col("score").is_not_null(), pl.col("times") > 0)
     )
-    if sightings.is_empty():
+    if times_by_score.is_empty():
         return None
     times = pl.col("times").cast(pl.Float64)
-    return float(sightings.select((times * pl.col("score")).sum() / times.sum()).item())
+    return float(times_by_score.select((times * pl.col("score")).sum() / times.sum()).item())
 
 
 def selected_by_score(difficulty: pl.DataFrame, groups: int = 20) -> pl.DataFrame:

@@ -20,11 +20,11 @@ from torch.nn import functional as F
 from crest.data.prepared import Split
 from crest.devices.precision import Precision
 from crest.inference.folding import find_folds, folded
-from crest.inference.forward import look, places_of
+from crest.inference.forward import forward, places_of
 from crest.methods.crest import CrestParameters
 from crest.regions.active import ActiveSet
 from crest.regions.curvature import flatten, trained_parameters
-from crest.samplers.rounds import Focus, focused_subset, weighed
+from crest.samplers.rounds import Focus, focus_subset, weighed
 from crest.samplers.sizes import subset_size
 from crest.selection.choices import find_choice
 from crest.selection.choosing import select_minibatch_coresets
@@ -265,8 +265,8 @@ def _draw_subset(
         return active.draw(size, generator), None
     # As many as hold a subset even where all are learned, so that nothing depends on n.
     candidates = active.draw(min(len(active), ceil(size / settings.focus.floor)), generator)
-    losses = look(model, split, candidates, precision).losses.cpu()
-    places, chance = focused_subset(losses, size, Focus.of(settings.focus), generator)
+    losses = forward(model, split, candidates, precision).losses.cpu()
+    places, chance = focus_subset(losses, size, Focus.of(settings.focus), generator)
     return candidates[places], chance if settings.focus.weights else None
 
 

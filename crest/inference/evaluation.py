@@ -9,7 +9,7 @@ from crest.data.prepared import Split
 from crest.devices.distributed import ALONE, Group
 from crest.devices.out_of_memory import Halving
 from crest.devices.precision import Precision
-from crest.inference.forward import look
+from crest.inference.forward import forward
 
 # Examples whose activations are held at once.
 BLOCK = 4000
@@ -47,14 +47,14 @@ def evaluate(
 ) -> Evaluation:
     """Predict every example of a split, in eval mode; processes share the forward passes.
 
-    ``batch_size`` as of :func:`crest.inference.forward.look`.
+    ``batch_size`` as of :func:`crest.inference.forward.forward`.
     """
     halving = Halving(batch_size, "evaluation", _setting) if batch_size else None
     parts = []
     for indices in torch.arange(len(split)).split(BLOCK):
-        shown = look(model, split, indices, precision, halving, group, features=False)
-        confidences, predictions = shown.logits.softmax(1).max(1)
-        parts.append((shown.labels, predictions, confidences, shown.losses))
+        scored = forward(model, split, indices, precision, halving, group, features=False)
+        confidences, predictions = scored.logits.softmax(1).max(1)
+        parts.append((scored.labels, predictions, confidences, scored.losses))
     columns = [torch.cat(column).cpu() for column in zip(*parts, strict=True)]
     return Evaluation(*columns)
 

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from crest.data.prepared import Split
 from crest.devices.distributed import ALONE, Group
 from crest.devices.precision import Precision
-from crest.inference.forward import Look, look
+from crest.inference.forward import ForwardPass, forward
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,9 @@ class Evaluator:
     precision: Precision
     group: Group = ALONE
 
-    def score(self, indices: Tensor, features: bool = True) -> Look:
-        """Score examples by one forward pass (int64 k, on the CPU), see :func:`look`."""
-        return look(
+    def score(self, indices: Tensor, features: bool = True) -> ForwardPass:
+        """Score examples by one forward pass (int64 k, on the CPU), see :func:`forward`."""
+        return forward(
             self.model,
             self.examples,
             indices,

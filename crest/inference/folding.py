@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from crest.data.prepared import Inputs
 from crest.inference.evaluator import Evaluator
-from crest.inference.forward import Look, evaluating
+from crest.inference.forward import ForwardPass, evaluating
 
 # What a folded model may differ by, relative to its largest logit: rounding in float32.
 TOLERANCE = 1e-3
@@ -48,7 +48,7 @@ class FoldingEvaluator(Evaluator):
         """Run the model folded, in eval mode, for the length of a block."""
         return folded(self.model, self.folds)
 
-    def score(self, indices: Tensor, features: bool = True) -> Look:
+    def score(self, indices: Tensor, features: bool = True) -> ForwardPass:
         """Score examples through the folded model."""
         with self.folded():
             return super().score(indices, features)

@@ -1,4 +1,4 @@
-"""Looking at examples: eval mode, no augmentation, nothing of the model moved."""
+"""Scoring examples: forward passes in eval mode, without augmentation, that change nothing."""
 
 import math
 from collections.abc import Iterator
@@ -18,16 +18,16 @@ from crest.errors import TrainingError, diverged
 from crest.models.head import classes_of, features_and_logits, last_layer
 
 # Examples per forward pass: a GPU wants many, a CPU as many as stay in its caches. On two cores
-# resnet20 looks at 4,400 examples a second in batches of 250 and at 1,600 in batches of 2,500.
+# resnet20 scores 4,400 examples a second in batches of 250 and at 1,600 in batches of 2,500.
 BATCH_SIZES = {"cpu": 250}
 BATCH_SIZE = 2000
 # The same of examples that differ in length, which the longest of a batch fills up: sorted, a
-# batch holds few lengths. On one core a 6-layer encoder looks at 1.6 times as many sentence pairs
+# batch holds few lengths. On one core a 6-layer encoder scores 1.6 times as many sentence pairs
 # sorted as unsorted, and at 1.7 times as many in batches of 32 as of 250 (benchmarks.speed.text).
 RAGGED_BATCH_SIZES = {"cpu": 32}
 RAGGED_BATCH_SIZE = 256
 
-WHAT = "looking at examples"  # in messages
+WHAT = "scoring examples"  # in messages
 
 
 @contextmanager
@@ -44,8 +44,8 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What one forward pass showed of k examples.
+class ForwardPass:
+    """What one forward pass computed of k examples.
 
     ``indices`` int64 k, ``labels`` int64 k, ``logits`` float32 k×C and ``features`` (the last
     layer's input) float32 k×d, all on the model's device but ``indices``.
@@ -62,20 +62,20 @@ class Look:
         return F.cross_entropy(self.logits, self.labels, reduction="none")
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Return what another look may be made of by name."""
+        """Return what another pass may be made of by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
-    def to(self, device: torch.device) -> "Look":
-        """Return the look with everything but the indices on a device."""
-        return Look(
+    def to(self, device: torch.device) -> "ForwardPass":
+        """Return the pass with everything but the indices on a device."""
+        return ForwardPass(
             self.indices,
             self.labels.to(device),
             self.logits.to(device),
             self.features.to(device),
         )
 
-    def without_features(self) -> "Look":
-        """Return the look without its features, which are the largest part of it."""
+    def without_features(self) -> "ForwardPass":
+        """Return the pass without its features, which are the largest part of it."""
         return replace(self, features=self.features[:, :0].clone())
 
     @cached_property
@@ -84,8 +84,8 @@ class Look:
         return self.logits.argmax(1) == self.labels
 
 
-def require_finite(shown: Look, step: int, region: int) -> float:
-    """Return the mean loss of what was looked at.
+def require_finite(scored: ForwardPass, step: int, region: int) -> float:
+    """Return the mean loss of the examples scored.
 
     Raises
     ------
@@ -93,24 +93,24 @@ def require_finite(shown: Look, step: int, region: int) -> float:
         If it is no finite number: one that names an example, where it is the only kind that has
         such a loss, else that the training diverged.
     """
-    if math.isfinite(loss := float(shown.losses.double().mean())):
+    if math.isfinite(loss := float(scored.losses.double().mean())):
         return loss
-    losses = shown.losses.cpu()
+    losses = scored.losses.cpu()
     odd = ~losses.isfinite()
     if odd.all() or (step == 0 and int(odd.sum()) > len(odd) // 2):
         raise diverged(loss, step, region)
     row = int(odd.int().argmax())
     raise TrainingError(
-        f"example {int(shown.indices[row])}: its loss is {float(losses[row])} at step {step}, the "
+        f"example {int(scored.indices[row])}: its loss is {float(losses[row])} at step {step}, the "
         f"losses of {int((~odd).sum())} others are finite: its input may hold NaN or infinity; "
         "correct or remove it (if it is in order, lower train.lr)"
     )
 
 
-def joined(known: Look, shown: Look) -> Look:
-    """Return a look with some of its examples, in any order, replaced by what another shows."""
-    where = places_of(shown.indices, known.indices)
-    logits = known.logits.index_copy(0, where.to(known.logits.device), shown.logits)
+def joined(known: ForwardPass, scored: ForwardPass) -> ForwardPass:
+    """Return a pass with the logits of some examples, in any order, replaced by another's."""
+    where = places_of(scored.indices, known.indices)
+    logits = known.logits.index_copy(0, where.to(known.logits.device), scored.logits)
     return replace(known, logits=logits)
 
 
@@ -120,7 +120,7 @@ def places_of(wanted: Tensor, within: Tensor) -> Tensor:
     return order[torch.searchsorted(within[order], wanted)]
 
 
-def look(
+def forward(
     model: nn.Module,
     split: Split,
     indices: Tensor,
@@ -128,11 +128,11 @@ def look(
     batch_size: int | Halving | None = None,
     group: Group = ALONE,
     features: bool = True,
-) -> Look:
-    """Look at examples: one forward pass in eval mode without augmentation.
+) -> ForwardPass:
+    """Score examples: one forward pass in eval mode without augmentation.
 
     Examples that differ in length go through the model in the order of their lengths, the longest
-    first; the answer is in the order of ``indices``.
+    first; the result is in the order of ``indices``.
 
     Parameters
     ----------
@@ -142,7 +142,7 @@ def look(
         Examples per forward pass; None for what suits the device. Where that is too many for the
         GPU's memory it is halved: of a number or None for as long as ``precision`` is kept.
     group
-        Processes that look at the same examples, each at some batches; all are told everything.
+        Processes that score the same examples, each some batches; all of them return everything.
     features
         Whether the last layer's inputs are wanted; without, they may be empty.
 
@@ -167,21 +167,21 @@ def look(
         parts = {
             number: halving.over(batches[number], show) for number in group.share(len(batches))
         }
-    shown = {number: _together(part) for number, part in parts.items()}
+    scored = {number: _together(part) for number, part in parts.items()}
     if group.alone:
-        all_features, all_logits = shown[0]
+        all_features, all_logits = scored[0]
     else:
-        all_features, all_logits = _gathered(model, shown, len(indices), size, group, features)
+        all_features, all_logits = _gathered(model, scored, len(indices), size, group, features)
     if order is not None:
         place = order.argsort().to(all_logits.device)
         all_features, all_logits = all_features[place], all_logits[place]
     labels = split.labels[indices].to(all_logits.device)
-    return Look(indices, labels, all_logits, all_features)
+    return ForwardPass(indices, labels, all_logits, all_features)
 
 
 def _gathered(
     model: nn.Module,
-    shown: dict[int, tuple[Tensor, Tensor]],
+    scored: dict[int, tuple[Tensor, Tensor]],
     count: int,
     size: int,
     group: Group,
@@ -191,7 +191,7 @@ def _gathered(
     device = next(model.parameters()).device
     widths = (last_layer(model).in_features if features else 0, classes_of(model))
     both = torch.zeros(count, sum(widths), device=device)
-    for number, columns in shown.items():
+    for number, columns in scored.items():
         rows = both[number * size : (number + 1) * size]
         rows.copy_(torch.cat(columns if features else columns[1:], 1))
     all_features, all_logits = group.sum(both).split(widths, 1)
@@ -199,7 +199,7 @@ def _gathered(
 
 
 def _by_length(split: Split, indices: Tensor) -> Tensor | None:
-    """Return the order from the longest example to the shortest; None where all are alike."""
+    """Return the order from the longest example to the shortest; None where all have one length."""
     if split.lengths is None:
         return None
     return split.lengths[indices].argsort(descending=True, stable=True)

@@ -1,4 +1,4 @@
-"""What a model said of a mini-batch, as somebody's loop hands it over: the logits in it."""
+"""The logits in what somebody's loop passes of a mini-batch."""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -38,20 +38,19 @@ def logits_of(answer: Any, examples: int, classes: int) -> Tensor:
         fitting = [part for part in parts if _is_tensor(part) and part.shape == (examples, classes)]
         if len(fitting) != 1:
             raise ParameterError(
-                f"step: a {type(answer).__name__} of {_kinds(parts)}; hand over the logits alone, "
+                f"step: a {type(answer).__name__} of {_kinds(parts)}; pass the logits alone, "
                 f"{examples}×{classes}"
             )
         found = fitting[0]
     if not _is_tensor(found):
         raise ParameterError(
-            f"step: a {type(answer).__name__}; hand over the logits, a tensor of "
-            f"{examples}×{classes}"
+            f"step: a {type(answer).__name__}; pass the logits, a tensor of {examples}×{classes}"
         )
     logits = torch.tensor(found) if isinstance(found, np.ndarray) else found.detach()
     _check_shape(logits, examples, classes)
     if not logits.is_floating_point():
         raise ParameterError(
-            f"step: {logits.dtype}; hand over the logits themselves, not what follows from them"
+            f"step: {logits.dtype}; pass the logits themselves, not what follows from them"
         )
     return logits
 
@@ -76,7 +75,7 @@ def refuse_probabilities(logits: Tensor) -> None:
     near = 4 * logits.shape[1] * rounding
     if bool((logits >= 0).all()) and bool(((sums - 1).abs() <= near).all()):
         raise ParameterError(
-            "step: every row sums to 1, as probabilities do; hand over the logits, before softmax"
+            "step: every row sums to 1, as probabilities do; pass the logits, before softmax"
         )
 
 
@@ -104,7 +103,7 @@ def _check_shape(logits: Tensor, examples: int, classes: int) -> None:
     hint = next(_hints(shape, examples, classes), "")
     found = "×".join(map(str, shape)) if shape else "a single number"
     raise ParameterError(
-        f"step: {found}; hand over the logits of the mini-batch, {examples}×{classes}{hint}"
+        f"step: {found}; pass the logits of the mini-batch, {examples}×{classes}{hint}"
     )
 
 

@@ -17,11 +17,11 @@ from crest.parameters.renamed import KEYS
 from crest.parameters.section import nested, options_of
 
 
-def focused(batch_size: int) -> CrestOptions:
+def economical(batch_size: int) -> CrestOptions:
     """Return the options of crest that pay: a focus on what is not learned, a share for each class.
 
-    Those of the preset cifar10-resnet20-focused, for mini-batches of ``batch_size``: what the model
-    said of each mini-batch is remembered, so that :meth:`crest.Coresets.step` needs the logits.
+    Those of the preset cifar10-resnet20-economical, for mini-batches of ``batch_size``: the outputs
+    of each mini-batch are remembered, so that :meth:`crest.Coresets.step` needs the logits.
     """
     return {
         "choice": "spatially_balanced",

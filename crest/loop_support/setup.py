@@ -14,7 +14,7 @@ from crest.data.prepared import Inputs
 from crest.devices.generators import generator_for
 from crest.devices.precision import resolve_precision
 from crest.errors import ParameterError
-from crest.inference.forward import look
+from crest.inference.forward import forward
 from crest.loop_support.state import digest_of
 from crest.models.classifier import Classifier
 from crest.parameters.section import flat
@@ -80,10 +80,10 @@ def context_of(
     if costs is not None and len(costs) != len(numbers):
         raise ParameterError(f"lengths: {len(costs)} for {len(numbers)} labels; give one for each")
     split = GivenSplit(
-        lambda indices: at_home(default, inputs, indices), numbers, costs, weight.device
+        lambda indices: on_default_device(default, inputs, indices), numbers, costs, weight.device
     )
     context = Context(
-        model=AtHome(model, default),
+        model=OnDefaultDevice(model, default),
         train=split,
         steps=steps,
         batch_size=parameters.train.batch_size,
@@ -107,7 +107,7 @@ def _check_reach(saved: SavedCoresets | None, examples: int) -> None:
                 )
 
 
-class AtHome(Classifier):
+class OnDefaultDevice(Classifier):
     """A classifier that runs under torch's default device of the loop that it is of."""
 
     def __init__(self, network: nn.Module, default: torch.device) -> None:
@@ -116,10 +116,10 @@ class AtHome(Classifier):
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Return the logits, B×C."""
-        return at_home(self._default, super().forward, inputs)
+        return on_default_device(self._default, super().forward, inputs)
 
 
-def at_home(default: torch.device, call: Callable[[Any], Any], value: Any) -> Any:
+def on_default_device(default: torch.device, call: Callable[[Any], Any], value: Any) -> Any:
     """Call something of the loop's under its default device."""
     if default.type == "cpu":
         return call(value)
@@ -128,7 +128,7 @@ def at_home(default: torch.device, call: Callable[[Any], Any], value: Any) -> An
 
 
 def tried(context: Context[Any], split: GivenSplit) -> int:
-    """Look at two examples, so that a misfit shows before any training; returns the classes.
+    """Score two examples, so that a misfit shows before any training; returns the classes.
 
     Raises
     ------
@@ -138,18 +138,18 @@ def tried(context: Context[Any], split: GivenSplit) -> int:
     labels = context.train.labels
     ends = torch.tensor([0, len(labels) - 1]).unique()
     try:
-        with as_outside():
-            shown = look(context.model, context.train, ends, context.precision)
+        with plain_autograd():
+            scored = forward(context.model, context.train, ends, context.precision)
     except torch.OutOfMemoryError:
         raise
     except MISFITS as error:
         reason = str(error).strip().partition("\n")[0]
         raise ParameterError(
-            f"model, inputs: looking at examples {' and '.join(map(str, ends.tolist()))} fails "
+            f"model, inputs: scoring examples {' and '.join(map(str, ends.tolist()))} fails "
             f"({type(error).__name__}: {reason}); inputs must return what the model takes, for "
             "every one of the labels"
         ) from error
-    classes = shown.logits.shape[1]
+    classes = scored.logits.shape[1]
     if (highest := int(labels.max())) >= classes:
         row = int(labels.argmax())
         from_1 = highest == classes and int(labels.min()) == 1
@@ -157,7 +157,7 @@ def tried(context: Context[Any], split: GivenSplit) -> int:
             f"labels: row {row}: {highest} is outside the {classes} classes of the model, which "
             f"count from 0{'; subtract 1 from all' if from_1 else ''}"
         )
-    if not shown.logits.isfinite().all():
+    if not scored.logits.isfinite().all():
         split.refuse_not_finite(ends)
     return classes
 
@@ -183,19 +183,19 @@ def _digest_of(saved: SavedCoresets) -> str:
     return digest_of([[len(region) for region in saved.regions], coresets, saved.sequence])
 
 
-def as_outside() -> AbstractContextManager[None]:
-    """Return a block to look and to model the loss in, whatever block the loop stands in.
+def plain_autograd() -> AbstractContextManager[None]:
+    """Return a block to score examples in and model the loss, whatever block the loop stands in.
 
     Whatever is drawn is drawn on the CPU, also where torch's default device is another.
     """
     elsewhere = torch.empty(0).device.type != "cpu"  # of what asks for no device
     if elsewhere or torch.is_inference_mode_enabled() or not torch.is_grad_enabled():
-        return _outside(elsewhere)
+        return _plain_autograd(elsewhere)
     return nullcontext()
 
 
 @contextmanager
-def _outside(elsewhere: bool) -> Iterator[None]:
+def _plain_autograd(elsewhere: bool) -> Iterator[None]:
     device = torch.device("cpu") if elsewhere else nullcontext()
     with torch.inference_mode(False), torch.enable_grad(), device:
         yield

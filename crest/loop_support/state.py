@@ -1,4 +1,4 @@
-"""The state of Coresets in somebody's hands: whole and of these arguments, or refused."""
+"""The state of Coresets from outside: whole and of these arguments, or refused."""
 
 import hashlib
 from collections.abc import Mapping

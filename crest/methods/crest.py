@@ -110,7 +110,7 @@ class CrestParameters(Section):
 
     @field_validator("outputs")
     @classmethod
-    def _memory_is_of_the_moment(cls, outputs: str, others: ValidationInfo) -> str:
+    def _remembered_is_on_demand(cls, outputs: str, others: ValidationInfo) -> str:
         if outputs == "remembered" and others.data.get("selection") == "ahead":
             raise ValueError("remembered needs crest.selection: on_demand")
         return outputs

@@ -36,4 +36,4 @@ def build(context: Context[FocusedParameters]) -> Method:
     return Focused(context)
 
 
-SPEC = MethodSpec(build, FocusedParameters, looks=False, outputs=True)
+SPEC = MethodSpec(build, FocusedParameters, scores_examples=False, outputs=True)

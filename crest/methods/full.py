@@ -22,4 +22,4 @@ def build(context: Context[FullParameters]) -> Method:
     return Random(context)
 
 
-SPEC = MethodSpec(build, FullParameters, takes_all_steps=True, looks=False)
+SPEC = MethodSpec(build, FullParameters, takes_all_steps=True, scores_examples=False)

@@ -27,4 +27,4 @@ def build(context: Context[LargeParameters]) -> Method:
     return large(context)
 
 
-SPEC = MethodSpec(build, LargeParameters, looks=False)
+SPEC = MethodSpec(build, LargeParameters, scores_examples=False)

@@ -22,4 +22,4 @@ def build(context: Context[RandomParameters]) -> Method:
     return Random(context)
 
 
-SPEC = MethodSpec(build, RandomParameters, looks=False)
+SPEC = MethodSpec(build, RandomParameters, scores_examples=False)

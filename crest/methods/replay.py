@@ -24,4 +24,4 @@ def build(context: Context[ReplayParameters]) -> Method:
     return Replay(context)
 
 
-SPEC = MethodSpec(build, ReplayParameters, looks=False)
+SPEC = MethodSpec(build, ReplayParameters, scores_examples=False)

@@ -22,4 +22,4 @@ def build(context: Context[SgdParameters]) -> Method:
     return Random(context)
 
 
-SPEC = MethodSpec(build, SgdParameters, schedule_of_full=True, looks=False)
+SPEC = MethodSpec(build, SgdParameters, schedule_of_full=True, scores_examples=False)

@@ -18,8 +18,8 @@ class MethodSpec:
 
     ``parameters``: its section of params.yaml, which is what its context holds.
     ``takes_all_steps``: all steps of full training, whatever the budget. ``schedule_of_full``: the
-    learning rate of each step is that of full training, which the budget cuts off. ``looks``:
-    whether it looks at examples through the model. ``outputs``: whether
+    learning rate of each step is that of full training, which the budget cuts off.
+    ``scores_examples``: whether it scores examples through the model. ``outputs``: whether
     :meth:`~crest.samplers.base.Method.update` may need what the step knew.
     """
 
@@ -27,5 +27,5 @@ class MethodSpec:
     parameters: type[Section]
     takes_all_steps: bool = False
     schedule_of_full: bool = False
-    looks: bool = True
+    scores_examples: bool = True
     outputs: bool = False

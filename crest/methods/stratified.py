@@ -22,4 +22,4 @@ def build(context: Context[StratifiedParameters]) -> Method:
     return Stratified(context)
 
 
-SPEC = MethodSpec(build, StratifiedParameters, looks=False)
+SPEC = MethodSpec(build, StratifiedParameters, scores_examples=False)

@@ -182,8 +182,8 @@ def context_of(
 
 def _write_tables(done: Run, folder: Path, about: Mapping[str, str]) -> None:
     examples = [done.examples_table]
-    if done.record.looks is not None:
-        examples.append(done.record.looks)
+    if done.record.scored is not None:
+        examples.append(done.record.scored)
     artifacts.write_table(folder / artifacts.STEPS, done.steps)
     artifacts.write_table(folder / artifacts.VALIDATION, done.validation)
     artifacts.write_table(folder / artifacts.EXAMPLES, pl.concat(examples))

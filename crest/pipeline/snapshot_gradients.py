@@ -21,7 +21,7 @@ from crest.devices.limits import require_passes
 from crest.devices.precision import Precision
 from crest.errors import ArtifactError, ParameterError
 from crest.inference.evaluation import BLOCK
-from crest.inference.forward import look
+from crest.inference.forward import forward
 from crest.methods.crest import CrestParameters
 from crest.pipeline import manifest
 from crest.pipeline.inputs import configure_torch, load_trained, prepared_data, run_precision
@@ -215,7 +215,7 @@ def _accuracy(
     if len(members) > sample:
         members = members[torch.randperm(len(members), generator=generator)[:sample]]
     right = [
-        look(snapshot.model, snapshot.data.train, block, snapshot.precision).correct
+        forward(snapshot.model, snapshot.data.train, block, snapshot.precision).correct
         for block in members.split(BLOCK)
     ]
     return float(torch.cat(right).double().mean())

@@ -5,7 +5,7 @@ from torch import Tensor
 
 from crest.devices.number_types import number_type
 
-MERGE_AT = 2**16  # losses watched
+MERGE_AT = 2**16  # losses recorded
 
 
 class ActiveSet:
@@ -38,7 +38,7 @@ class ActiveSet:
         return self._places[indices] < self._size
 
     def members(self) -> Tensor:
-        """Return all of V, in an order that tells nothing; :func:`number_type` of n, |V|."""
+        """Return all of V, in no particular order; :func:`number_type` of n, |V|."""
         return self._members[: self._size].clone()
 
     def draw(self, count: int, generator: torch.Generator) -> Tensor:
@@ -80,7 +80,7 @@ class ActiveSet:
 
 
 class LearnedExamples:
-    """Watches losses over non-overlapping windows and tells which examples are learned.
+    """Records losses over non-overlapping windows and finds which examples are learned.
 
     Learned is an example that was seen more than once in the window, each time with a loss below
     ``threshold`` (α). Examples never seen, or seen once, stay. What is kept grows with the examples
@@ -91,7 +91,7 @@ class LearnedExamples:
         self._threshold = threshold
         self._start_window()
 
-    def watch(self, indices: Tensor, losses: Tensor) -> None:
+    def record(self, indices: Tensor, losses: Tensor) -> None:
         """Take note of losses; ``indices`` int64 k, repeats allowed, ``losses`` float32 k."""
         self._waiting.append((indices, losses.cpu()))
         self._waiting_count += len(indices)
@@ -105,33 +105,33 @@ class LearnedExamples:
         At most |V| − ``floor`` are returned, the ones with the lowest losses first.
         """
         self._merge()
-        seen, highest, sightings = self._seen, self._highest, self._sightings
+        seen, highest, times_seen = self._seen, self._highest, self._times_seen
         self._start_window()
-        learned = (highest < self._threshold) & (sightings > 1) & (active.excluded_at[seen] < 0)
+        learned = (highest < self._threshold) & (times_seen > 1) & (active.excluded_at[seen] < 0)
         order = highest[learned].argsort(stable=True)
         return seen[learned][order][: max(0, len(active) - floor)]
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return everything that a later :meth:`load_state_dict` needs."""
         self._merge()
-        return {"highest": self._highest, "sightings": self._sightings, "seen": self._seen}
+        return {"highest": self._highest, "times_seen": self._times_seen, "seen": self._seen}
 
     def load_state_dict(self, state: dict[str, Tensor]) -> None:
         """Take over a saved state."""
         self._start_window()
         self._seen, self._highest = state["seen"], state["highest"]
-        self._sightings = state["sightings"]
+        self._times_seen = state["times_seen"]
 
     def _start_window(self) -> None:
         # Of each example seen, in order: its highest loss, and how often it was seen.
         self._seen = torch.empty(0, dtype=torch.int64)
         self._highest = torch.empty(0)
-        self._sightings = torch.empty(0, dtype=torch.int32)
+        self._times_seen = torch.empty(0, dtype=torch.int32)
         self._waiting: list[tuple[Tensor, Tensor]] = []
         self._waiting_count = 0
 
     def _merge(self) -> None:
-        """Take what was watched since the last time into what is known of each example."""
+        """Take what was recorded since the last time into what is known of each example."""
         if not self._waiting:
             return
         indices, losses = (torch.cat(column) for column in zip(*self._waiting, strict=True))
@@ -139,7 +139,7 @@ class LearnedExamples:
         seen, places = torch.cat([self._seen, indices]).unique(return_inverse=True)
         highest = torch.full((len(seen),), -torch.inf)
         highest.scatter_reduce_(0, places, torch.cat([self._highest, losses]), "amax")
-        sightings = torch.zeros(len(seen), dtype=torch.int32)
-        sightings.index_add_(0, places, torch.cat([self._sightings, times]))
-        self._seen, self._highest, self._sightings = seen, highest, sightings
+        times_seen = torch.zeros(len(seen), dtype=torch.int32)
+        times_seen.index_add_(0, places, torch.cat([self._times_seen, times]))
+        self._seen, self._highest, self._times_seen = seen, highest, times_seen
         self._waiting, self._waiting_count = [], 0

@@ -50,8 +50,8 @@ class Coverage:
         """
         self._cover()
 
-    def fall_back(self, error: NoCurvatureError, told: bool) -> None:
-        """Cover the last layer from here on, and say so if this is a process that is ``told`` to.
+    def fall_back(self, error: NoCurvatureError, warn: bool) -> None:
+        """Cover the last layer from here on, and say so if it is to ``warn``.
 
         Raises
         ------
@@ -75,7 +75,7 @@ class Coverage:
                 f"either ({other}); set it to a pattern of the parameters after that operation, or "
                 "use a method without a quadratic model, such as greedy"
             ) from None
-        if told:
+        if warn:
             logger.warning(
                 "crest.quadratic.parameters: %s: the quadratic model is over the last layer "
                 "alone, as with crest.quadratic.parameters: %s",

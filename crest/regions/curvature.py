@@ -244,7 +244,7 @@ def _gradient(loss: Tensor, parameters: Sequence[nn.Parameter]) -> list[Tensor]:
     """Gradient of the loss, to be differentiated again; zeros where it does not depend on one."""
     found: Sequence[Tensor | None] = [None]
     if loss.requires_grad:
-        with _telling():
+        with _explaining():
             found = torch.autograd.grad(loss, parameters, create_graph=True, allow_unused=True)
     if all(part is None for part in found):
         raise NoCurvatureError("in eval mode the loss depends on none of the parameters it covers")
@@ -286,7 +286,7 @@ def _hutchinson_draw(
     signs = [_rademacher(parameter, generator) for parameter in parameters]
     # Zeros of what the loss does not depend on.
     depending = [place for place, part in enumerate(gradient) if part.requires_grad]
-    with _telling():
+    with _explaining():
         products = torch.autograd.grad(
             [gradient[place] for place in depending],
             parameters,
@@ -298,7 +298,7 @@ def _hutchinson_draw(
 
 
 @contextmanager
-def _telling() -> Iterator[None]:
+def _explaining() -> Iterator[None]:
     """Turn PyTorch's error of what cannot be differentiated into a :class:`NoCurvatureError`."""
     try:
         yield

@@ -1,7 +1,7 @@
 """What a method is: it says, for each step, which examples to train on and with which weights.
 
 The loop knows no method by name, and a method does not know how the model is trained. It is given
-a :class:`Context` to look at, asked for a mini-batch before each step and told after it.
+a :class:`Context`, asked for a mini-batch before each step and updated after it.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ Own = TypeVar("Own", bound=Section)
 
 @dataclass(frozen=True)
 class Context(Generic[Own]):
-    """What a method may look at and draw from.
+    """What a method may use and draw from.
 
     ``parameters`` are the method's own section.
     ``steps`` is the budget in optimiser steps and ``batch_size`` is m; ``generator`` (on the CPU)
@@ -34,8 +34,8 @@ class Context(Generic[Own]):
     an earlier run, for methods that train on them. ``stop`` returns the number of the signal that
     asks the run to stop, 0 if there was none: whatever takes seconds asks now and then, and raises
     :class:`Interrupted`, as if it had never begun. ``group`` are the processes that train together:
-    they share looks, and each has to come to the same mini-batches. ``may_skip``: a step may be one
-    that a gradient scaler skipped, so that what is not finite in it is left out.
+    they share forward passes, and each has to come to the same mini-batches. ``may_skip``: a step
+    may be one that a gradient scaler skipped, so that what is not finite in it is left out.
     """
 
     model: nn.Module
@@ -65,15 +65,15 @@ class Context(Generic[Own]):
 class Record:
     """What a method keeps of a run; None for what it does not have.
 
-    ``coresets``, ``regions`` and ``looks`` are tables as in :mod:`crest.artifacts`
-    (``looks``: the 'examples' table of the selection pass); ``seconds`` adds up the time of each
+    ``coresets``, ``regions`` and ``scored`` are tables as in :mod:`crest.artifacts`
+    (``scored``: the 'examples' table of the selection pass); ``seconds`` adds up the time of each
     part of choosing, ``counts`` what it did. ``used`` holds the parameters, by their full key, that
     were not what was asked for, because that could not be had.
     """
 
     coresets: pl.DataFrame | None = None
     regions: pl.DataFrame | None = None
-    looks: pl.DataFrame | None = None
+    scored: pl.DataFrame | None = None
     seconds: dict[str, float] | None = None
     counts: dict[str, int] | None = None
     used: dict[str, str] | None = None
@@ -87,7 +87,7 @@ class Method(Protocol):
         ...
 
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
-        """Be told that the step on this mini-batch, the last, was taken.
+        """Take note that the step on this mini-batch, the last, was taken.
 
         Parameters
         ----------

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def craig(context: "Context[CraigParameters]") -> Renewed:
     """Return training on CRAIG's coresets (:class:`Renewed` says how they are trained on).
 
-    Every choice looks at the whole training set. Facility location of r examples takes r² numbers:
+    Every choice scores the whole training set. Facility location of r examples takes r² numbers:
     a class, or the whole set where it is not chosen from class by class, that has more than
     ``craig.group_size`` examples is chosen from in random parts of at most as many.
 

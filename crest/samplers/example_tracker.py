@@ -11,7 +11,7 @@ from torch import Tensor
 
 from crest.artifacts import NEVER
 
-EARLY = 0.1  # share of a run's steps whose sightings count for EL2N
+EARLY = 0.1  # share of a run's steps whose visits count for EL2N
 COUNTED_AT_ONCE = 2**12  # sightings
 _UNLEARNED = torch.iinfo(torch.int32).max
 
@@ -110,7 +110,7 @@ class ExampleTracker:
         Parameters
         ----------
         indices
-            int64, shape k; in the order of the sightings.
+            int64, shape k; in the order of the visits.
         errors
             floating, shape k: of :func:`error_norms`.
 
@@ -133,7 +133,7 @@ class ExampleTracker:
         Parameters
         ----------
         indices
-            int64, shape k; in the order of the sightings.
+            int64, shape k; in the order of the visits.
         classes
             Integer, shape k: what each was classified as.
         """

@@ -1,7 +1,7 @@
 """Focused: random mini-batches in which learned examples come less often.
 
 What :class:`~crest.samplers.crest.Crest` with a focus is without coresets and regions: nothing is
-looked at, chosen or modelled, so that a step costs what Random's costs.
+scored, chosen or modelled, so that a step costs what Random's costs.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Focused:
-    """Yields mini-batches of exactly m, dealt without replacement in rounds, every weight 1.
+    """Yields mini-batches of exactly m, drawn without replacement in rounds, every weight 1.
 
     Every class has of each mini-batch the share that it has of the round, unless ``draw`` says
     otherwise.
@@ -52,7 +52,7 @@ class Focused:
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
         """Take the next m examples of the round."""
-        return uniform(self._rounds.take(self._size, alike=step >= self._until))
+        return uniform(self._rounds.take(self._size, uniform=step >= self._until))
 
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Remember the losses of the step.
@@ -65,7 +65,7 @@ class Focused:
         if outputs is None:
             raise OrderError(
                 "focused: the losses of training are remembered, but the step came without its "
-                "logits; hand them over: step(logits)"
+                "logits; pass them: step(logits)"
             )
         self._memory.remember(minibatch.indices, outputs.logits, outputs.losses)
 

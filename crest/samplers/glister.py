@@ -26,7 +26,7 @@ def glister(context: "Context[GlisterParameters]") -> Renewed:
     """Return training on GLISTER's coresets (:class:`Renewed` says how they are trained on).
 
     Its validation data are a random share of the training set, each class in proportion. They are
-    drawn once and never trained on; in the tables they are excluded. Every choice looks at the
+    drawn once and never trained on; in the tables they are excluded. Every choice scores the
     whole training set; ``glister.coreset_size`` is a share of what is left of it. All weights
     are 1. Per class, each class has its share of the coreset, and the validation loss is that of
     all classes all the same.
@@ -66,14 +66,14 @@ def _choose(
     def choose(observe: Observe) -> Coreset:
         shares = proportional(sizes, size, context.generator)
         layer = last_layer(context.model)
-        shown, validation = observe(candidates), observe(held_out)
+        scored, validation = observe(candidates), observe(held_out)
         picks = choose_helpful(
             Head.of(layer),
-            logit_gradients(shown, layer),
-            with_constant(shown.features),
+            logit_gradients(scored, layer),
+            with_constant(scored.features),
             with_constant(validation.features),
             validation.labels,
-            groups.to(shown.logits.device),
+            groups.to(scored.logits.device),
             shares,
             settings.gradient_updates,
             settings.step_size,

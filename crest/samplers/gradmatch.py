@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def gradmatch(context: "Context[GradmatchParameters]") -> Renewed:
     """Return training on GradMatch's coresets (:class:`Renewed` says how they are trained on).
 
-    Every choice looks at the whole training set, group by group as in :mod:`crest.samplers.craig`,
+    Every choice scores the whole training set, group by group as in :mod:`crest.samplers.craig`,
     and matches the sum of the gradients of each group. The default is the paper's per-class and
     per-gradient form: of each class, the gradients of its own row of the last layer.
 

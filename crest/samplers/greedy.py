@@ -9,7 +9,7 @@ import polars as pl
 from crest.artifacts import TABLES
 from crest.devices.distributed import ALONE
 from crest.inference.folding import FoldingEvaluator
-from crest.inference.forward import Look, require_finite
+from crest.inference.forward import ForwardPass, require_finite
 from crest.regions.region import region_row
 from crest.samplers.base import Context, Record
 from crest.samplers.pool import Pool
@@ -70,7 +70,7 @@ class Greedy:
             self._pool.exclude_learned(step)
         loss = 0.0
 
-        def observe(scored: Look) -> None:
+        def observe(scored: ForwardPass) -> None:
             nonlocal loss
             loss = require_finite(scored, step, step)
             self._pool.observe(scored, scored.losses.cpu(), step)
@@ -89,7 +89,7 @@ class Greedy:
         self._region_rows[-1]["seconds_train"] = seconds
 
     def state_dict(self) -> dict[str, Any]:
-        """Return V, the watched losses, the rows so far and the generator."""
+        """Return V, the recorded losses, the rows so far and the generator."""
         return {
             "generator": self._context.generator.get_state(),
             "pool": self._pool.state_dict(),
@@ -111,7 +111,7 @@ class Greedy:
         return Record(
             coresets=coresets,
             regions=with_effective_sizes(regions, coresets),
-            looks=self._pool.frame(),
+            scored=self._pool.frame(),
             seconds={"select": float(regions["seconds_select"].sum())},
-            counts={"examples_looked_at": len(regions) * self._size},
+            counts={"examples_scored": len(regions) * self._size},
         )

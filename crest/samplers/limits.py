@@ -27,19 +27,19 @@ def require_room_for_crest(
     """
     each = examples_of_each(parameters, batch_size, size)
     count = minibatch_count(parameters.minibatch_factor, 1)
-    looked_at = parameters.curvature.minibatches
+    used = parameters.curvature.minibatches
     if parameters.selection == "ahead":
         require_passes("crest.minibatch_factor", count, each, examples, MINIBATCHES)
-        looked_at = min(count, looked_at or count)
-    elif looked_at is not None:
-        require_passes("crest.curvature.minibatches", looked_at, each, examples, MINIBATCHES)
-    of_draw = (looked_at or 1) * batch_size
+        used = min(count, used or count)
+    elif used is not None:
+        require_passes("crest.curvature.minibatches", used, each, examples, MINIBATCHES)
+    of_draw = (used or 1) * batch_size
     draws = parameters.curvature.hutchinson_draws
     require_passes("crest.curvature.hutchinson_draws", draws, of_draw, examples, "draws")
 
 
 def examples_of_each(parameters: "CrestParameters", batch_size: int, size: int) -> int:
-    """Return how many examples are looked at for a coreset, or are in it; r is ``size``."""
+    """Return how many examples are scored for a coreset, or are in it; r is ``size``."""
     return max(batch_size, -(-size // parameters.subset_coresets))
 
 

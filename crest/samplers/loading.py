@@ -14,7 +14,7 @@ from crest.samplers.saved import SavedCoresets
 class CoresetBatchSampler(Sampler[list[tuple[int, float]]]):
     """Mini-batches as lists of (index, weight), for the ``batch_sampler`` of a DataLoader.
 
-    The data set is wrapped in :class:`Weighted`, which hands the weight on beside the example, so
+    The data set is wrapped in :class:`Weighted`, which returns the weight beside the example, so
     that worker processes and prefetching cannot part them. One pass is a whole run, the same in
     every pass.
 

@@ -1,4 +1,4 @@
-"""What is known of each example from the last time it was trained on or looked at."""
+"""The last outputs of each example: from when it was last trained on or scored."""
 
 import math
 from typing import Any
@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from crest.devices.transfer import on_device
-from crest.inference.forward import Look
+from crest.inference.forward import ForwardPass
 
 LARGEST = torch.finfo(torch.float16).max
 
@@ -68,14 +68,14 @@ class Memory:
         """Return the last loss of each example, NaN of one never seen; float32 k, on the CPU."""
         return self._losses[indices.to(self._losses.device)].cpu()
 
-    def recall(self, indices: Tensor) -> Look:
-        """Return what looking at examples showed when they were last seen, without features.
+    def recall(self, indices: Tensor) -> ForwardPass:
+        """Return the last outputs of examples as a forward pass, without features.
 
         Only where logits are kept.
         """
         assert self._kept, "logits are kept only to be recalled"
         logits = self._logits[indices.to(self._logits.device)].float()
-        return Look(indices, self._labels[indices].to(logits.device), logits, logits[:, :0])
+        return ForwardPass(indices, self._labels[indices].to(logits.device), logits, logits[:, :0])
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a later :meth:`load_state_dict` needs."""

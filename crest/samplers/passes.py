@@ -1,4 +1,4 @@
-"""Passes: places dealt out in random order, each once in every pass."""
+"""Passes: places drawn in random order, each once in every pass."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from crest.devices.number_types import number_type
 class Passes:
     """Deals the numbers from 0 to ``count`` - 1, without replacement through each pass.
 
-    The end of one pass and the start of the next may come in one hand, and a hand of more than
+    The end of one pass and the start of the next may come in one draw, and a draw of more than
     ``count`` holds some numbers more than once. ``generator`` (on the CPU) is shared with the
     method, which saves it.
     """

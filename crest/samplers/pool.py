@@ -1,11 +1,11 @@
-"""The examples that mini-batch coresets are selected from, and what was seen of them."""
+"""The examples that mini-batch coresets are selected from, and what is known of them."""
 
 from typing import Any
 
 import polars as pl
 from torch import Tensor
 
-from crest.inference.forward import Look
+from crest.inference.forward import ForwardPass
 from crest.regions.active import ActiveSet, LearnedExamples
 from crest.samplers.example_tracker import ExampleTracker
 
@@ -41,10 +41,10 @@ class Pool:
         """Take the examples that the window showed to be learned out of V."""
         self.active.exclude(self._learned.close_window(self.active, self._floor), step)
 
-    def observe(self, scored: Look, losses: Tensor, step: int) -> None:
-        """Watch examples that were selected from; ``losses`` are theirs on the CPU, float32 k."""
+    def observe(self, scored: ForwardPass, losses: Tensor, step: int) -> None:
+        """Record examples that were selected from; ``losses`` are theirs on the CPU, float32 k."""
         if self._window:
-            self._learned.watch(scored.indices, losses)
+            self._learned.record(scored.indices, losses)
         self._tracker.record(scored.indices, scored.correct, losses, step)
 
     def frame(self) -> pl.DataFrame:

@@ -15,7 +15,7 @@ from torch import Tensor
 from crest.artifacts import TABLES
 from crest.errors import Interrupted
 from crest.inference.folding import find_folds, folded
-from crest.inference.forward import Look, look, require_finite
+from crest.inference.forward import ForwardPass, forward, require_finite
 from crest.models.head import last_layer_if_any
 from crest.regions.region import region_row
 from crest.samplers.base import Context, Record
@@ -28,8 +28,8 @@ from crest.selection.rows import CoresetRows
 from crest.selection.shares import proportional
 from crest.selection.totals import with_effective_sizes
 
-# Examples looked at between two moments at which a run that is told to stop does.
-LOOK_AT_ONCE = 2000
+# Examples scored between two places at which a run that is to stop does.
+SCORED_AT_ONCE = 2000
 
 # Steps between two choices, which tables hold in 32 bits.
 LONGEST = 2**31 - 1
@@ -43,8 +43,8 @@ class Coreset:
     weights: Tensor
 
 
-Observe = Callable[[Tensor], Look]
-# Asked for a coreset of the model as it is; whatever it looks at, it looks at through Observe.
+Observe = Callable[[Tensor], ForwardPass]
+# Asked for a coreset of the model as it is; whatever it scores, it scores through Observe.
 Choose = Callable[[Observe], Coreset]
 
 
@@ -58,7 +58,7 @@ class _Period:
     losses: Tensor
     mean_loss: float
     seconds: dict[str, float]
-    dealt: int = field(default=0)
+    drawn: int = field(default=0)
 
 
 class Renewed:
@@ -93,8 +93,8 @@ class Renewed:
         self._folds = find_folds(
             context.model, context.train.inputs(torch.arange(min(2, examples)))
         )
-        self._looks = ExampleTracker(examples, errors=False)
-        self._counts = {"examples_looked_at": 0}
+        self._tracker = ExampleTracker(examples, errors=False)
+        self._counts = {"examples_scored": 0}
         self._period: _Period | None = None
         self._passes = Passes(0, context.generator)
         self._region_rows: list[dict[str, object]] = []
@@ -111,9 +111,9 @@ class Renewed:
             period.coreset.weights[places],
             period.losses[places],
             period.number,
-            period.dealt,
+            period.drawn,
         )
-        period.dealt += 1
+        period.drawn += 1
         self._coreset_rows.add([minibatch])
         return minibatch
 
@@ -128,7 +128,7 @@ class Renewed:
         period = self._period
         return {
             "generator": self._context.generator.get_state(),
-            "looks": self._looks.state_dict(),
+            "tracker": self._tracker.state_dict(),
             "counts": self._counts,
             "period": None if period is None else {**vars(period), "coreset": vars(period.coreset)},
             "passes": self._passes.state_dict(),
@@ -139,7 +139,7 @@ class Renewed:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the middle of a pass."""
         self._context.generator.set_state(state["generator"])
-        self._looks.load_state_dict(state["looks"])
+        self._tracker.load_state_dict(state["tracker"])
         self._counts = state["counts"]
         period = state["period"]
         if period is not None:
@@ -154,13 +154,13 @@ class Renewed:
         """Return the tables of the run."""
         rows, period = self._region_rows, self._period
         if period is not None:
-            rows = [*rows, self._row(period, period.start_step + period.dealt)]
+            rows = [*rows, self._row(period, period.start_step + period.drawn)]
         coresets = self._coreset_rows.frame()
         regions = pl.DataFrame(rows, schema=dict(TABLES["regions"]))
         return Record(
             coresets=coresets,
             regions=with_effective_sizes(regions, coresets),
-            looks=self._looks.frame(self._context.train.labels, "selection"),
+            scored=self._tracker.frame(self._context.train.labels, "selection"),
             seconds={"select": float(regions["seconds_select"].sum())},
             counts=dict(self._counts),
         )
@@ -173,13 +173,13 @@ class Renewed:
         context, started = self._context, time.perf_counter()
         generator = context.generator.get_state()
         number = len(self._region_rows) + (self._period is not None)
-        looks: list[Look] = []
+        passes: list[ForwardPass] = []
 
-        def observe(indices: Tensor) -> Look:
-            shown = self._look_at(indices)
-            require_finite(shown, step, number)
-            looks.append(shown.without_features())
-            return shown
+        def observe(indices: Tensor) -> ForwardPass:
+            scored = self._score(indices)
+            require_finite(scored, step, number)
+            passes.append(scored.without_features())
+            return scored
 
         try:
             with folded(context.model, self._folds):
@@ -189,32 +189,32 @@ class Renewed:
             raise
         if self._period is not None:
             self._region_rows.append(self._row(self._period, step))
-        losses = self._note(looks, step)
-        mean = float(torch.cat([shown.losses for shown in looks]).double().mean())
+        losses = self._note(passes, step)
+        mean = float(torch.cat([scored.losses for scored in passes]).double().mean())
         self._passes = Passes(len(coreset.indices), context.generator)
         seconds = {"select": time.perf_counter() - started}
         self._period = _Period(number, step, coreset, losses[coreset.indices], mean, seconds)
         return self._period
 
-    def _look_at(self, indices: Tensor) -> Look:
+    def _score(self, indices: Tensor) -> ForwardPass:
         """Look at examples, a few thousand at a time, unless the run is to stop."""
         context, parts = self._context, []
-        for some in indices.split(LOOK_AT_ONCE):
+        for some in indices.split(SCORED_AT_ONCE):
             context.pause()
             parts.append(
-                look(context.model, context.train, some, context.precision, group=context.group)
+                forward(context.model, context.train, some, context.precision, group=context.group)
             )
         columns = zip(*(part.state_dict().values() for part in parts), strict=True)
-        return Look(*map(torch.cat, columns))
+        return ForwardPass(*map(torch.cat, columns))
 
-    def _note(self, looks: list[Look], step: int) -> Tensor:
+    def _note(self, passes: list[ForwardPass], step: int) -> Tensor:
         """Count what was seen; returns the losses, float32 n, NaN where nothing was."""
         losses = torch.full((len(self._context.train),), torch.nan)
-        for shown in looks:
-            seen = shown.losses.cpu()
-            losses[shown.indices] = seen
-            self._looks.record(shown.indices, shown.correct, seen, step)
-            self._counts["examples_looked_at"] += len(seen)
+        for scored in passes:
+            seen = scored.losses.cpu()
+            losses[scored.indices] = seen
+            self._tracker.record(scored.indices, scored.correct, seen, step)
+            self._counts["examples_scored"] += len(seen)
         return losses
 
     def _row(self, period: _Period, step: int) -> dict[str, object]:
@@ -223,7 +223,7 @@ class Renewed:
             period.number,
             (period.start_step, step),
             self._interval,
-            period.dealt,
+            period.drawn,
             period.mean_loss,
             (self._candidates, len(self._context.train)),
             period.seconds,

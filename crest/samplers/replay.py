@@ -15,7 +15,7 @@ class Replay:
 
     Which mini-batch a step takes is the rule of :meth:`SavedCoresets.minibatch`.
 
-    Where the saved mini-batches are not of train.batch_size, each step is dealt one that is: as
+    Where the saved mini-batches are not of train.batch_size, each step draws one that is: as
     many of its region's, drawn at random without repeating, as fill it, and of their examples
     train.batch_size at random. Weights stay as they are, so that its gradient is, on average,
     that of the region's mini-batches. A region that holds less than train.batch_size gives all of
@@ -36,13 +36,13 @@ class Replay:
         self._saved = context.saved
         self._steps = context.steps
         self._size = context.batch_size
-        self._dealt = not context.saved.all_of_size(context.batch_size)
+        self._resized = not context.saved.all_of_size(context.batch_size)
         self._generator = context.generator
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
-        """Take the recorded mini-batch, one of the region's, or one dealt from several."""
-        if self._dealt:
-            return self._deal(self._saved.region_of(step, self._steps))
+        """Take the recorded mini-batch, one of the region's, or one drawn from several."""
+        if self._resized:
+            return self._resize(self._saved.region_of(step, self._steps))
         return self._saved.minibatch(step, self._steps, self._generator)
 
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
@@ -60,7 +60,7 @@ class Replay:
         """Keep nothing: the coresets are saved already."""
         return Record()
 
-    def _deal(self, coresets: Sequence[MiniBatchCoreset]) -> MiniBatchCoreset:
+    def _resize(self, coresets: Sequence[MiniBatchCoreset]) -> MiniBatchCoreset:
         taken: list[MiniBatchCoreset] = []
         held = 0
         for number in torch.randperm(len(coresets), generator=self._generator).tolist():

@@ -1,4 +1,4 @@
-"""Rounds: V dealt out without replacement, what is learned taking part less often."""
+"""Sampling of V without replacement, in rounds; learned examples take part less often."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -58,10 +58,10 @@ def _mean_of_known(losses: Tensor) -> float:
     return float(known.double().mean()) if len(known) else 0.0
 
 
-def focused_subset(
+def focus_subset(
     losses: Tensor, count: int, focus: Focus, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Draw ``count`` places of k losses as rounds deal them, and the chance of each.
+    """Draw ``count`` places of k losses as rounds draw them, and the chance of each.
 
     Those that take part come first, in random order, and only where they are too few the others.
     """
@@ -79,16 +79,16 @@ def weighed(coreset: MiniBatchCoreset, chance: Tensor) -> MiniBatchCoreset:
 
 
 class Rounds:
-    """Deals the members of V, each at most once in a round, in random order.
+    """Draws the members of V, each at most once in a round, in random order.
 
     An example takes part in a round with its chance at the round's start, as ``focus`` says: one
-    with a loss of the mean or more in every round, a learned one in some. Dealing costs O(1) an
+    with a loss of the mean or more in every round, a learned one in some. Drawing costs O(1) an
     example: a round that costs O(|V|) serves at least ``floor``·|V| of them.
 
     Parameters
     ----------
     active
-        V; whatever leaves it is no longer dealt.
+        V; whatever leaves it is no longer drawn.
     losses
         Returns the last losses of examples, as :class:`Focus` takes them.
     generator
@@ -118,20 +118,20 @@ class Rounds:
         # Never changed in place, so that a state need not copy them.
         self._chances = torch.ones(active.total if remembered else 0)
 
-    def take(self, count: int, alike: bool = False) -> Tensor:
+    def take(self, count: int, uniform: bool = False) -> Tensor:
         """Take the next ``count`` examples (at most |V|), all different; int64.
 
-        With ``alike`` a round that begins has all of V, whatever the focus.
+        With ``uniform`` a round that begins has all of V, whatever the focus.
         """
-        hand = torch.empty(0, dtype=torch.int64)
-        while (missing := count - len(hand)) > 0:
+        batch = torch.empty(0, dtype=torch.int64)
+        while (missing := count - len(batch)) > 0:
             if len(self._waiting) < missing:
-                self._start_round(hand, count, alike)
+                self._start_round(batch, count, uniform)
             taken, self._waiting = self._waiting[:missing], self._waiting[missing:]
             if len(self._active) < self._active.total:
                 taken = taken[self._active.contains(taken)]
-            hand = torch.cat([hand, taken.long()]) if len(hand) else taken.long()
-        return hand
+            batch = torch.cat([batch, taken.long()]) if len(batch) else taken.long()
+        return batch
 
     def chance(self, indices: Tensor) -> Tensor:
         """Return the chance that each example had in the last round that it was in; float32 k.
@@ -148,25 +148,25 @@ class Rounds:
         """Go on in the middle of a round."""
         self._waiting, self._chances = state["waiting"], state["chances"]
 
-    def _start_round(self, hand: Tensor, count: int, alike: bool) -> None:
+    def _start_round(self, batch: Tensor, count: int, uniform: bool) -> None:
         """Put another round behind what waits; of both, no example twice among the next."""
         members = self._active.members()
         chance = self._focus.chances(self._losses(members))
-        # Or too few for a hand and what is in it already.
-        if alike or float(chance.sum()) < 2 * count:
+        # Or too few for a batch and what is in it already.
+        if uniform or float(chance.sum()) < 2 * count:
             chance = torch.ones_like(chance)
         part = torch.rand(len(members), generator=self._generator) < chance
-        if int(part.sum()) < count:  # fewer than a hand, as the draw will have it
+        if int(part.sum()) < count:  # fewer than a batch, as the draw will have it
             chance, part = torch.ones_like(chance), torch.ones_like(part)
         members = members[part]
         if len(self._chances):
             self._chances = self._chances.index_put((members,), chance[part])
         del chance, part
         members = self._shuffled(members)
-        in_hand = torch.zeros(self._active.total, dtype=torch.bool)
-        in_hand[self._waiting], in_hand[hand] = True, True
-        near = in_hand[members]
-        # What is in this hand comes at the round's end.
+        in_batch = torch.zeros(self._active.total, dtype=torch.bool)
+        in_batch[self._waiting], in_batch[batch] = True, True
+        near = in_batch[members]
+        # What is in this batch comes at the round's end.
         self._waiting = torch.cat([self._waiting, members[~near], members[near]])
 
     def _shuffled(self, members: Tensor) -> Tensor:

@@ -44,8 +44,8 @@ class SavedCoresets:
         """Return the mini-batch of step t of N.
 
         It is of the region of step ⌊t·N'/N⌋ of the N' saved steps, so that regions are stretched or
-        shortened alike. With N = N' it is the very mini-batch of that step, otherwise one of the
-        region's drawn at random. Without saved steps all regions last equally long.
+        shortened in proportion. With N = N' it is the very mini-batch of that step, otherwise one
+        of the region's drawn at random. Without saved steps all regions last equally long.
 
         Parameters
         ----------

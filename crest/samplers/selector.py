@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from crest.inference.folding import FoldingEvaluator
-from crest.inference.forward import Look
+from crest.inference.forward import ForwardPass
 from crest.models.head import last_layer_if_any
 from crest.samplers.limits import require_room_for_distances
 from crest.selection.choices import Choice, find_choice
@@ -28,7 +28,7 @@ class Selector:
     each: int = 1
 
     def select(
-        self, subsets: Sequence[Tensor], region: int, observe: Callable[[Look], None]
+        self, subsets: Sequence[Tensor], region: int, observe: Callable[[ForwardPass], None]
     ) -> list[MiniBatchCoreset]:
         """Score subsets V_p and select from them, see :func:`select_minibatch_coresets`."""
         evaluator = self.evaluator
@@ -48,7 +48,7 @@ class Selector:
                 evaluator.group,
             )
 
-    def select_from(self, scored: Look) -> list[MiniBatchCoreset]:
+    def select_from(self, scored: ForwardPass) -> list[MiniBatchCoreset]:
         """Select from one subset whose outputs are known."""
         gradients = self.proxy(scored, last_layer_if_any(self.evaluator.model))
         return choose_minibatch_coresets(

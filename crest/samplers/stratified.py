@@ -16,7 +16,7 @@ class Stratified:
     """Yields mini-batches of exactly m, of which each class has m·n_c/n of its n_c examples.
 
     Where that is no whole number it is rounded up or down at random, right on average, so that
-    every example is trained on equally often and all weights are 1. Each class is dealt out
+    every example is trained on equally often and all weights are 1. Each class is drawn
     without replacement through passes of its own.
 
     Raises

@@ -12,8 +12,8 @@ import torch
 from torch import Tensor
 
 from crest.errors import ParameterError
-from crest.selection.balanced import deal
 from crest.selection.facility_location import cluster_sizes, greedy
+from crest.selection.spatially_balanced import disjoint_samples
 from crest.selection.unweighted import UNWEIGHTED
 
 logger = logging.getLogger(__name__)
@@ -56,16 +56,18 @@ def medoids(distances: Tensor, size: int, each: int, generator: torch.Generator)
     return Chosen(picks, torch.ones_like(picks, dtype=torch.float32))
 
 
-def balanced(distances: Tensor, size: int, each: int, generator: torch.Generator) -> Chosen:
-    """Deal balanced samples without bias, every weight 1 (:mod:`crest.selection.balanced`)."""
-    picks = deal(distances, size, each, generator).to(distances.device)
+def spatially_balanced(
+    distances: Tensor, size: int, each: int, generator: torch.Generator
+) -> Chosen:
+    """Draw by :mod:`crest.selection.spatially_balanced`, without bias; every weight is 1."""
+    picks = disjoint_samples(distances, size, each, generator).to(distances.device)
     return Chosen(picks, torch.ones_like(picks, dtype=torch.float32))
 
 
 CHOICES: Mapping[str, Choice] = {
     "facility_location": facility_location,
     "medoids": medoids,
-    "spatially_balanced": balanced,
+    "spatially_balanced": spatially_balanced,
 }
 
 

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 from crest.data.prepared import Split
 from crest.devices.distributed import ALONE, Group
 from crest.devices.precision import Precision
-from crest.inference.forward import BATCH_SIZES, Look, look
+from crest.inference.forward import BATCH_SIZES, ForwardPass, forward
 from crest.models.head import classes_of, last_layer_if_any
 from crest.selection.choices import Choice
 from crest.selection.coresets import NO_REGION, MiniBatchCoreset
 from crest.selection.facility_location import pairwise_distances
 from crest.selection.gradients import GradientProxy
 
-# Subsets looked at and chosen from together: bounds the memory of their distances (4·r² bytes each)
-# and the time until a run that is told to stop does. On the CPU as many as one forward pass takes,
+# Subsets scored and chosen from together: bounds the memory of their distances (4·r² bytes each)
+# and the time until a run that is to stop does. On the CPU as many as one forward pass takes,
 # so that it does not matter how many processes share them.
 SUBSETS_AT_ONCE = 16
 
@@ -33,7 +33,7 @@ def select_minibatch_coresets(
     precision: Precision,
     generator: torch.Generator,
     region: int = NO_REGION,
-    observe: Callable[[Look], None] | None = None,
+    observe: Callable[[ForwardPass], None] | None = None,
     each: int = 1,
     group: Group = ALONE,
 ) -> list[MiniBatchCoreset]:
@@ -50,12 +50,12 @@ def select_minibatch_coresets(
     region
         Number of the region they are chosen for.
     observe
-        Called with every look at examples.
+        Called with every forward pass.
     each
         Mini-batch coresets of a subset, as :func:`choose_minibatch_coresets` chooses them.
     group
-        Processes that choose from the same subsets, each from some; all are told everything, and
-        what they observe is without features.
+        Processes that choose from the same subsets, each from some; all of them return
+        everything, and what they observe is without features.
 
     Returns
     -------
@@ -65,25 +65,25 @@ def select_minibatch_coresets(
     at_once = _subsets_at_once(len(subsets[0]), precision.device)
     parts = [subsets[start : start + at_once] for start in range(0, len(subsets), at_once)]
     seeds = torch.randint(2**62, (len(parts),), generator=generator).tolist()
-    looks: dict[int, Look] = {}
+    passes: dict[int, ForwardPass] = {}
     chosen: dict[int, list[MiniBatchCoreset]] = {}
     for number in group.share(len(parts)):
         some = parts[number]
-        shown = look(model, split, torch.cat(list(some)), precision)
-        gradients = proxy(shown, last_layer_if_any(model))
+        scored = forward(model, split, torch.cat(list(some)), precision)
+        gradients = proxy(scored, last_layer_if_any(model))
         drawing = torch.Generator().manual_seed(seeds[number])
         chosen[number] = choose_minibatch_coresets(
-            shown, gradients, len(some), size, choice, drawing, each
+            scored, gradients, len(some), size, choice, drawing, each
         )
         if observe is not None and group.alone:
-            observe(shown)
-        looks[number] = shown.without_features()
+            observe(scored)
+        passes[number] = scored.without_features()
     if not group.alone:
-        looks = _all_looks(looks, parts, split, classes_of(model), precision.device, group)
+        passes = _gathered_passes(passes, parts, split, classes_of(model), precision.device, group)
         chosen = _all_coresets(chosen, parts, size, each, group)
-        for number in sorted(looks):
+        for number in sorted(passes):
             if observe is not None:
-                observe(looks[number])
+                observe(passes[number])
     coresets = [coreset for number in sorted(chosen) for coreset in chosen[number]]
     return [
         replace(coreset, region=region, number=number) for number, coreset in enumerate(coresets)
@@ -96,23 +96,25 @@ def _subsets_at_once(examples: int, device: torch.device) -> int:
     return SUBSETS_AT_ONCE
 
 
-def _all_looks(
-    looks: dict[int, Look],
+def _gathered_passes(
+    passes: dict[int, ForwardPass],
     parts: Sequence[Sequence[Tensor]],
     split: Split,
     classes: int,
     device: torch.device,
     group: Group,
-) -> dict[int, Look]:
-    """Return every process's looks, without features."""
+) -> dict[int, ForwardPass]:
+    """Return every process's forward passes, without features."""
     indices = [torch.cat(list(some)) for some in parts]
     logits = [torch.zeros(len(rows), classes, device=device) for rows in indices]
-    for number, shown in looks.items():
-        logits[number] = shown.logits
+    for number, scored in passes.items():
+        logits[number] = scored.logits
     rows = group.sum(torch.cat(logits)).split([len(part) for part in logits])
     none = torch.zeros(1, 0, device=device)
     return {
-        number: Look(some, split.labels[some].to(device), rows[number], none.expand(len(some), 0))
+        number: ForwardPass(
+            some, split.labels[some].to(device), rows[number], none.expand(len(some), 0)
+        )
         for number, some in enumerate(indices)
     }
 
@@ -146,7 +148,7 @@ def _all_coresets(
 
 
 def choose_minibatch_coresets(
-    shown: Look,
+    scored: ForwardPass,
     gradients: Tensor,
     subsets: int,
     size: int,
@@ -154,12 +156,12 @@ def choose_minibatch_coresets(
     generator: torch.Generator,
     each: int = 1,
 ) -> list[MiniBatchCoreset]:
-    """Choose mini-batch coresets in each of the subsets that were looked at together.
+    """Choose mini-batch coresets in each of the subsets that were scored together.
 
     Parameters
     ----------
     gradients
-        float32, (subsets·r)×d, of the examples in ``shown``.
+        float32, (subsets·r)×d, of the examples in ``scored``.
     each
         Mini-batch coresets of a subset, which share no example; ``each``·m is at most r.
 
@@ -175,7 +177,7 @@ def choose_minibatch_coresets(
     distances = pairwise_distances(gradients.view(subsets, examples, -1))
     chosen = choice(distances, size, each, generator)
     picks = chosen.picks.flatten(1)
-    indices = shown.indices.view(subsets, examples).gather(1, picks.cpu())
-    losses = shown.losses.view(subsets, examples).gather(1, picks).cpu()
+    indices = scored.indices.view(subsets, examples).gather(1, picks.cpu())
+    losses = scored.losses.view(subsets, examples).gather(1, picks).cpu()
     rows = (values.reshape(-1, size) for values in (indices, chosen.weights.cpu(), losses))
     return [MiniBatchCoreset(*row) for row in zip(*rows, strict=True)]

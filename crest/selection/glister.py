@@ -69,14 +69,14 @@ def glister(
     validation_labels: Tensor,
     groups: Tensor,
     shares: Tensor,
-    rounds: int,
+    gradient_updates: int,
     step_size: float,
 ) -> Tensor:
     """Choose the examples whose step of the last layer lowers the validation loss most.
 
     Once all k are chosen, the layer has taken the step η along their mean gradient. They are
-    chosen in rounds: each takes those of highest gain (:func:`gains`) at the layer that the
-    earlier rounds have stepped to, where the validation gradient is taken anew. The gradients of
+    chosen between updates: each time those of highest gain (:func:`gains`) at the layer that the
+    earlier updates have stepped to, where the validation gradient is taken anew. The gradients of
     the examples themselves stay those of the model, as in the paper.
 
     Parameters
@@ -89,7 +89,7 @@ def glister(
         ã and int64 labels of the validation data.
     groups, shares
         int64, n: the group of each example, from 0; and how many to choose of each group.
-    rounds
+    gradient_updates
         How many; with as many as there are picks it is greedy one by one.
     step_size
         η.
@@ -97,14 +97,14 @@ def glister(
     Returns
     -------
     Tensor
-        int64: different rows, in the order of the rounds.
+        int64: different rows, in the order of the updates.
     """
     total = int(shares.sum())
     matrix, held_out = head.matrix, validation_inputs.double()
     free = torch.ones(len(inputs), dtype=torch.bool, device=inputs.device)
     chosen = torch.empty(0, dtype=torch.int64, device=inputs.device)
-    for turn in _turns_with_picks(shares, rounds):
-        due = shares * (turn + 1) // rounds - shares * turn // rounds
+    for update in _updates_with_picks(shares, gradient_updates):
+        due = shares * (update + 1) // gradient_updates - shares * update // gradient_updates
         gradient = Head(matrix).loss_gradient(held_out, validation_labels)
         gained = gains(gradients, inputs, gradient).masked_fill(~free, -torch.inf)
         picks = _best_of_groups(gained, groups, due.tolist())
@@ -115,12 +115,12 @@ def glister(
     return chosen
 
 
-def _turns_with_picks(shares: Tensor, rounds: int) -> Iterable[int]:
-    """Return the rounds in which something is due; in the others nothing would change."""
-    if rounds <= int(shares.sum()):
-        return range(rounds)
+def _updates_with_picks(shares: Tensor, gradient_updates: int) -> Iterable[int]:
+    """Return the updates at which something is due; at the others nothing would change."""
+    if gradient_updates <= int(shares.sum()):
+        return range(gradient_updates)
     turns = {
-        -(-pick * rounds // share) - 1
+        -(-pick * gradient_updates // share) - 1
         for share in shares.unique().tolist()
         for pick in range(1, share + 1)
     }

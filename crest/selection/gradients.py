@@ -11,32 +11,32 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crest.errors import ParameterError
-from crest.inference.forward import Look
+from crest.inference.forward import ForwardPass
 from crest.models.head import LastLayer
 
-GradientProxy = Callable[[Look, LastLayer], Tensor]
+GradientProxy = Callable[[ForwardPass, LastLayer], Tensor]
 
 
-def logit_gradients(look: Look, last_layer: LastLayer) -> Tensor:
+def logit_gradients(scored: ForwardPass, last_layer: LastLayer) -> Tensor:
     """Gradient of each loss with respect to the logits, p − y; float32 k×C."""
-    probabilities = look.logits.softmax(1)
-    return probabilities - F.one_hot(look.labels, probabilities.shape[1])
+    probabilities = scored.logits.softmax(1)
+    return probabilities - F.one_hot(scored.labels, probabilities.shape[1])
 
 
-def last_input_gradients(look: Look, last_layer: LastLayer) -> Tensor:
+def last_input_gradients(scored: ForwardPass, last_layer: LastLayer) -> Tensor:
     """Gradient of each loss with respect to the last layer's input, Wᵀ(p − y); float32 k×d."""
-    return logit_gradients(look, last_layer) @ last_layer.weight.detach().float()
+    return logit_gradients(scored, last_layer) @ last_layer.weight.detach().float()
 
 
-def own_weight_gradients(look: Look, last_layer: LastLayer) -> Tensor:
+def own_weight_gradients(scored: ForwardPass, last_layer: LastLayer) -> Tensor:
     """Gradient of each loss with respect to its own class's row of the last layer.
 
     (p_y − 1) (a, 1), the bias last, where a is the layer's input; float32 k×(d+1). Those of two
     classes are of different parameters: it is for comparisons within a class.
     """
-    assert look.features.shape[1] == last_layer.in_features
-    own = logit_gradients(look, last_layer).gather(1, look.labels[:, None])
-    return torch.cat([own * look.features, own], 1)
+    assert scored.features.shape[1] == last_layer.in_features
+    own = logit_gradients(scored, last_layer).gather(1, scored.labels[:, None])
+    return torch.cat([own * scored.features, own], 1)
 
 
 PROXIES: Mapping[str, GradientProxy] = {

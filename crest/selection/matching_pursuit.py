@@ -130,9 +130,9 @@ class _Fit:
         if penalty == 0:
             return torch.linalg.lstsq(basis.T, target[:, None], driver="gelsd").solution[:, 0]
         if len(support) > len(target):  # the same weights, from the smaller system
-            moments = basis.T @ basis
-            moments.diagonal().add_(penalty)
-            return basis @ torch.linalg.solve(moments, target)
+            gram = basis.T @ basis
+            gram.diagonal().add_(penalty)
+            return basis @ torch.linalg.solve(gram, target)
         products = self._products[support][:, support]
         products.diagonal().add_(penalty)
         return torch.linalg.solve(products, basis @ target)

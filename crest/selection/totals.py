@@ -24,7 +24,7 @@ def effective_sizes(coresets: pl.DataFrame) -> pl.DataFrame:
 
     That is Kish's effective size, (Σw)²/Σw² of a mini-batch's weights (*Survey Sampling*, 1965): a
     mean over so many examples of equal weight has the variance of its weighted mean, were the
-    examples drawn alike. It is the number of examples where all weigh the same.
+    examples drawn uniformly. It is the number of examples where all weigh the same.
 
     Parameters
     ----------

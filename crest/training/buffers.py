@@ -17,21 +17,24 @@ class Buffers:
     def __init__(self, model: nn.Module) -> None:
         everything = list(model.buffers())
         self._moving = [buffer for buffer in everything if buffer.is_floating_point()]
-        self._alike: dict[torch.dtype, list[Tensor]] = {}
+        self._by_dtype: dict[torch.dtype, list[Tensor]] = {}
         for buffer in everything:
-            self._alike.setdefault(buffer.dtype, []).append(buffer)
+            self._by_dtype.setdefault(buffer.dtype, []).append(buffer)
         self._start: list[Tensor] = []
         self.total = torch.empty(0)
 
     def copies(self) -> list[Tensor]:
         """Return what they hold, flat; those of a type together, as a GPU copies them at once."""
-        return [torch.cat([buffer.flatten() for buffer in alike]) for alike in self._alike.values()]
+        return [
+            torch.cat([buffer.flatten() for buffer in of_dtype])
+            for of_dtype in self._by_dtype.values()
+        ]
 
     def put(self, values: Sequence[Tensor]) -> None:
         """Have them hold what :meth:`copies` returned."""
-        for alike, flat in zip(self._alike.values(), values, strict=True):
-            parts = flat.split([buffer.numel() for buffer in alike])
-            for buffer, part in zip(alike, parts, strict=True):
+        for of_dtype, flat in zip(self._by_dtype.values(), values, strict=True):
+            parts = flat.split([buffer.numel() for buffer in of_dtype])
+            for buffer, part in zip(of_dtype, parts, strict=True):
                 buffer.copy_(part.view_as(buffer))
 
     def begin(self) -> None:

@@ -27,7 +27,7 @@ class _Captured:
 
     graph: torch.cuda.CUDAGraph
     taken: tuple[Tensor, Tensor, Tensor]
-    shown: tuple[Tensor, Tensor, Tensor]
+    outputs: tuple[Tensor, Tensor, Tensor]
     gradients: tuple[Tensor | None, ...]
 
 
@@ -76,7 +76,7 @@ class GraphedGradients:
             return self._plain(taken)
         if self._captured is None:
             self._captured = self._capture(taken)
-        if not _alike(self._captured.taken, taken):
+        if not _same_layout(self._captured.taken, taken):
             return self._plain(taken)
         return self._replay(self._captured, taken)
 
@@ -91,7 +91,7 @@ class GraphedGradients:
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, stream=self._stream):
-                shown = self._compute(*static)
+                outputs = self._compute(*static)
         except RuntimeError as error:
             # Not to go on from: PyTorch 2.11 leaves its generators as if it were still capturing.
             # Ending the capture raises too; what came first says more.
@@ -101,7 +101,7 @@ class GraphedGradients:
                 "false"
             ) from error
         captured = _Captured(
-            graph, static, shown, tuple(weight.grad for weight in self._parameters)
+            graph, static, outputs, tuple(weight.grad for weight in self._parameters)
         )
         for parameter in self._parameters:
             parameter.grad = None
@@ -116,7 +116,7 @@ class GraphedGradients:
         for parameter, gradient in zip(self._parameters, captured.gradients, strict=True):
             parameter.grad = gradient
         # The next replay writes over them, and the recorder keeps them until it has many.
-        loss, losses, logits = captured.shown
+        loss, losses, logits = captured.outputs
         return loss.clone(), losses.clone(), logits.clone()
 
     @contextmanager
@@ -129,7 +129,7 @@ class GraphedGradients:
         usual.wait_stream(self._stream)
 
 
-def _alike(captured: tuple[Tensor, ...], taken: tuple[Tensor, ...]) -> bool:
+def _same_layout(captured: tuple[Tensor, ...], taken: tuple[Tensor, ...]) -> bool:
     return all(
         first.shape == second.shape and first.dtype == second.dtype
         for first, second in zip(captured, taken, strict=True)

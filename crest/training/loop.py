@@ -87,7 +87,7 @@ def train(
         Length of the learning rate's schedule, which ``steps`` cuts off where it is longer; None
         for a schedule of ``steps``.
     snapshots
-        Takes the weights at some moments; None for none.
+        Saves the weights at some steps; None for none.
     group
         The processes that train together. All of them call this, rank 0 alone with ``snapshots``
         and with a checkpoint that writes.
@@ -142,7 +142,7 @@ def _restore(training: "_Training", checkpoint: Checkpoint, group: Group) -> Non
 
 
 def _keep(training: "_Training", checkpoint: Checkpoint) -> None:
-    """Save the state when it is time, and stop when the run is told to."""
+    """Save the state when it is time, and stop when the run is asked to."""
     if signal_number := training.group.asked_to_stop(checkpoint.stop()):
         _stop(training, checkpoint, Interrupted(signal_number))
     if checkpoint.due():
@@ -209,13 +209,13 @@ class _Training:
     def validate(self, split: Split) -> None:
         """Add a point to the validation curve, off the clock."""
         with self._off_the_clock() as seconds:
-            shown = evaluate(self._model, split, self._precision, group=self.group)
+            evaluation = evaluate(self._model, split, self._precision, group=self.group)
         self._validated.append(
             {
                 "step": self.steps_taken,
                 "seconds": seconds,
-                "loss": shown.loss,
-                "accuracy": shown.accuracy,
+                "loss": evaluation.loss,
+                "accuracy": evaluation.accuracy,
             }
         )
 

@@ -1,4 +1,4 @@
-"""The weights of a run at several moments, for whoever wants to look at them afterwards."""
+"""The weights of a run at several steps, to be analysed afterwards."""
 
 import shutil
 from collections.abc import Collection
@@ -26,14 +26,14 @@ class Snapshots:
         Where they are kept until the run is done; made when the first is written.
     spec
         What the model was built from.
-    moments
+    steps
         Numbers of steps taken.
     """
 
-    def __init__(self, folder: Path, spec: Spec, moments: Collection[int]) -> None:
+    def __init__(self, folder: Path, spec: Spec, steps: Collection[int]) -> None:
         self._folder = folder
         self._spec = spec
-        self._moments = sorted(moments)
+        self._steps = sorted(steps)
 
     def begin(self, steps_taken: int) -> None:
         """Start a run, or go on with one.
@@ -45,9 +45,9 @@ class Snapshots:
         """
         if not steps_taken:  # what is there is of a run that was killed before it had a state
             remove_snapshots(self._folder)
-        for moment in self._moments:
-            path = self._folder / snapshot_name(moment)
-            if moment > steps_taken:
+        for step in self._steps:
+            path = self._folder / snapshot_name(step)
+            if step > steps_taken:
                 continue
             if not path.is_file():
                 raise ArtifactError(
@@ -56,8 +56,8 @@ class Snapshots:
             _require_whole(path)
 
     def due(self, steps_taken: int) -> bool:
-        """Whether this is one of the moments."""
-        return steps_taken in self._moments
+        """Whether this is one of the steps."""
+        return steps_taken in self._steps
 
     def save(self, model: nn.Module, steps_taken: int) -> None:
         """Write the weights; :class:`ArtifactError` if they cannot be written."""
@@ -68,8 +68,8 @@ class Snapshots:
 
         The run keeps its own until its state is removed: killed before that, it ends once more.
         """
-        for moment in self._moments:
-            name = snapshot_name(moment)
+        for step in self._steps:
+            name = snapshot_name(step)
             with replacing(folder / name) as partial:
                 shutil.copyfile(self._folder / name, partial)
             _require_whole(folder / name)

@@ -167,9 +167,11 @@ def read_state(path: Path, key: Mapping[str, str]) -> State:
         raise _damaged(path, str(error)) from None
     different = [name for name in {**found, **key} if found.get(name) != key.get(name)]
     if different:
-        told = ", ".join(_difference(name, found.get(name), key.get(name)) for name in different)
+        differences = ", ".join(
+            _difference(name, found.get(name), key.get(name)) for name in different
+        )
         raise ArtifactError(
-            f"{path}: the saved state is of an unfinished run with other {told}; "
+            f"{path}: the saved state is of an unfinished run with other {differences}; "
             f"set back what changed to finish it, or {start_afresh(path)}"
         )
     if whole is None:
@@ -180,12 +182,12 @@ def read_state(path: Path, key: Mapping[str, str]) -> State:
 
 
 def _difference(name: str, then: str | None, now: str | None) -> str:
-    """Name what differs, with its values where a person does not set it and cannot look it up."""
+    """Name what differs, with its values where a person does not set it and cannot find it out."""
     if name == "processor":
         return f"{name}, which rounds otherwise ({then} then, {now} now)"
     if name == "code" and (files := _changed_files(then, now)):
-        shown, more = files[:MOST_FILES], len(files) - MOST_FILES
-        return f"{name} ({', '.join(shown)}{f' and {more} more' if more > 0 else ''})"
+        printed, more = files[:MOST_FILES], len(files) - MOST_FILES
+        return f"{name} ({', '.join(printed)}{f' and {more} more' if more > 0 else ''})"
     return name
 
 

@@ -218,20 +218,20 @@ class Stepper:
         mine = self._group.share(len(parts))
         self._buffers.begin()
         model = self._parallel or self._model
-        shown: dict[int, Tensor] = {}
+        logits_of_parts: dict[int, Tensor] = {}
         for number in mine:
             part, last = parts[number], number == mine[-1]
             self._buffers.rewind()
             there = part.to(weights.device)
             with self._synchronising(last):
-                shown[number] = self._backward(
+                logits_of_parts[number] = self._backward(
                     model, indices[part], labels[there], weights[there], len(indices), seeds[number]
                 )
             self._buffers.include()
             if not last or self._group.alone:
                 self._set_aside()
         self._finish_gradients()
-        return Outputs.of(self._gathered(shown, parts), labels, weights)
+        return Outputs.of(self._gathered(logits_of_parts, parts), labels, weights)
 
     def _backward(
         self,
@@ -270,11 +270,11 @@ class Stepper:
                 parameter.grad = total.to(parameter.dtype)
         self._earlier = {}
 
-    def _gathered(self, shown: dict[int, Tensor], parts: Sequence[Tensor]) -> Tensor:
+    def _gathered(self, logits_of_parts: dict[int, Tensor], parts: Sequence[Tensor]) -> Tensor:
         """Return the logits of the whole mini-batch, and finish the buffers, in one exchange."""
-        some = next(iter(shown.values()))
+        some = next(iter(logits_of_parts.values()))
         logits = some.new_zeros(sum(map(len, parts)), some.shape[1])
-        for number, rows in shown.items():
+        for number, rows in logits_of_parts.items():
             logits[parts[number].to(logits.device)] = rows
         # float64 holds a float32 exactly.
         together = torch.cat([logits.double().flatten(), self._buffers.total])

@@ -742,7 +742,7 @@ def test_curves_are_drawn_as_two_pictures(tmp_path, capsys):
 
 
 def test_long_names_leave_room_for_the_curves(tmp_path):
-    named = [{**ROWS[0], "name": f"crest focused with the name {i} of many"} for i in range(6)]
+    named = [{**ROWS[0], "name": f"crest with focus and the name {i} of many"} for i in range(6)]
     figure = curves.draw(tables.grouped(named, None), "step")
     curves.write(figure, tmp_path / "curve.png")
     width, height = figure.axes[0].get_position().size

@@ -76,7 +76,7 @@ def test_a_run_is_measured_through_all_its_phases(tmp_path: Path) -> None:
         send = staticmethod(sent.append)
 
     scale.write_data(Paths(tmp_path).prepared, 1000, 6, 4)
-    outcome = scale.Outcome(1000, "crest, focused")
+    outcome = scale.Outcome(1000, "crest, economical")
     threads = torch.get_num_threads()
     scale.work(tmp_path, outcome, 6, "convnet", False, Connection())
     torch.set_num_threads(threads)
@@ -85,7 +85,7 @@ def test_a_run_is_measured_through_all_its_phases(tmp_path: Path) -> None:
     assert len(outcome.steps) == 5
     assert outcome.first > 0
     assert (tmp_path / "state.safetensors").is_file()
-    assert (tmp_path / "crest, focused" / "coresets.parquet").is_file()
+    assert (tmp_path / "crest, economical" / "coresets.parquet").is_file()
 
 
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="needs Linux")

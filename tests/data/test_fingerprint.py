@@ -80,28 +80,28 @@ def test_what_is_not_read_does_not_count(images, hashes, tmp_path):
 def test_every_change_of_what_is_read_counts(images, tmp_path, kept_dates, remembered):
     """Also one that leaves size and date as they were, and where files' hashes are remembered."""
 
-    def look():
+    def fingerprint_now():
         hashes = Hashes(tmp_path / "hashes.json")
         found = of_images(images, hashes)
         if remembered:
             hashes.save()
         return found.sha256
 
-    seen = [look()]
+    seen = [fingerprint_now()]
     path = images / "train" / "ant" / "00.png"
     status, content = path.stat(), path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     if kept_dates:
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
-    seen.append(look())
+    seen.append(fingerprint_now())
     path.write_bytes(content)
-    assert look() == seen[0]
+    assert fingerprint_now() == seen[0]
     path.rename(images / "train" / "bee" / "00.png")
-    seen.append(look())
+    seen.append(fingerprint_now())
     (images / "train" / "bee" / "00.png").rename(images / "train" / "ant" / "02.png")
-    seen.append(look())
+    seen.append(fingerprint_now())
     (images / "test" / "ant" / "20.png").unlink()
-    seen.append(look())
+    seen.append(fingerprint_now())
     assert len(set(seen)) == len(seen)
 
 

@@ -20,19 +20,19 @@ def plain(model, split):
 
 def test_predictions_are_those_of_a_plain_pass() -> None:
     model, split = convnet(), image_split(50)
-    shown = evaluate(model, split, FLOAT32)
+    evaluation = evaluate(model, split, FLOAT32)
     logits = plain(model, split)
-    assert torch.equal(shown.labels, split.labels)
-    assert torch.equal(shown.predictions, logits.argmax(1))
-    torch.testing.assert_close(shown.confidences, logits.softmax(1).max(1).values)
+    assert torch.equal(evaluation.labels, split.labels)
+    assert torch.equal(evaluation.predictions, logits.argmax(1))
+    torch.testing.assert_close(evaluation.confidences, logits.softmax(1).max(1).values)
     losses = F.cross_entropy(logits, split.labels, reduction="none")
-    torch.testing.assert_close(shown.losses, losses)
+    torch.testing.assert_close(evaluation.losses, losses)
 
 
 def test_accuracy_is_a_share_and_loss_a_mean() -> None:
     values = torch.tensor([2.0, 1.0, 4.0, 1.0])
-    shown = Evaluation(torch.tensor([0, 1, 2, 0]), torch.tensor([0, 1, 1, 0]), values, values)
-    assert (shown.accuracy, shown.loss) == (0.75, 2.0)
+    evaluation = Evaluation(torch.tensor([0, 1, 2, 0]), torch.tensor([0, 1, 1, 0]), values, values)
+    assert (evaluation.accuracy, evaluation.loss) == (0.75, 2.0)
 
 
 def test_sums_do_not_lose_examples_of_a_large_split() -> None:
@@ -40,8 +40,8 @@ def test_sums_do_not_lose_examples_of_a_large_split() -> None:
     labels = torch.zeros(20_000_000, dtype=torch.uint8)
     predictions = labels.clone()
     predictions[:3] = 1
-    shown = Evaluation(labels, predictions, torch.empty(0), torch.full((4,), 0.1))
-    assert shown.accuracy == 1 - 3 / 20_000_000
+    evaluation = Evaluation(labels, predictions, torch.empty(0), torch.full((4,), 0.1))
+    assert evaluation.accuracy == 1 - 3 / 20_000_000
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_blocks_and_batches_it_goes_in_change_nothing(monkeypatch, block, ba
     ("batch_size", "message"),
     [
         (8, "evaluation: 8 examples at once .* from here on 4; evaluate.batch_size: 4 sets it"),
-        (None, "looking at examples: 20 examples at once .* from here on 5$"),
+        (None, "scoring examples: 20 examples at once .* from here on 5$"),
     ],
 )
 def test_where_memory_runs_out_batches_are_halved_once_for_all_blocks(
@@ -79,8 +79,8 @@ def test_where_memory_runs_out_batches_are_halved_once_for_all_blocks(
     parts = evaluate(model, split, Precision("float32", CPU), batch_size)
     assert torch.equal(parts.predictions, whole.predictions)
     torch.testing.assert_close(parts.losses, whole.losses)
-    (told,) = caplog.messages
-    assert re.match(message, told)
+    (message_given,) = caplog.messages
+    assert re.match(message, message_given)
 
 
 def test_the_model_is_left_as_it_was() -> None:
@@ -92,6 +92,6 @@ def test_the_model_is_left_as_it_was() -> None:
 
 
 def test_what_it_returns_is_float32_in_any_precision() -> None:
-    shown = evaluate(convnet(), image_split(20), Precision("bf16", CPU))
-    assert shown.losses.dtype == shown.confidences.dtype == torch.float32
-    assert shown.predictions.dtype == shown.labels.dtype == torch.int64
+    evaluation = evaluate(convnet(), image_split(20), Precision("bf16", CPU))
+    assert evaluation.losses.dtype == evaluation.confidences.dtype == torch.float32
+    assert evaluation.predictions.dtype == evaluation.labels.dtype == torch.int64

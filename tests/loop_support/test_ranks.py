@@ -1,4 +1,4 @@
-"""Processes that train together in somebody's loop choose alike, or are told."""
+"""Processes that train together in somebody's loop choose the same, or an error says so."""
 
 import os
 import re
@@ -11,7 +11,7 @@ import torch
 import torch.distributed as dist
 
 from crest.errors import ParameterError, TrainingError
-from crest.loop_support.watch import Ranks
+from crest.loop_support.guards import Ranks
 
 
 def two_ranks(*settings: dict[str, object]) -> list[Ranks]:
@@ -19,7 +19,7 @@ def two_ranks(*settings: dict[str, object]) -> list[Ranks]:
     return [Ranks(rank, store, mine) for rank, mine in enumerate(settings)]
 
 
-def test_ranks_that_choose_alike_go_on_in_any_order() -> None:
+def test_ranks_that_choose_the_same_go_on_in_any_order() -> None:
     ranks = two_ranks({"seed": 0}, {"seed": 0}, {"seed": 0})
     draw = torch.Generator().manual_seed(0)
     for step in range(200):
@@ -98,7 +98,7 @@ def steps(broadcast, **options):
         coresets.step()
     return coresets.steps_taken
 
-say("alike", steps(True))
+say("same", steps(True))
 say("apart, as asked", steps(False, together=False, seed=rank))
 dist.barrier()
 if rank == 0:
@@ -118,7 +118,7 @@ dist.barrier()
 """
 
 
-def test_processes_of_torch_distributed_choose_alike_or_are_told(tmp_path: Path) -> None:
+def test_processes_of_torch_distributed_choose_the_same_or_are_told(tmp_path: Path) -> None:
     script = tmp_path / "processes.py"
     script.write_text(PROCESSES, encoding="utf-8")
     root = str(Path(__file__).parents[2])
@@ -134,7 +134,7 @@ def test_processes_of_torch_distributed_choose_alike_or_are_told(tmp_path: Path)
     )
     assert done.returncode == 0, done.stderr
     for rank in (0, 1):
-        assert f"{rank} alike: 12" in done.stdout
+        assert f"{rank} same: 12" in done.stdout
         assert f"{rank} apart, as asked: 12" in done.stdout
     assert "1 refused: seed: 1 on rank 1, 0 on rank 0." in done.stdout
     assert re.search(r"\d noticed: rank \d has chosen other examples for step \d+", done.stdout)

@@ -76,46 +76,46 @@ def test_state_continues_the_same_draws() -> None:
     assert torch.equal(active.excluded_at, again.excluded_at)
 
 
-def close(watched: LearnedExamples, active: ActiveSet, floor: int = 1) -> list[int]:
-    return sorted(watched.close_window(active, floor).tolist())
+def close(window_losses: LearnedExamples, active: ActiveSet, floor: int = 1) -> list[int]:
+    return sorted(window_losses.close_window(active, floor).tolist())
 
 
 def test_learned_means_every_loss_of_the_window_below_the_threshold() -> None:
-    watched, active = LearnedExamples(threshold=0.1), ActiveSet(6)
-    watched.watch(torch.tensor([0, 1, 2, 2]), torch.tensor([0.01, 0.01, 0.05, 0.5]))
-    watched.watch(torch.tensor([0, 1]), torch.tensor([0.09, 0.2]))
-    assert close(watched, active) == [0]
+    window_losses, active = LearnedExamples(threshold=0.1), ActiveSet(6)
+    window_losses.record(torch.tensor([0, 1, 2, 2]), torch.tensor([0.01, 0.01, 0.05, 0.5]))
+    window_losses.record(torch.tensor([0, 1]), torch.tensor([0.09, 0.2]))
+    assert close(window_losses, active) == [0]
 
 
 def test_a_single_sighting_or_none_is_not_enough() -> None:
-    watched, active = LearnedExamples(threshold=0.1), ActiveSet(4)
-    watched.watch(torch.tensor([0, 1, 1]), torch.tensor([0.01, 0.01, 0.01]))
-    assert close(watched, active) == [1]
+    window_losses, active = LearnedExamples(threshold=0.1), ActiveSet(4)
+    window_losses.record(torch.tensor([0, 1, 1]), torch.tensor([0.01, 0.01, 0.01]))
+    assert close(window_losses, active) == [1]
 
 
 def test_windows_do_not_overlap() -> None:
-    watched, active = LearnedExamples(threshold=0.1), ActiveSet(4)
-    watched.watch(torch.tensor([0]), torch.tensor([0.01]))
-    assert close(watched, active) == []
-    watched.watch(torch.tensor([0]), torch.tensor([0.01]))
-    assert close(watched, active) == []
-    watched.watch(torch.tensor([0, 0]), torch.tensor([0.01, 0.01]))
-    assert close(watched, active) == [0]
+    window_losses, active = LearnedExamples(threshold=0.1), ActiveSet(4)
+    window_losses.record(torch.tensor([0]), torch.tensor([0.01]))
+    assert close(window_losses, active) == []
+    window_losses.record(torch.tensor([0]), torch.tensor([0.01]))
+    assert close(window_losses, active) == []
+    window_losses.record(torch.tensor([0, 0]), torch.tensor([0.01, 0.01]))
+    assert close(window_losses, active) == [0]
 
 
 def test_the_floor_keeps_the_hardest() -> None:
-    watched, active = LearnedExamples(threshold=0.1), ActiveSet(5)
+    window_losses, active = LearnedExamples(threshold=0.1), ActiveSet(5)
     losses = torch.tensor([0.05, 0.01, 0.03, 0.02, 0.04])
     for _ in range(2):
-        watched.watch(torch.arange(5), losses)
-    assert close(watched, active, floor=3) == [1, 3]
+        window_losses.record(torch.arange(5), losses)
+    assert close(window_losses, active, floor=3) == [1, 3]
 
 
 def test_examples_that_left_do_not_leave_again() -> None:
-    watched, active = LearnedExamples(threshold=0.1), ActiveSet(3)
+    window_losses, active = LearnedExamples(threshold=0.1), ActiveSet(3)
     active.exclude(torch.tensor([0]), step=1)
-    watched.watch(torch.tensor([0, 0, 1, 1]), torch.full((4,), 0.01))
-    assert close(watched, active) == [1]
+    window_losses.record(torch.tensor([0, 0, 1, 1]), torch.full((4,), 0.01))
+    assert close(window_losses, active) == [1]
 
 
 class WatchedArrays:
@@ -124,18 +124,18 @@ class WatchedArrays:
     def __init__(self, count: int, threshold: float) -> None:
         self.threshold = threshold
         self.highest = [-float("inf")] * count
-        self.sightings = [0] * count
+        self.times_seen = [0] * count
 
-    def watch(self, indices: list[int], losses: list[float]) -> None:
+    def record(self, indices: list[int], losses: list[float]) -> None:
         for index, loss in zip(indices, losses, strict=True):
             self.highest[index] = max(self.highest[index], loss)
-            self.sightings[index] += 1
+            self.times_seen[index] += 1
 
     def close_window(self, active: ActiveSet, floor: int) -> list[int]:
         learned = [
             index
             for index in range(active.total)
-            if self.sightings[index] > 1 and self.highest[index] < self.threshold
+            if self.times_seen[index] > 1 and self.highest[index] < self.threshold
         ]
         order = sorted(
             (index for index in learned if index in active), key=self.highest.__getitem__
@@ -156,36 +156,36 @@ LOOKS = st.lists(st.tuples(st.integers(0, 11), LOSSES), max_size=12)
     floor=st.integers(0, 12),
 )
 def test_what_is_learned_is_what_arrays_of_n_say(windows, merge_at: int, floor: int) -> None:
-    plain, watched = WatchedArrays(12, 0.1), LearnedExamples(threshold=0.1)
+    plain, window_losses = WatchedArrays(12, 0.1), LearnedExamples(threshold=0.1)
     active, again = ActiveSet(12), ActiveSet(12)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("crest.regions.active.MERGE_AT", merge_at)
         for step, window in enumerate(windows):
-            for look in window:
-                indices, losses = [index for index, _ in look], [loss for _, loss in look]
-                plain.watch(indices, losses)
-                watched.watch(torch.tensor(indices, dtype=torch.int64), torch.tensor(losses))
+            for batch in window:
+                indices, losses = [index for index, _ in batch], [loss for _, loss in batch]
+                plain.record(indices, losses)
+                window_losses.record(torch.tensor(indices, dtype=torch.int64), torch.tensor(losses))
             expected = plain.close_window(active, floor)
-            found = watched.close_window(again, floor)
+            found = window_losses.close_window(again, floor)
             assert found.tolist() == expected
             active.exclude(torch.tensor(expected, dtype=torch.int64), step)
             again.exclude(found, step)
 
 
 def test_a_window_goes_on_from_its_state() -> None:
-    watched, resumed, active = LearnedExamples(0.1), LearnedExamples(0.1), ActiveSet(5)
-    watched.watch(torch.tensor([4, 2]), torch.tensor([0.05, 0.01]))
-    resumed.load_state_dict(watched.state_dict())
-    for one in (watched, resumed):
-        one.watch(torch.tensor([2, 4, 3]), torch.tensor([0.02, 0.01, 0.03]))
+    window_losses, resumed, active = LearnedExamples(0.1), LearnedExamples(0.1), ActiveSet(5)
+    window_losses.record(torch.tensor([4, 2]), torch.tensor([0.05, 0.01]))
+    resumed.load_state_dict(window_losses.state_dict())
+    for one in (window_losses, resumed):
+        one.record(torch.tensor([2, 4, 3]), torch.tensor([0.02, 0.01, 0.03]))
         assert one.close_window(active, 1).tolist() == [2, 4]
 
 
-def test_what_is_watched_takes_memory_by_what_was_seen() -> None:
-    watched = LearnedExamples(0.1)
+def test_what_is_recorded_takes_memory_by_what_was_seen() -> None:
+    window_losses = LearnedExamples(0.1)
     for _ in range(400):
-        watched.watch(torch.arange(1000), torch.rand(1000))
-    kept = sum(values.nbytes for values in watched.state_dict().values())
+        window_losses.record(torch.arange(1000), torch.rand(1000))
+    kept = sum(values.nbytes for values in window_losses.state_dict().values())
     assert kept == 1000 * (8 + 4 + 4)
 
 
@@ -197,6 +197,6 @@ def test_indices_are_int64_whatever_they_are_kept_as() -> None:
 
 
 def test_a_loss_that_is_not_a_number_is_not_learned() -> None:
-    watched, active = LearnedExamples(threshold=0.1), ActiveSet(2)
-    watched.watch(torch.tensor([0, 0]), torch.tensor([0.01, float("nan")]))
-    assert close(watched, active) == []
+    window_losses, active = LearnedExamples(threshold=0.1), ActiveSet(2)
+    window_losses.record(torch.tensor([0, 0]), torch.tensor([0.01, float("nan")]))
+    assert close(window_losses, active) == []

@@ -83,7 +83,7 @@ def test_what_was_asked_for_by_a_pattern_or_by_last_layer_is_never_replaced() ->
         run(Hard(), quadratic="first.*")
     coverage = Coverage(Hard(), "last_layer")
     with pytest.raises(TrainingError, match="a method without a quadratic model"):
-        coverage.fall_back(ERROR, told=True)
+        coverage.fall_back(ERROR, warn=True)
 
 
 def test_falling_back_to_a_frozen_last_layer_tells_both_reasons() -> None:

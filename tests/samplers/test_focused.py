@@ -15,7 +15,7 @@ from tests.tiny import CLASSES, CPU, context, image_split
 LABELS = image_split().labels
 
 
-def said(indices: Tensor, learned: Tensor) -> Outputs:
+def outputs_for(indices: Tensor, learned: Tensor) -> Outputs:
     """Outputs that are right by a margin of ten where ``learned``, of guessing elsewhere."""
     right = torch.nn.functional.one_hot(LABELS[indices], CLASSES).float()
     return outputs_of(indices, 10.0 * right * learned[indices, None])
@@ -31,14 +31,14 @@ def run(method: Focused, steps: int, learned: Tensor) -> Tensor:
     for step in range(steps):
         minibatch = method.minibatch(step)
         taken.append(minibatch.indices)
-        method.update(minibatch, said(taken[-1], learned), 0.0)
+        method.update(minibatch, outputs_for(taken[-1], learned), 0.0)
     return torch.bincount(torch.cat(taken), minlength=len(LABELS))
 
 
 @pytest.mark.parametrize(
     ("draw", "strata"), [("without_replacement", None), ("stratified_without_replacement", LABELS)]
 )
-def test_minibatches_are_those_of_rounds_dealt_by_hand(draw: str, strata: Tensor | None) -> None:
+def test_minibatches_are_those_of_rounds_drawn_by_hand(draw: str, strata: Tensor | None) -> None:
     settings = {"draw": draw, "focus": 1.0, "focus_floor": 0.1, "focus_until": 1.0}
     base = context(steps=100, focused=settings)
     plain = context()
@@ -74,7 +74,7 @@ def test_what_is_learned_comes_as_often_as_the_floor_says() -> None:
     assert float(counts[learned].mean()) == pytest.approx(rounds / 4, rel=0.05)
 
 
-def test_without_a_focus_all_come_alike() -> None:
+def test_without_a_focus_all_are_drawn_uniformly() -> None:
     learned = torch.arange(len(LABELS)) < 120
     method = Focused(context(focused={"focus": 0.0}))
     assert run(method, 90, learned).tolist() == [3] * len(LABELS)
@@ -89,10 +89,10 @@ def test_every_class_has_its_share_of_each_minibatch() -> None:
         counts = LABELS[minibatch.indices].bincount(minlength=CLASSES)
         assert counts.min() >= 2
         assert counts.max() <= 4
-        method.update(minibatch, said(minibatch.indices, everything), 0.0)
+        method.update(minibatch, outputs_for(minibatch.indices, everything), 0.0)
 
 
-def test_after_its_share_of_the_steps_all_come_alike() -> None:
+def test_after_its_share_of_the_steps_all_are_drawn_uniformly() -> None:
     """Half are learned; the last rounds have all of them, be it that one is still being dealt."""
     learned = torch.arange(len(LABELS)) < 120
     method = Focused(context(steps=2000, focused={"focus_until": 0.5}))
@@ -100,11 +100,11 @@ def test_after_its_share_of_the_steps_all_come_alike() -> None:
     left = len(method._rounds._waiting) // 8 + 1
     for step in range(1000, 1000 + left):
         minibatch = method.minibatch(step)
-        method.update(minibatch, said(minibatch.indices, learned), 0.0)
+        method.update(minibatch, outputs_for(minibatch.indices, learned), 0.0)
     counts = torch.zeros(len(LABELS), dtype=torch.int64)
     for step in range(1000 + left, 1900):
         minibatch = method.minibatch(step)
-        method.update(minibatch, said(minibatch.indices, learned), 0.0)
+        method.update(minibatch, outputs_for(minibatch.indices, learned), 0.0)
         counts[minibatch.indices] += 1
     assert int(counts.max() - counts.min()) <= 2
     assert int(counts.min()) >= (900 - left) * 8 // 240 - 1
@@ -113,7 +113,7 @@ def test_after_its_share_of_the_steps_all_come_alike() -> None:
 def test_a_step_without_logits_is_refused() -> None:
     method = Focused(context(method="focused"))
     minibatch = method.minibatch(0)
-    with pytest.raises(OrderError, match=r"without its logits; hand them over: step\(logits\)"):
+    with pytest.raises(OrderError, match=r"without its logits; pass them: step\(logits\)"):
         method.update(minibatch, None, 0.0)
 
 

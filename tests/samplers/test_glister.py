@@ -8,27 +8,27 @@ from tests.tiny import context, image_split
 
 
 def drive(method, steps: int) -> torch.Tensor:
-    dealt = []
+    drawn = []
     for step in range(steps):
         minibatch = method.minibatch(step)
-        dealt.append(minibatch.indices)
+        drawn.append(minibatch.indices)
         method.update(minibatch, None, 0.0)
-    return torch.cat(dealt)
+    return torch.cat(drawn)
 
 
 def test_what_is_held_out_is_never_trained_on() -> None:
     base, same = context(glister={"validation": 0.25}), context()
     method = glister(base)
     held_out = _hold_out(same.train.labels, 0.25, same.generator)
-    dealt = drive(method, 60)
+    drawn = drive(method, 60)
     assert len(held_out) == 60
-    assert not set(held_out.tolist()) & set(dealt.tolist())
+    assert not set(held_out.tolist()) & set(drawn.tolist())
     record = method.record()
     assert record.regions is not None
-    assert record.looks is not None
+    assert record.scored is not None
     assert set(record.regions["active"]) == {180}
     assert set(record.regions["excluded"]) == {60}
-    assert set(record.looks["seen"]) == {len(record.regions)}
+    assert set(record.scored["seen"]) == {len(record.regions)}
 
 
 def test_every_class_has_its_share_of_the_validation_data() -> None:

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from crest.errors import ParameterError, TrainingError
-from crest.inference.forward import look
+from crest.inference.forward import forward
 from crest.models.head import last_layer
 from crest.samplers.crest import Crest
 from crest.samplers.greedy import Greedy
@@ -26,12 +26,12 @@ def test_every_step_has_the_coreset_of_a_subset_of_its_own(proxy: str, choice: s
         found = method.minibatch(step)
         method.update(found, None, 0.5)
         subset = method._pool.active.draw(32, plain.generator)
-        shown = look(plain.model, plain.train, subset, FLOAT32)
-        gradients = find_proxy(proxy)(shown, last_layer(plain.model))
+        scored = forward(plain.model, plain.train, subset, FLOAT32)
+        gradients = find_proxy(proxy)(scored, last_layer(plain.model))
         seed = int(torch.randint(2**62, (1,), generator=plain.generator))
         drawing = torch.Generator().manual_seed(seed)
         (expected,) = choose_minibatch_coresets(
-            shown, gradients, 1, 8, find_choice(choice), drawing
+            scored, gradients, 1, 8, find_choice(choice), drawing
         )
         assert torch.equal(found.indices, expected.indices)
         assert torch.equal(found.weights, expected.weights)
@@ -46,7 +46,7 @@ def test_the_tables_hold_a_region_for_each_step() -> None:
     record = method.record()
     assert record.regions is not None
     assert record.coresets is not None
-    assert record.counts == {"examples_looked_at": 5 * 32}
+    assert record.counts == {"examples_scored": 5 * 32}
     assert record.regions["start_step"].to_list() == [0, 1, 2, 3, 4]
     assert record.regions["end_step"].to_list() == [1, 2, 3, 4, 5]
     assert record.regions["seconds_train"].to_list() == [0.5] * 5
@@ -65,10 +65,10 @@ def test_learned_examples_are_excluded() -> None:
         method.update(method.minibatch(step), None, 0.0)
     record = method.record()
     assert record.regions is not None
-    assert record.looks is not None
+    assert record.scored is not None
     assert record.regions["active"][0] == 60
     assert record.regions["active"][-1] == 40
-    dropped = record.looks.filter(pl.col("excluded_at") >= 0)
+    dropped = record.scored.filter(pl.col("excluded_at") >= 0)
     assert len(dropped) == 20
     late = record.coresets.join(dropped, on="index")  # type: ignore[union-attr]
     assert late.filter(pl.col("region") >= pl.col("excluded_at")).is_empty()

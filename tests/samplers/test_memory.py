@@ -23,11 +23,11 @@ def test_it_recalls_the_last_sighting() -> None:
     memory = Memory(LABELS, CPU, kept=3)
     remember(memory, [3, 1], logits(2, 0))
     remember(memory, [1, 4], logits(2, 1))
-    shown = memory.recall(torch.tensor([4, 3, 1]))
+    scored = memory.recall(torch.tensor([4, 3, 1]))
     expected = torch.stack([logits(2, 1)[1], logits(2, 0)[0], logits(2, 1)[0]])
-    torch.testing.assert_close(shown.logits, expected, rtol=1e-3, atol=1e-3)
-    assert shown.labels.tolist() == [0, 1, 2]
-    assert shown.indices.tolist() == [4, 3, 1]
+    torch.testing.assert_close(scored.logits, expected, rtol=1e-3, atol=1e-3)
+    assert scored.labels.tolist() == [0, 1, 2]
+    assert scored.indices.tolist() == [4, 3, 1]
 
 
 def test_losses_are_exact_and_unknown_ones_are_told() -> None:

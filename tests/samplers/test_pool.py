@@ -4,22 +4,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from crest.inference.forward import Look
+from crest.inference.forward import ForwardPass
 from crest.samplers.pool import Pool
 
 LABELS = torch.arange(8) % 2
 
 
-def scored(indices: list[int], right: list[float]) -> Look:
+def scored(indices: list[int], right: list[float]) -> ForwardPass:
     """Examples whose own class leads by so much: losses of log(1 + exp(−lead))."""
     places, lead = torch.tensor(indices), torch.tensor(right)
     labels = LABELS[places]
     logits = torch.zeros(len(places), 2)
     logits[torch.arange(len(places)), labels] = lead
-    return Look(places, labels, logits, logits[:, :0])
+    return ForwardPass(places, labels, logits, logits[:, :0])
 
 
-def observe(pool: Pool, seen: Look, step: int) -> None:
+def observe(pool: Pool, seen: ForwardPass, step: int) -> None:
     pool.observe(seen, seen.losses, step)
 
 

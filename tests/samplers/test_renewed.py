@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from crest.errors import Interrupted, ParameterError, TrainingError
-from crest.inference.forward import look
+from crest.inference.forward import forward
 from crest.methods import METHODS
 from crest.samplers.renewed import Coreset, Observe, Renewed, in_groups
 from crest.selection.gradients import find_proxy
@@ -38,7 +38,7 @@ def drive(method, steps: int, first: int = 0) -> list:
     return taken
 
 
-def test_a_coreset_is_dealt_without_replacement_and_renewed_after_its_passes() -> None:
+def test_a_coreset_is_drawn_without_replacement_and_renewed_after_its_passes() -> None:
     base = context(train={"batch_size": 4})
     choose = Chosen(base)
     method = Renewed(base, choose, 20, 2, 240)
@@ -47,12 +47,12 @@ def test_a_coreset_is_dealt_without_replacement_and_renewed_after_its_passes() -
     for number, coreset in enumerate(choose.coresets):
         some = taken[10 * number : 10 * number + 10]
         weight_of = dict(zip(coreset.indices.tolist(), coreset.weights.tolist(), strict=True))
-        dealt = torch.cat([minibatch.indices for minibatch in some])
-        for one in dealt.split(20):
+        drawn = torch.cat([minibatch.indices for minibatch in some])
+        for one in drawn.split(20):
             assert one.sort().values.tolist() == sorted(weight_of) or len(some) < 10
-        assert len(dealt[:20].unique()) == 20
+        assert len(drawn[:20].unique()) == 20
         weights = torch.cat([minibatch.weights for minibatch in some]).tolist()
-        assert weights == [weight_of[index] for index in dealt.tolist()]
+        assert weights == [weight_of[index] for index in drawn.tolist()]
         assert [minibatch.region for minibatch in some] == [number] * len(some)
         assert [minibatch.number for minibatch in some] == list(range(len(some)))
 
@@ -63,9 +63,9 @@ def test_the_tables_hold_what_was_trained_on() -> None:
     record = method.record()
     assert record.coresets is not None
     assert record.regions is not None
-    assert record.looks is not None
+    assert record.scored is not None
     assert record.seconds is not None
-    assert record.counts == {"examples_looked_at": 3 * 240}
+    assert record.counts == {"examples_scored": 3 * 240}
     assert record.regions["start_step"].to_list() == [0, 5, 10]
     assert record.regions["end_step"].to_list() == [5, 10, 12]
     assert record.regions["minibatches"].to_list() == [5, 5, 2]
@@ -73,8 +73,8 @@ def test_the_tables_hold_what_was_trained_on() -> None:
     assert record.regions["excluded"].to_list() == [40] * 3
     assert record.regions["seconds_train"].to_list() == [2.5, 2.5, 1.0]
     assert record.seconds["select"] == pytest.approx(record.regions["seconds_select"].sum())
-    assert record.looks["seen"].to_list() == [3] * 240
-    losses = look(base.model, base.train, torch.arange(240), FLOAT32).losses
+    assert record.scored["seen"].to_list() == [3] * 240
+    losses = forward(base.model, base.train, torch.arange(240), FLOAT32).losses
     assert record.regions["loss_start"][0] == pytest.approx(float(losses.mean()), rel=1e-5)
     for minibatch in taken:
         rows = record.coresets.filter(region=minibatch.region, minibatch=minibatch.number)
@@ -85,7 +85,7 @@ def test_the_tables_hold_what_was_trained_on() -> None:
 
 @pytest.mark.parametrize("name", RENEWED)
 def test_a_stop_while_choosing_changes_nothing(name: str) -> None:
-    """Stopped at every moment it asks, it goes on to the same mini-batches."""
+    """Stopped wherever it asks, it goes on to the same mini-batches."""
     whole = drive(METHODS[name].build(context().of(name)), 8)
     asked = 0
     while asked < 100:
@@ -101,7 +101,7 @@ def test_a_stop_while_choosing_changes_nothing(name: str) -> None:
         again = METHODS[name].build(context().of(name))
         state = method.state_dict()
         period = state["period"]
-        done = 0 if period is None else period["start_step"] + period["dealt"]
+        done = 0 if period is None else period["start_step"] + period["drawn"]
         again.load_state_dict(state)
         for found, expected in zip(drive(again, 8 - done, done), whole[done:], strict=True):
             assert torch.equal(found.indices, expected.indices)
@@ -121,7 +121,7 @@ def test_what_is_chosen_in_groups_is_chosen_within_classes_by_their_shares() -> 
         return torch.arange(size), torch.full((size,), len(gradients) / size)
 
     choose = in_groups(base, first, find_proxy("logits"), 20, True, 25)
-    coreset = choose(lambda indices: look(base.model, split, indices, FLOAT32))
+    coreset = choose(lambda indices: forward(base.model, split, indices, FLOAT32))
     assert [count for count, _ in seen] == [20, 20, 20, 15, 15, 10]
     assert [share for _, share in seen] == [4, 4, 4, 3, 3, 2]
     assert torch.bincount(split.labels[coreset.indices]).tolist() == [12, 6, 2]

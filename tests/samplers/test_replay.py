@@ -1,4 +1,4 @@
-"""Replay follows the saved sequence, and stretches it alike."""
+"""Replay follows the saved sequence, and stretches it in proportion."""
 
 from collections import Counter
 from dataclasses import replace
@@ -67,10 +67,10 @@ def test_larger_minibatches_are_whole_ones_of_the_region_put_together() -> None:
     pairs = {(0, 1), (0, 2), (1, 2)}
     met = set()
     for step in range(40):
-        dealt = replaying.minibatch(step)
+        drawn = replaying.minibatch(step)
         region = 0 if step < 30 else 1
-        assert (dealt.region, dealt.number) == (region, -1)
-        found = [pair for pair in pairs if rows(dealt) == saved_rows(region, *pair)]
+        assert (drawn.region, drawn.number) == (region, -1)
+        found = [pair for pair in pairs if rows(drawn) == saved_rows(region, *pair)]
         assert len(found) == 1
         met.add(found[0])
     assert met == pairs
@@ -85,20 +85,20 @@ def test_a_region_that_holds_less_gives_all_of_it() -> None:
 def test_smaller_minibatches_are_a_part_of_one_and_average_to_the_region() -> None:
     steps = 6000
     replaying = method(steps, sequence=None, size=1)
-    dealt = [replaying.minibatch(step) for step in range(steps // 2)]
-    assert {len(minibatch.indices) for minibatch in dealt} == {1}
-    seen = Counter(row for minibatch in dealt for row in rows(minibatch))
+    drawn = [replaying.minibatch(step) for step in range(steps // 2)]
+    assert {len(minibatch.indices) for minibatch in drawn} == {1}
+    seen = Counter(row for minibatch in drawn for row in rows(minibatch))
     assert set(seen) == set(saved_rows(0, 0, 1, 2))
     for count in seen.values():
-        assert abs(count / len(dealt) - 1 / 6) < 0.03
+        assert abs(count / len(drawn) - 1 / 6) < 0.03
 
 
 def test_odd_sizes_are_filled_from_one_more_minibatch() -> None:
     replaying = method(steps=40, size=3)
     for step in range(40):
-        dealt = rows(replaying.minibatch(step))
-        assert len(set(dealt)) == 3
-        assert set(dealt) < set(saved_rows(0 if step < 30 else 1, 0, 1, 2))
+        drawn = rows(replaying.minibatch(step))
+        assert len(set(drawn)) == 3
+        assert set(drawn) < set(saved_rows(0 if step < 30 else 1, 0, 1, 2))
 
 
 def test_dealing_goes_on_where_it_stopped() -> None:

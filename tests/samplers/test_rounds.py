@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from crest.regions.active import ActiveSet
-from crest.samplers.rounds import Focus, Rounds, focused_subset
+from crest.samplers.rounds import Focus, Rounds, focus_subset
 
 
 def rounds_of(losses: Tensor, focus: float = 0.5, floor: float = 0.25, seed: int = 0) -> Rounds:
@@ -42,20 +42,20 @@ def test_losses_above_the_ceiling_are_those_of_wrong_labels() -> None:
 @pytest.mark.parametrize("count", [1, 7, 32, 100])
 def test_without_focus_every_example_comes_once_in_a_round(count: int) -> None:
     rounds = rounds_of(torch.ones(100), focus=0.0)
-    dealt = torch.cat([rounds.take(count) for _ in range(300 // count)])
-    times = dealt.bincount(minlength=100)
+    drawn = torch.cat([rounds.take(count) for _ in range(300 // count)])
+    times = drawn.bincount(minlength=100)
     assert times.max() - times.min() <= 1
 
 
 @pytest.mark.parametrize("count", [1, 30, 64, 100])
-def test_a_hand_never_holds_an_example_twice(count: int) -> None:
+def test_a_batch_never_holds_an_example_twice(count: int) -> None:
     losses = torch.rand(100, generator=torch.Generator().manual_seed(3)) ** 4
     rounds = rounds_of(losses)
     for _ in range(60):
         assert len(rounds.take(count).unique()) == count
 
 
-def test_a_hand_holds_no_example_twice_where_few_happen_to_take_part() -> None:
+def test_a_batch_holds_no_example_twice_where_few_happen_to_take_part() -> None:
     """Eight of 32 take part in the mean, and now and then fewer than the four of a hand."""
     losses = torch.full((32,), 1e-6).index_fill(0, torch.tensor(0), 32.0)
     for seed in range(20):
@@ -67,16 +67,16 @@ def test_a_hand_holds_no_example_twice_where_few_happen_to_take_part() -> None:
 def test_examples_come_as_often_as_their_chance() -> None:
     """Of 400 examples, the hard come in every round and the learned in a quarter of them."""
     losses = torch.tensor([1.0, 0.0]).repeat(200)
-    dealt = torch.cat([rounds_of(losses, seed=seed).take(100) for seed in range(200)])
+    drawn = torch.cat([rounds_of(losses, seed=seed).take(100) for seed in range(200)])
     # A round holds 200 hard and 50 ± 6 learned ones, of which a hand of 100 takes the first.
-    assert float((dealt % 2 == 1).double().mean()) == pytest.approx(0.2, abs=0.01)
+    assert float((drawn % 2 == 1).double().mean()) == pytest.approx(0.2, abs=0.01)
 
 
-def test_the_chance_an_example_was_dealt_with_is_known() -> None:
+def test_the_chance_an_example_was_drawn_with_is_known() -> None:
     losses = torch.tensor([1.0, 0.0]).repeat(200)
     rounds = rounds_of(losses)
-    hand = rounds.take(120)
-    assert torch.equal(rounds.chance(hand), torch.where(hand % 2 == 0, 1.0, 0.25))
+    batch = rounds.take(120)
+    assert torch.equal(rounds.chance(batch), torch.where(batch % 2 == 0, 1.0, 0.25))
 
 
 def test_weights_of_one_over_the_chance_take_the_bias_away() -> None:
@@ -85,14 +85,14 @@ def test_weights_of_one_over_the_chance_take_the_bias_away() -> None:
     values = losses.double()
     rounds = rounds_of(losses, floor=0.1, seed=2)
     chance = Focus(0.5, 0.1).chances(losses).double()
-    dealt = torch.cat([rounds.take(50) for _ in range(4000)])
-    weights = 1.0 / chance[dealt]
-    plain, weighed = values[dealt].mean(), (values[dealt] * weights).sum() / weights.sum()
+    drawn = torch.cat([rounds.take(50) for _ in range(4000)])
+    weights = 1.0 / chance[drawn]
+    plain, weighed = values[drawn].mean(), (values[drawn] * weights).sum() / weights.sum()
     assert float(weighed) == pytest.approx(float(values.mean()), rel=0.02)
     assert float(plain) > 1.2 * float(values.mean())
 
 
-def test_what_left_v_is_dealt_no_more() -> None:
+def test_what_left_v_is_drawn_no_more() -> None:
     active = ActiveSet(50)
     rounds = Rounds(
         active, lambda some: some.float(), Focus(0.0, 0.25), torch.Generator().manual_seed(0)
@@ -110,17 +110,17 @@ def test_stratified_rounds_hold_of_each_class_the_share_that_takes_part() -> Non
         dice = torch.Generator().manual_seed(seed)
         focus = Focus(0.5, 0.25)
         rounds = Rounds(ActiveSet(400), lambda some: losses[some], focus, dice, strata=labels)
-        hands = [rounds.take(50) for _ in range(4)]
-        learned = torch.stack([labels[hand].sum() for hand in hands])
+        batches = [rounds.take(50) for _ in range(4)]
+        learned = torch.stack([labels[batch].sum() for batch in batches])
         assert int(learned.max() - learned.min()) <= 2  # a random order: 5 to 15
         assert int(learned.min()) >= 4
-        assert len(torch.cat(hands).unique()) == 200
+        assert len(torch.cat(batches).unique()) == 200
 
 
 class PlainRounds(Rounds):
     """A round drawn with arrays of int64, and a sort for what is in the hand already."""
 
-    def _start_round(self, hand: Tensor, count: int, alike: bool) -> None:
+    def _start_round(self, batch: Tensor, count: int, uniform: bool) -> None:
         members = self._active.members().long()
         chance = self._focus.chances(self._losses(members))
         if float(chance.sum()) < 2 * count:
@@ -131,14 +131,14 @@ class PlainRounds(Rounds):
         members, chance = members[part], chance[part]
         self._chances[members] = chance
         members = members[torch.randperm(len(members), generator=self._generator)]
-        near = torch.isin(members, torch.cat([self._waiting, hand]))
+        near = torch.isin(members, torch.cat([self._waiting, batch]))
         order = near.int().argsort(stable=True)
         self._waiting = torch.cat([self._waiting, members[order]])
 
 
 @pytest.mark.parametrize("count", [1, 30, 64, 130])
 @pytest.mark.parametrize("known", [0.0, 0.5, 1.0])
-def test_hands_are_those_of_the_plain_way(count: int, known: float) -> None:
+def test_batches_are_those_of_the_plain_way(count: int, known: float) -> None:
     source = torch.Generator().manual_seed(7)
     losses = torch.rand(200, generator=source) ** 4
     losses[torch.rand(200, generator=source) >= known] = torch.nan
@@ -146,17 +146,17 @@ def test_hands_are_those_of_the_plain_way(count: int, known: float) -> None:
     for kind in (Rounds, PlainRounds):
         active, generator = ActiveSet(200), torch.Generator().manual_seed(1)
         rounds = kind(active, lambda some: losses[some], Focus(0.5, 0.25), generator)
-        hands = []
+        batches = []
         for step in range(30):
-            hands.append(rounds.take(count))
+            batches.append(rounds.take(count))
             if step == 10:
                 active.exclude(torch.arange(0, 60), step)
-        both.append((torch.stack(hands), rounds.chance(torch.arange(200)), generator.get_state()))
+        both.append((torch.stack(batches), rounds.chance(torch.arange(200)), generator.get_state()))
     assert all(torch.equal(found, expected) for found, expected in zip(*both, strict=True))
     assert both[0][0].dtype == torch.int64
 
 
-def test_rounds_that_remember_no_chance_deal_the_same() -> None:
+def test_rounds_that_remember_no_chance_draw_the_same() -> None:
     losses = torch.rand(60, generator=torch.Generator().manual_seed(5))
     plain = rounds_of(losses)
     generator = torch.Generator().manual_seed(0)
@@ -185,19 +185,19 @@ def test_a_loaded_state_goes_on_in_the_middle_of_a_round() -> None:
     second = Rounds(ActiveSet(60), lambda some: losses[some], Focus(0.5, 0.25), generator)
     second.load_state_dict(first.state_dict())
     for _ in range(9):
-        hand = first.take(17)
-        assert torch.equal(hand, second.take(17))
-        assert torch.equal(first.chance(hand), second.chance(hand))
+        batch = first.take(17)
+        assert torch.equal(batch, second.take(17))
+        assert torch.equal(first.chance(batch), second.chance(batch))
 
 
 def test_a_focused_subset_holds_what_takes_part_before_anything_else() -> None:
     losses = torch.tensor([1.0, 0.0]).repeat(200)
     generator = torch.Generator().manual_seed(0)
-    places, chance = focused_subset(losses, 100, Focus(0.5, 0.25), generator)
+    places, chance = focus_subset(losses, 100, Focus(0.5, 0.25), generator)
     assert len(places.unique()) == 100
     assert torch.equal(chance, torch.where(places % 2 == 0, 1.0, 0.25))
     draws = torch.cat(
-        [focused_subset(losses, 100, Focus(0.5, 0.25), generator)[0] for _ in range(200)]
+        [focus_subset(losses, 100, Focus(0.5, 0.25), generator)[0] for _ in range(200)]
     )
     assert float((draws % 2 == 1).double().mean()) == pytest.approx(0.2, abs=0.01)
-    assert len(focused_subset(losses, 400, Focus(0.5, 0.25), generator)[0].unique()) == 400
+    assert len(focus_subset(losses, 400, Focus(0.5, 0.25), generator)[0].unique()) == 400

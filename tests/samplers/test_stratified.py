@@ -23,7 +23,7 @@ def test_every_class_is_covered_without_replacement() -> None:
     assert drawn.sort().values.tolist() == list(range(240))
 
 
-def test_unequal_classes_are_shown_as_often_as_they_occur() -> None:
+def test_unequal_classes_are_drawn_as_often_as_they_occur() -> None:
     split = image_split(100)
     split.labels = torch.tensor([0] * 90 + [1] * 9 + [2])
     method = Stratified(context(split=split))

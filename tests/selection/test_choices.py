@@ -44,7 +44,7 @@ def test_medoids_are_those_of_facility_location_without_their_weights() -> None:
     assert not (weighted.weights == 1.0).all()
 
 
-def test_balanced_draws_from_the_generator_and_weighs_all_alike() -> None:
+def test_spatially_balanced_draws_from_the_generator_and_weighs_uniformly() -> None:
     draws = [
         find_choice("spatially_balanced")(distances(), 6, 4, torch.Generator().manual_seed(seed))
         for seed in (0, 0, 1)

@@ -2,7 +2,7 @@
 
 import torch
 
-from crest.inference.forward import Look, look
+from crest.inference.forward import ForwardPass, forward
 from crest.models.head import last_layer
 from crest.selection.choices import find_choice
 from crest.selection.choosing import select_minibatch_coresets
@@ -46,21 +46,21 @@ def test_exactly_m_different_examples_with_mean_weight_one() -> None:
 
 def test_equals_selection_from_one_subset_alone(monkeypatch) -> None:
     model, split = convnet(), image_split()
-    shown = look(model, split, SUBSETS[1], FLOAT32)
-    distances = pairwise_distances(find_proxy("logits")(shown, last_layer(model))[None])
+    scored = forward(model, split, SUBSETS[1], FLOAT32)
+    distances = pairwise_distances(find_proxy("logits")(scored, last_layer(model))[None])
     picks = greedy(distances, 8)
     weights = cluster_sizes(distances, picks)[0] * 8 / 40
     monkeypatch.setattr("crest.selection.choosing.SUBSETS_AT_ONCE", 2)
     coreset = select(model=model, split=split)[1]
     assert coreset.indices.tolist() == SUBSETS[1][picks[0]].tolist()
     torch.testing.assert_close(coreset.weights, weights)
-    torch.testing.assert_close(coreset.losses, shown.losses[picks[0]], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(coreset.losses, scored.losses[picks[0]], rtol=1e-4, atol=1e-5)
 
 
-def test_every_look_is_observed() -> None:
-    looks: list[Look] = []
-    select(observe=looks.append)
-    seen = torch.cat([shown.indices for shown in looks])
+def test_every_forward_pass_is_observed() -> None:
+    passes: list[ForwardPass] = []
+    select(observe=passes.append)
+    seen = torch.cat([scored.indices for scored in passes])
     assert seen.tolist() == torch.cat(SUBSETS).tolist()
 
 

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crest.selection.glister import Head, _turns_with_picks, gains, glister, with_constant
+from crest.selection.glister import Head, _updates_with_picks, gains, glister, with_constant
 
 EXAMPLES, FEATURES, CLASSES = 20, 4, 3
 
@@ -47,7 +47,7 @@ class Case:
         return float(F.cross_entropy(logits, self.validation_labels))
 
     def choose(
-        self, size: int, rounds: int, step_size: float, groups: Tensor, shares: Tensor
+        self, size: int, gradient_updates: int, step_size: float, groups: Tensor, shares: Tensor
     ) -> list[int]:
         return glister(
             Head.of(self.model),
@@ -57,7 +57,7 @@ class Case:
             self.validation_labels,
             groups,
             shares,
-            rounds,
+            gradient_updates,
             step_size,
         ).tolist()
 
@@ -99,11 +99,11 @@ def test_one_by_one_it_is_greedy_by_the_loss_itself(seed: int) -> None:
         assert min(losses, key=losses.__getitem__) == pick
 
 
-@pytest.mark.parametrize("rounds", [1, 3, 8, 50])
-def test_shares_of_groups_are_kept_whatever_the_rounds(rounds: int) -> None:
+@pytest.mark.parametrize("gradient_updates", [1, 3, 8, 50])
+def test_shares_of_groups_are_kept_whatever_the_updates(gradient_updates: int) -> None:
     case = Case(2)
     groups = torch.arange(EXAMPLES) % 3
-    picks = case.choose(8, rounds, 1.0, groups, torch.tensor([5, 0, 3]))
+    picks = case.choose(8, gradient_updates, 1.0, groups, torch.tensor([5, 0, 3]))
     assert len(set(picks)) == 8
     assert torch.bincount(groups[picks], minlength=3).tolist() == [5, 0, 3]
 
@@ -112,23 +112,29 @@ def test_a_new_gradient_changes_what_is_chosen() -> None:
     """A large step along the first picks turns the validation loss towards other examples."""
     case = Case(3)
     everybody = torch.zeros(EXAMPLES, dtype=torch.int64)
-    chosen = [set(case.choose(8, rounds, 20.0, everybody, torch.tensor([8]))) for rounds in (1, 8)]
+    chosen = [
+        set(case.choose(8, gradient_updates, 20.0, everybody, torch.tensor([8])))
+        for gradient_updates in (1, 8)
+    ]
     assert chosen[0] != chosen[1]
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_rounds_in_which_nothing_is_due_are_left_out(seed) -> None:
+def test_updates_at_which_nothing_is_due_are_left_out(seed) -> None:
     generator = torch.Generator().manual_seed(seed)
     shares = torch.randint(0, 7, (3,), generator=generator)
-    rounds = int(torch.randint(1, 60, (1,), generator=generator))
-    due = [shares * (turn + 1) // rounds - shares * turn // rounds for turn in range(rounds)]
-    taken = list(_turns_with_picks(shares, rounds))
-    assert set(taken) >= {turn for turn in range(rounds) if due[turn].any()}
+    gradient_updates = int(torch.randint(1, 60, (1,), generator=generator))
+    due = [
+        shares * (update + 1) // gradient_updates - shares * update // gradient_updates
+        for update in range(gradient_updates)
+    ]
+    taken = list(_updates_with_picks(shares, gradient_updates))
+    assert set(taken) >= {update for update in range(gradient_updates) if due[update].any()}
     assert len(taken) <= max(1, int(shares.sum()))
     assert taken == sorted(taken)
-    assert not int(shares.sum()) or sum(due[turn] for turn in taken).equal(shares)
+    assert not int(shares.sum()) or sum(due[update] for update in taken).equal(shares)
 
 
-def test_rounds_without_an_end_are_as_many_as_there_are_picks() -> None:
+def test_updates_without_an_end_are_as_many_as_there_are_picks() -> None:
     shares = torch.tensor([3, 0, 5])
-    assert len(list(_turns_with_picks(shares, 2**31 - 1))) == 7
+    assert len(list(_updates_with_picks(shares, 2**31 - 1))) == 7

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from crest.errors import ParameterError
-from crest.inference.forward import look
+from crest.inference.forward import forward
 from crest.models.head import last_layer
 from crest.selection.gradients import find_proxy
 from tests.tiny import FLOAT32, convnet, image_split
@@ -13,20 +13,20 @@ from tests.tiny import FLOAT32, convnet, image_split
 
 def test_logit_gradients_equal_autograd() -> None:
     model = convnet()
-    shown = look(model, image_split(), torch.arange(10), FLOAT32)
-    logits = shown.logits.clone().requires_grad_()
-    F.cross_entropy(logits, shown.labels, reduction="sum").backward()
-    found = find_proxy("logits")(shown, last_layer(model))
+    scored = forward(model, image_split(), torch.arange(10), FLOAT32)
+    logits = scored.logits.clone().requires_grad_()
+    F.cross_entropy(logits, scored.labels, reduction="sum").backward()
+    found = find_proxy("logits")(scored, last_layer(model))
     torch.testing.assert_close(found, logits.grad)
 
 
 def test_last_input_gradients_equal_autograd() -> None:
     model = convnet()
     head = last_layer(model)
-    shown = look(model, image_split(), torch.arange(10), FLOAT32)
-    features = shown.features.clone().requires_grad_()
-    F.cross_entropy(head(features), shown.labels, reduction="sum").backward()
-    found = find_proxy("last_input")(shown, head)
+    scored = forward(model, image_split(), torch.arange(10), FLOAT32)
+    features = scored.features.clone().requires_grad_()
+    F.cross_entropy(head(features), scored.labels, reduction="sum").backward()
+    found = find_proxy("last_input")(scored, head)
     torch.testing.assert_close(found, features.grad, rtol=1e-4, atol=1e-6)
 
 
@@ -34,9 +34,9 @@ def test_own_weight_gradients_equal_autograd() -> None:
     """One example after another, the row of its class in the weight and in the bias."""
     model = convnet()
     head = last_layer(model)
-    shown = look(model, image_split(), torch.arange(10), FLOAT32)
-    found = find_proxy("own_weights", within_classes=True)(shown, head)
-    for row, features, label in zip(found, shown.features, shown.labels, strict=True):
+    scored = forward(model, image_split(), torch.arange(10), FLOAT32)
+    found = find_proxy("own_weights", within_classes=True)(scored, head)
+    for row, features, label in zip(found, scored.features, scored.labels, strict=True):
         head.zero_grad()
         F.cross_entropy(head(features.clone()), label).backward()
         expected = torch.cat([head.weight.grad[label], head.bias.grad[label, None]])

@@ -31,7 +31,7 @@ def test_shares_are_right_on_average() -> None:
     assert ((found - exact).abs() <= 4 * spread).all()
 
 
-def test_equal_groups_whose_number_divides_the_total_share_alike() -> None:
+def test_equal_groups_whose_number_divides_the_total_share_equally() -> None:
     assert proportional(torch.full((4,), 10), 8, generator()).tolist() == [2] * 4
 
 

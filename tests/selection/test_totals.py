@@ -41,7 +41,7 @@ def test_each_example_has_a_row_with_its_counts_and_weights() -> None:
 
 
 def test_their_mean_is_that_of_the_minibatches() -> None:
-    """Any mean over examples, a gradient's say, comes out alike."""
+    """Any mean over examples, a gradient's say, comes out the same."""
     table = coresets()
     values = linear_split(20).features.numpy()
     of_minibatches = np.mean(

@@ -122,7 +122,7 @@ def test_what_any_method_selects_can_be_analysed_and_replayed(digits, tmp_path, 
     assert names(paths.train(method)) == FILES | SELECTING
     found = tables(paths, method)
     assert metrics["regions"] == len(found["regions"]) > 1
-    assert metrics["examples_looked_at"] > 0
+    assert metrics["examples_scored"] > 0
     assert set(metrics["seconds"]) == {"select", "train"}
     assert found["regions"]["minibatches"].sum() == len(found["steps"]) == 10
     run = analyze.read_run(paths.train(method), method)

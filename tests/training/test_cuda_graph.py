@@ -91,10 +91,10 @@ def test_in_float32_too_where_sums_have_one_order(monkeypatch):
 def test_what_a_step_showed_is_not_overwritten_by_the_next():
     taken = Taken(True)
     for number in range(STEPS):
-        shown = taken.take(number)
-    before = shown.logits.clone()
+        outputs = taken.take(number)
+    before = outputs.logits.clone()
     taken.take(STEPS)
-    assert torch.equal(shown.logits, before)
+    assert torch.equal(outputs.logits, before)
 
 
 def test_another_size_goes_without_the_graph():

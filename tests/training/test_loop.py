@@ -93,7 +93,7 @@ def test_weights_multiply_the_losses() -> None:
 
 
 def test_a_crest_step_with_unit_weights_is_a_random_step() -> None:
-    """The loop cannot tell methods apart: the same examples and weights move the model alike."""
+    """The loop cannot tell methods apart: the same examples and weights move the model the same."""
     split = image_split()
     moved = []
     for minibatch in (

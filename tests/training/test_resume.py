@@ -102,7 +102,7 @@ def assert_same(first: tuple[Run, nn.Module], second: tuple[Run, nn.Module], nam
     if first[0].record.coresets is not None:
         records = [run.record for run in (first[0], second[0])]
         tables = [
-            (*some, record.coresets, record.regions, record.looks)
+            (*some, record.coresets, record.regions, record.scored)
             for some, record in zip(tables, records, strict=True)
         ]
         assert records[0].counts == records[1].counts
@@ -129,14 +129,14 @@ CHEAP = {
     "interval_factor": 3.0,
 }
 # The same, remembering what training saw.
-FOCUSED = CHEAP | {
+ECONOMICAL = CHEAP | {
     "outputs": "remembered",
     "draw": "without_replacement",
     "focus": 1.0,
     "focus_until": 0.6,
     "focus_weights": True,
 }
-CRESTS = {"crest": {}, "cheap crest": CHEAP, "focused crest": FOCUSED}
+CRESTS = {"crest": {}, "cheap crest": CHEAP, "focused crest": ECONOMICAL}
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
@@ -190,16 +190,16 @@ def test_told_twice_it_ends_in_the_middle_of_a_step_and_keeps_the_state_from_bef
 ) -> None:
     take, taken = Stepper.take, []
 
-    def told_after_a_step(self: Stepper, minibatch: MiniBatchCoreset) -> object:
-        shown = take(self, minibatch)
+    def signal_after_a_step(self: Stepper, minibatch: MiniBatchCoreset) -> object:
+        outputs = take(self, minibatch)
         taken.append(minibatch)
         if len(taken) == 8:
             for _ in range(2):
                 os.kill(os.getpid(), signal.SIGINT)
-        return shown
+        return outputs
 
     with monkeypatch.context() as patch, signals.noted() as stop:
-        patch.setattr(Stepper, "take", told_after_a_step)
+        patch.setattr(Stepper, "take", signal_after_a_step)
         checkpoint = Checkpoint(tmp_path / "state", {}, 0.0, stop)
         checkpoint.due = lambda: True  # type: ignore[method-assign]
         with pytest.raises(Interrupted, match="at once"):
@@ -225,8 +225,8 @@ def test_snapshots_are_the_same_however_often_the_run_was_stopped(tmp_path: Path
             continue
     expected, found = find_snapshots(whole), find_snapshots(stopped)
     assert list(found) == list(expected) == [5, 10, 14, 19, 24]
-    for moment, path in expected.items():
-        assert_equal_weights(load_model(path)[0], load_model(found[moment])[0])
+    for step, path in expected.items():
+        assert_equal_weights(load_model(path)[0], load_model(found[step])[0])
     assert_equal_weights(model, load_model(found[STEPS])[0])
 
 

@@ -18,16 +18,16 @@ def snapshots(folder: Path) -> Snapshots:
     return Snapshots(folder / "kept", SPEC, {2, 10})
 
 
-def moments(folder: Path) -> list[int]:
+def steps(folder: Path) -> list[int]:
     return list(find_snapshots(folder))
 
 
-def test_they_are_of_their_moments_and_hold_the_weights(tmp_path: Path) -> None:
+def test_they_are_of_their_steps_and_hold_the_weights(tmp_path: Path) -> None:
     kept = snapshots(tmp_path)
     assert [step for step in range(12) if kept.due(step)] == [2, 10]
     kept.begin(0)
-    for moment in (2, 10):
-        kept.save(convnet(seed=moment), moment)
+    for step in (2, 10):
+        kept.save(convnet(seed=step), step)
     kept.copy_to(tmp_path / "copies")
     found = find_snapshots(tmp_path / "copies")
     assert list(found) == [2, 10]
@@ -35,26 +35,26 @@ def test_they_are_of_their_moments_and_hold_the_weights(tmp_path: Path) -> None:
     assert spec == SPEC
     expected = convnet(seed=10).state_dict()
     assert all(torch.equal(value, expected[name]) for name, value in model.state_dict().items())
-    assert moments(tmp_path / "kept") == [2, 10]
+    assert steps(tmp_path / "kept") == [2, 10]
 
 
 def test_a_run_from_the_start_forgets_those_of_an_earlier_one(tmp_path: Path) -> None:
     snapshots(tmp_path).save(convnet(), 2)
     snapshots(tmp_path).begin(0)
-    assert moments(tmp_path / "kept") == []
+    assert steps(tmp_path / "kept") == []
 
 
 def test_a_run_that_goes_on_needs_those_it_has_passed(tmp_path: Path) -> None:
     snapshots(tmp_path).save(convnet(), 2)
     snapshots(tmp_path).begin(9)
-    assert moments(tmp_path / "kept") == [2]
+    assert steps(tmp_path / "kept") == [2]
     with pytest.raises(ArtifactError, match=r"step_10\.safetensors: a snapshot .* gone; .*--fresh"):
         snapshots(tmp_path).begin(10)
 
 
 def test_a_damaged_snapshot_is_neither_kept_nor_copied(tmp_path: Path) -> None:
-    for moment in (2, 10):
-        snapshots(tmp_path).save(convnet(), moment)
+    for step in (2, 10):
+        snapshots(tmp_path).save(convnet(), step)
     path = tmp_path / "kept" / snapshot_name(2)
     content = bytearray(path.read_bytes())
     content[-7] ^= 16
@@ -71,4 +71,4 @@ def test_a_folder_that_is_not_there_or_holds_other_files_has_none(tmp_path: Path
     (tmp_path / "step_x.safetensors").touch()
     (tmp_path / snapshot_name(10)).touch()
     (tmp_path / snapshot_name(9)).touch()
-    assert moments(tmp_path) == [9, 10]
+    assert steps(tmp_path) == [9, 10]

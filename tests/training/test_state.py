@@ -246,7 +246,7 @@ def test_a_state_of_other_code_is_refused_with_what_changed(
         read_state(tmp_path / "state", {**KEY, "code": json.dumps(now)})
 
 
-def test_sums_of_restored_tensors_are_rounded_alike(tmp_path: Path) -> None:
+def test_sums_of_restored_tensors_are_rounded_the_same(tmp_path: Path) -> None:
     """A tensor that starts at another address modulo 64 is summed in another order."""
     generator = torch.Generator().manual_seed(0)
     values = {str(size): torch.randn(size, generator=generator) for size in range(1001, 1040)}

@@ -181,7 +181,7 @@ class Crest:
 
     @contextmanager
     def _as_if_never_begun(self) -> Iterator[None]:
-        """Undo what selecting and estimating change where the run is told to stop within."""
+        """Undo what selecting and estimating change where the run is asked to stop within."""
         generator = self._context.generator.get_state()
         supply, quadratic = self._supply.position(), self._quadratic.position()
         try:
@@ -230,10 +230,10 @@ class Crest:
         return Record(
             coresets=coresets,
             regions=with_effective_sizes(regions, coresets),
-            looks=self._pool.frame(),
+            scored=self._pool.frame(),
             seconds={part: float(regions[f"seconds_{part}"].sum()) for part in parts},
             counts={
-                "examples_looked_at": self._subsets.examples_scored,
+                "examples_scored": self._subsets.examples_scored,
                 "hessian_vector_products": self._quadratic.products,
             },
             used=self._quadratic.used(),

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from crest.errors import OrderError
 from crest.inference.folding import FoldingEvaluator
-from crest.inference.forward import look, require_finite
+from crest.inference.forward import forward, require_finite
 from crest.regions.coverage import Coverage
 from crest.regions.curvature import (
     Curvature,
@@ -216,9 +216,11 @@ class QuadraticEstimator:
         """Cover fewer parameters, where those of all have no curvature."""
         evaluator = self._evaluator
         for coreset in coresets:  # a loss that is no number has no curvature either
-            scored = look(evaluator.model, evaluator.examples, coreset.indices, evaluator.precision)
+            scored = forward(
+                evaluator.model, evaluator.examples, coreset.indices, evaluator.precision
+            )
             require_finite(scored, step, coreset.region)
-        self._coverage.fall_back(error, told=evaluator.group.first)
+        self._coverage.fall_back(error, warn=evaluator.group.first)
         self._estimates = self._none_yet()
 
     def _gradient_of_step(self) -> list[Tensor]:

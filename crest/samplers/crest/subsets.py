@@ -7,7 +7,7 @@ from torch import Tensor
 
 from crest.errors import OrderError
 from crest.inference.evaluator import Evaluator
-from crest.inference.forward import Look, joined
+from crest.inference.forward import ForwardPass, joined
 from crest.models.head import classes_of
 from crest.regions.active import ActiveSet
 from crest.samplers.base import Context
@@ -87,9 +87,9 @@ class Subsets:
         """Return the next V_p; int64, r, all different."""
         if self._rounds is None:
             return self.draw()
-        return self._rounds.take(self._size, alike=step >= self._focus_until)
+        return self._rounds.take(self._size, uniform=step >= self._focus_until)
 
-    def score(self, indices: Tensor) -> Look:
+    def score(self, indices: Tensor) -> ForwardPass:
         """Score examples by a forward pass, and count them."""
         self.count(len(indices))
         return self._evaluator.score(indices, self._features)
@@ -98,7 +98,7 @@ class Subsets:
         """Count examples that went through the model."""
         self.examples_scored += examples
 
-    def outputs_of(self, subset: Tensor) -> tuple[Look, list[Look]]:
+    def outputs_of(self, subset: Tensor) -> tuple[ForwardPass, list[ForwardPass]]:
         """Return what is known of a subset, and what of it was scored for that."""
         if self._memory is None or not self._remembered:
             scored = self.score(subset)
@@ -117,7 +117,7 @@ class Subsets:
             return coreset
         return weighed(coreset, self._rounds.chance(coreset.indices))
 
-    def remember(self, scored: Look) -> None:
+    def remember(self, scored: ForwardPass) -> None:
         """Remember the outputs of examples that were scored, where that is asked for."""
         if self._memory is not None:
             self._memory.remember(scored.indices, scored.logits, scored.losses)
@@ -135,7 +135,7 @@ class Subsets:
         if outputs is None:
             raise OrderError(
                 "crest.outputs, crest.focus: what training computes of an example is remembered, "
-                "but the step came without its logits; hand them over: step(logits)"
+                "but the step came without its logits; pass them: step(logits)"
             )
         self._memory.remember(indices, outputs.logits, outputs.losses)
 

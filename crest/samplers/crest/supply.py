@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from crest.devices.limits import require_memory
-from crest.inference.forward import Look
+from crest.inference.forward import ForwardPass
 from crest.regions.interval import whole_subsets
 from crest.regions.region import Region
 from crest.samplers.crest.subsets import Subsets
@@ -26,7 +26,7 @@ class Selection:
     """
 
     coresets: list[MiniBatchCoreset]
-    passes: list[Look]
+    passes: list[ForwardPass]
     checked: int = 0
 
 
@@ -48,7 +48,7 @@ class Supply(Protocol):
         """Return the coreset to train on in this step."""
         ...
 
-    def check(self, scored: Look) -> None:
+    def check(self, scored: ForwardPass) -> None:
         """Take note of a check's V_r, of which this is the forward pass."""
         ...
 
@@ -94,9 +94,9 @@ class Ahead:
         what = f"the {count} mini-batches of a region"
         require_memory("crest.minibatch_factor", count * of_each, what)
         subsets = [self._subsets.take(step) for _ in range(math.ceil(count / each))]
-        passes: list[Look] = []
+        passes: list[ForwardPass] = []
 
-        def observe(scored: Look) -> None:
+        def observe(scored: ForwardPass) -> None:
             self._pause()
             passes.append(scored.without_features())
 
@@ -110,7 +110,7 @@ class Ahead:
         place = torch.randint(len(coresets), (1,), generator=self._selector.generator)
         return coresets[int(place)]
 
-    def check(self, scored: Look) -> None:
+    def check(self, scored: ForwardPass) -> None:
         """Select nothing from it: V_p are drawn anew."""
 
     def position(self) -> dict[str, Any]:
@@ -148,7 +148,7 @@ class OnDemand:
         self._subsets = subsets
         self._selector = selector
         self._observe = observe
-        self._unselected: Look | None = None  # of the last check, not selected from yet
+        self._unselected: ForwardPass | None = None  # of the last check, not selected from yet
 
     def interval(self, interval: int, left: int) -> int:
         """Return T1 as a whole number of subsets."""
@@ -174,7 +174,7 @@ class OnDemand:
         region.used += 1
         return region.coresets[region.used - 1]
 
-    def check(self, scored: Look) -> None:
+    def check(self, scored: ForwardPass) -> None:
         """Keep a check's forward pass to select from."""
         if not self._subsets.without_replacement:
             self._unselected = scored
@@ -200,7 +200,7 @@ class OnDemand:
         """Take over a saved state."""
         self._subsets.load_state_dict(state["subsets"])
         unselected, device = state["unselected"], self._selector.evaluator.precision.device
-        self._unselected = None if unselected is None else Look(**unselected).to(device)
+        self._unselected = None if unselected is None else ForwardPass(**unselected).to(device)
 
     def _select_one(self, region: int, first: int, step: int) -> Selection:
         """Select from one subset: the last check's, if nothing was selected from it yet."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from crest.errors import ParameterError
-from crest.inference.forward import look
+from crest.inference.forward import forward
 from crest.regions.curvature import flatten, trained_parameters
 from crest.regions.loss import LossFilter
 from crest.samplers.crest import Crest
@@ -116,12 +116,12 @@ def test_interval_and_count_follow_the_curvature() -> None:
 
 
 def test_loss_at_the_anchor_is_the_mean_loss_of_the_data() -> None:
-    """F_l(0) = L(w_l): all of V is looked at here, so there is no sampling error."""
+    """F_l(0) = L(w_l): all of V is scored here, so there is no sampling error."""
     split = image_split(60)
     model = convnet()
     method = Crest(context(model, split, crest={"subset_size": 60}))
     drive(method, 1)
-    expected = look(model, split, torch.arange(60), FLOAT32).losses.double().mean()
+    expected = forward(model, split, torch.arange(60), FLOAT32).losses.double().mean()
     assert regions(method)["loss_start"][0] == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -158,7 +158,7 @@ def test_of_the_first_order_only_the_hessian_term_of_the_prediction_is_gone() ->
         method._pool.active.draw = keep  # type: ignore[method-assign]
         method.minibatch(1)
         model, split = method._context.model, method._context.train
-        loss = float(look(model, split, seen[0], FLOAT32).losses.double().mean())
+        loss = float(forward(model, split, seen[0], FLOAT32).losses.double().mean())
         assert region.rho == pytest.approx(abs(predicted - loss) / loss, rel=1e-4)
         errors.append(region.rho)
     assert errors[0] != errors[1]
@@ -203,7 +203,7 @@ def test_every_selected_coreset_is_saved_and_every_step_trains_on_one() -> None:
         assert rows["weight"].mean() == pytest.approx(1.0)
 
 
-def test_learned_examples_are_no_longer_looked_at() -> None:
+def test_learned_examples_are_no_longer_scored() -> None:
     model, split = convnet(), image_split()
     train_until_learned(model, split)
     method = Crest(
@@ -212,10 +212,10 @@ def test_learned_examples_are_no_longer_looked_at() -> None:
     drive(method, 12)
     record = method.record()
     assert record.regions is not None
-    assert record.looks is not None
+    assert record.scored is not None
     assert record.regions["active"][0] == 240
     assert record.regions["excluded"][-1] > 0
-    dropped = record.looks.filter(pl.col("excluded_at") >= 0)
+    dropped = record.scored.filter(pl.col("excluded_at") >= 0)
     assert len(dropped) == record.regions["excluded"][-1]
     late = record.coresets.join(record.regions, on="region")  # type: ignore[union-attr]
     after = late.join(dropped, on="index").filter(pl.col("start_step") >= pl.col("excluded_at"))
@@ -253,7 +253,7 @@ def test_seconds_are_kept_by_part() -> None:
     assert method.record().seconds is not None
 
 
-def test_as_used_each_step_has_a_coreset_of_its_own() -> None:
+def test_on_demand_each_step_has_a_coreset_of_its_own() -> None:
     method = Crest(
         context(crest={"threshold": 0.02, "selection": "on_demand", "subset_coresets": 2})
     )
@@ -270,18 +270,18 @@ def test_as_used_each_step_has_a_coreset_of_its_own() -> None:
         assert rows["index"].to_list() == coreset.indices.tolist()
 
 
-def test_as_used_the_examples_of_a_check_are_selected_from() -> None:
-    """Checked at every step, nothing is looked at but for the checks, after the first subset."""
+def test_on_demand_the_examples_of_a_check_are_selected_from() -> None:
+    """Checked at every step, nothing is scored but for the checks, after the first subset."""
     method = Crest(context(crest={"threshold": 1e9, "selection": "on_demand"}))
     drive(method, 6)
     record = method.record()
     assert record.counts is not None
     assert record.regions is not None
     assert record.regions["checks"].to_list() == [5]
-    assert record.counts["examples_looked_at"] == 6 * 32
+    assert record.counts["examples_scored"] == 6 * 32
 
 
-def test_as_used_every_look_is_selected_from_before_there_is_another() -> None:
+def test_on_demand_all_that_is_scored_is_selected_from_before_more_is() -> None:
     method = Crest(
         context(
             crest={
@@ -298,7 +298,7 @@ def test_as_used_every_look_is_selected_from_before_there_is_another() -> None:
     # Checks fall on the ends of subsets, T1 = 3, and each look serves the next three steps.
     assert record.regions is not None
     assert record.regions["check_interval"].to_list() == [3]
-    assert record.counts["examples_looked_at"] == 4 * 32
+    assert record.counts["examples_scored"] == 4 * 32
     assert record.regions["minibatches"].to_list() == [12]
 
 
@@ -319,7 +319,7 @@ def test_curvature_is_estimated_no_more_often_than_asked_for() -> None:
     assert record.counts["hessian_vector_products"] == 4 * 2
 
 
-def test_as_used_as_many_coresets_are_selected_as_the_curvature_takes() -> None:
+def test_on_demand_as_many_coresets_are_selected_as_the_curvature_takes() -> None:
     settings = {"selection": "on_demand", "subset_coresets": 2, "curvature_minibatches": 5}
     method = Crest(
         context(crest={**settings, "threshold": 1e-9, "curvature_interval": 4}, steps=20)
@@ -332,7 +332,7 @@ def test_as_used_as_many_coresets_are_selected_as_the_curvature_takes() -> None:
     assert record.regions["check_interval"].to_list() == [2] * 6
     assert record.regions["minibatches"].to_list() == [6, 2, 6, 2, 6, 2]
     assert record.counts["hessian_vector_products"] == 3 * 5
-    assert record.counts["examples_looked_at"] == 32 * (3 + 1 + 3 + 1 + 3 + 1)
+    assert record.counts["examples_scored"] == 32 * (3 + 1 + 3 + 1 + 3 + 1)
 
 
 def test_by_default_every_minibatch_of_every_region_is_in_the_curvature() -> None:
@@ -343,8 +343,8 @@ def test_by_default_every_minibatch_of_every_region_is_in_the_curvature() -> Non
     assert record.counts is not None
     selected = record.regions["minibatches"].sum()
     assert record.counts["hessian_vector_products"] == selected
-    looks = 32 * (selected + record.regions["checks"].sum())
-    assert record.counts["examples_looked_at"] == looks
+    scored = 32 * (selected + record.regions["checks"].sum())
+    assert record.counts["examples_scored"] == scored
 
 
 def test_the_gradient_of_training_is_the_average_of_the_steps() -> None:
@@ -370,7 +370,7 @@ def test_the_gradient_of_training_is_the_average_of_the_steps() -> None:
 
 
 @pytest.mark.parametrize("selection", ["ahead", "on_demand"])
-def test_a_filtered_loss_takes_in_every_look_where_a_region_opens_once(selection: str) -> None:
+def test_a_filtered_loss_takes_in_all_scored_where_a_region_opens_once(selection: str) -> None:
     settings = {"threshold": 1e-9, "selection": selection, "learned_window": 0}
     method = Crest(context(crest={**settings, "region_loss": "filtered"}))
     seen: list[tuple[int, Tensor]] = []
@@ -378,7 +378,7 @@ def test_a_filtered_loss_takes_in_every_look_where_a_region_opens_once(selection
 
     def drawn() -> Tensor:
         subset = draw()
-        seen.append((len(seen), look(method._context.model, split, subset, FLOAT32).losses))
+        seen.append((len(seen), forward(method._context.model, split, subset, FLOAT32).losses))
         return subset
 
     method._subsets.draw = drawn  # type: ignore[method-assign]
@@ -400,15 +400,15 @@ def test_a_filtered_loss_takes_in_every_look_where_a_region_opens_once(selection
     assert regions(method)["loss_start"].to_list() == pytest.approx(opened, rel=1e-4)
 
 
-def test_balanced_each_subset_is_dealt_out_whole() -> None:
+def test_spatially_balanced_each_subset_is_partitioned() -> None:
     settings = {"choice": "spatially_balanced", "selection": "on_demand", "subset_coresets": 4}
     method = Crest(context(crest={**settings, "threshold": 1e9, "interval_factor": 4.0}))
     taken = drive(method, 8, move=0.001)
     for subset in (taken[:4], taken[4:]):
-        dealt = torch.cat([coreset.indices for coreset in subset])
-        assert len(dealt.unique()) == 32
+        drawn = torch.cat([coreset.indices for coreset in subset])
+        assert len(drawn.unique()) == 32
         assert all((coreset.weights == 1.0).all() for coreset in subset)
-    assert method.record().counts == {"examples_looked_at": 2 * 32, "hessian_vector_products": 4}
+    assert method.record().counts == {"examples_scored": 2 * 32, "hessian_vector_products": 4}
 
 
 @pytest.mark.parametrize(
@@ -424,15 +424,15 @@ def test_a_subset_that_does_not_fit_is_refused(value: float, message: str) -> No
         Crest(context(crest={"subset_size": value}))
 
 
-def test_only_what_is_not_remembered_is_looked_at() -> None:
-    """240 examples are looked at in the first round; afterwards only V_r, 32 a check."""
+def test_only_what_is_not_remembered_is_scored() -> None:
+    """240 examples are scored in the first round; afterwards only V_r, 32 a check."""
     method = Crest(context(crest=FOCUSED, steps=90))
     drive_focused(method, 90)
     counts, table = method.record().counts, regions(method)
     assert counts is not None
     # A check remembers its V_r too, which then need no look of their own.
-    assert 32 * table["checks"].sum() < counts["examples_looked_at"]
-    assert counts["examples_looked_at"] <= 240 + 32 * table["checks"].sum()
+    assert 32 * table["checks"].sum() < counts["examples_scored"]
+    assert counts["examples_scored"] <= 240 + 32 * table["checks"].sum()
 
 
 def test_subsets_cover_v_without_replacement() -> None:
@@ -487,7 +487,7 @@ def test_where_subsets_are_focused_a_region_opens_at_the_loss_of_all_of_v() -> N
 
     def drawn() -> Tensor:
         subset = draw()
-        checked.append(float(look(method._context.model, split, subset, FLOAT32).losses.mean()))
+        checked.append(float(forward(method._context.model, split, subset, FLOAT32).losses.mean()))
         return subset
 
     method._subsets.draw = drawn  # type: ignore[method-assign]
@@ -498,7 +498,7 @@ def test_where_subsets_are_focused_a_region_opens_at_the_loss_of_all_of_v() -> N
     assert all(any(loss == pytest.approx(one, rel=1e-4) for one in checked) for loss in opened[1:])
 
 
-def test_rounds_and_focus_work_with_fresh_looks() -> None:
+def test_rounds_and_focus_work_with_fresh_outputs() -> None:
     settings = {
         "draw": "without_replacement",
         "focus": 1.0,

@@ -1,7 +1,7 @@
-"""Balanced sampling: a subset dealt out into mini-batches that all resemble it, without bias.
+"""Spatially balanced sampling: disjoint mini-batches that each resemble their subset, unbiased.
 
 Every example has the same chance to be in a mini-batch, so that the mean over a mini-batch errs by
-variance alone, whatever is averaged; and of examples that are alike few come together, so that the
+variance alone, whatever is averaged; and of examples that are close few come together, so that the
 variance of whatever the distances reflect is less than that of a random mini-batch.
 """
 
@@ -122,8 +122,8 @@ def local_pivotal(
     return [example for example in among if chances[example] == count]
 
 
-def deal(distances: Tensor, size: int, each: int, generator: torch.Generator) -> Tensor:
-    """Deal mini-batches out of each subset, none of an example in two.
+def disjoint_samples(distances: Tensor, size: int, each: int, generator: torch.Generator) -> Tensor:
+    """Draw mini-batches from each subset, none of an example in two.
 
     Each is drawn by :func:`local_pivotal` from what the earlier ones left, and holds any example
     of its subset with probability m/r.
@@ -141,11 +141,11 @@ def deal(distances: Tensor, size: int, each: int, generator: torch.Generator) ->
         int64, P×each×m, on the CPU.
     """
     return torch.tensor(
-        [_deal_one(subset, size, each, generator) for subset in distances.cpu().numpy()]
+        [_disjoint_samples(subset, size, each, generator) for subset in distances.cpu().numpy()]
     )
 
 
-def _deal_one(
+def _disjoint_samples(
     distances: NDArray[np.float32], size: int, each: int, generator: torch.Generator
 ) -> list[list[int]]:
     neighbours, left = Neighbours(distances), list(range(len(distances)))

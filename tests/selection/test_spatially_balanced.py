@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from crest.selection.balanced import Neighbours, deal, local_pivotal
+from crest.selection.spatially_balanced import Neighbours, disjoint_samples, local_pivotal
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -119,10 +119,10 @@ def test_a_draw_depends_on_the_generator_alone() -> None:
 
 
 def test_dealing_out_all_of_a_subset_uses_every_example_once() -> None:
-    dealt = deal(random_distances(40)[None].repeat(2, 1, 1), 10, 4, generator())
-    assert dealt.shape == (2, 4, 10)
-    assert dealt.dtype == torch.int64
-    for subset in dealt:
+    drawn = disjoint_samples(random_distances(40)[None].repeat(2, 1, 1), 10, 4, generator())
+    assert drawn.shape == (2, 4, 10)
+    assert drawn.dtype == torch.int64
+    for subset in drawn:
         assert subset.flatten().sort().values.tolist() == list(range(40))
 
 
@@ -131,7 +131,7 @@ def test_later_mini_batches_have_the_same_chances() -> None:
     source, draws = generator(), 3000
     counts = torch.zeros(2, 6)
     for _ in range(draws):
-        for number, picks in enumerate(deal(distances, 2, 2, source)[0]):
+        for number, picks in enumerate(disjoint_samples(distances, 2, 2, source)[0]):
             counts[number, picks] += 1
     error = (1 / 3 * 2 / 3 / draws) ** 0.5
     assert (counts / draws - 1 / 3).abs().max() < 4 * error
@@ -141,12 +141,12 @@ def test_each_mini_batch_resembles_its_subset() -> None:
     """Four clusters of ten: each of five mini-batches of eight has two of each."""
     centres = torch.tensor([[0.0, 0.0], [50.0, 0.0], [0.0, 50.0], [50.0, 50.0]])
     points = centres.repeat_interleave(10, 0) + torch.randn(40, 2, generator=generator(4))
-    dealt = deal(torch.cdist(points, points)[None], 8, 5, generator())[0]
-    for picks in dealt:
+    drawn = disjoint_samples(torch.cdist(points, points)[None], 8, 5, generator())[0]
+    for picks in drawn:
         counts = torch.bincount(picks // 10, minlength=4)
         assert counts.tolist() == [2, 2, 2, 2]
 
 
 def test_rising_order() -> None:
-    for picks in deal(random_distances(30)[None], 7, 3, generator())[0]:
+    for picks in disjoint_samples(random_distances(30)[None], 7, 3, generator())[0]:
         assert all(first < second for first, second in pairwise(picks.tolist()))

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from crest.errors import OrderError, ParameterError, TrainingError
 
-# Mini-batches at which a loop shows whether it stands within one autocast block.
-SHOWN_AFTER = 3
+# Mini-batches at which a loop is probed for standing within one autocast block.
+PROBES = 3
 # Steps for which choices are kept to be compared with: processes are never so far apart.
 KEPT = 64
-# Counts what is compared, alike in every process that builds alike.
+# Counts what is compared, the same in every process that builds the same.
 _compared = itertools.count()
 
 
@@ -45,7 +45,7 @@ def warn_of_rounding(model: nn.Module) -> None:
 def refuse_cleared(model: nn.Module, losses: Tensor | None) -> None:
     """Refuse gradients that are all 0 though a loss of the mini-batch (m) is not.
 
-    Where the losses are not known it cannot be told whether some was: a warning.
+    Where the losses are not known nor is it whether some was: a warning.
 
     Raises
     ------
@@ -113,16 +113,16 @@ class Autocast:
             weight.requires_grad and weight.dtype == torch.float32 for weight in model.parameters()
         )
         self._probe: Tensor | None = None
-        self._shown = 0
+        self._probed = 0
         self._whole = False  # whether the loop was found to stand within one block
 
     def before_minibatch(self) -> None:
-        """Look at the copy of a weight of its own, which changes from mini-batch to mini-batch."""
+        """Compare the copy of a weight of its own, which changes from mini-batch to mini-batch."""
         if not (self._copied and self.casting()):
             return
-        if self._shown < SHOWN_AFTER:
-            self._shown += 1
-            self._look()
+        if self._probed < PROBES:
+            self._probed += 1
+            self._compare_copy()
         if self._whole:
             torch.clear_autocast_cache()
 
@@ -147,7 +147,7 @@ class Autocast:
         finally:
             torch.set_autocast_cache_enabled(True)
 
-    def _look(self) -> None:
+    def _compare_copy(self) -> None:
         if self._probe is None:
             self._probe = torch.zeros(1, 1, device=self._device, requires_grad=True)
         with torch.no_grad():
@@ -166,7 +166,7 @@ class Autocast:
 
 
 class Ranks:
-    """Notices processes of torch.distributed that train together and do not choose alike.
+    """Notices processes of torch.distributed that train together and do not choose the same.
 
     The first of them to come to a step leaves its choice with the store at which they met, and the
     others compare theirs with it: nobody waits for anybody.
@@ -176,7 +176,7 @@ class Ranks:
     store
         Where they meet; of these processes and this comparison alone.
     settings
-        What they are to have alike.
+        What they are to have the same of.
 
     Raises
     ------
@@ -215,7 +215,7 @@ class Ranks:
             raise TrainingError(
                 f"rank {self._rank} has chosen other examples for step {step} than rank "
                 f"{found['rank']}: from here on the processes would train apart. They see another "
-                "model when they look at examples: with BatchNorm each has running statistics of "
+                "model when they score examples: with BatchNorm each has running statistics of "
                 "its own. Choose on rank 0 and broadcast, or broadcast the buffers after every "
                 "step: docs/scale.md, 'In your own loop'"
             )
@@ -228,9 +228,9 @@ class Ranks:
             if theirs.get(name) != value:
                 raise ParameterError(
                     f"{name}: {_short(value)} on rank {self._rank}, {_short(theirs.get(name))} on "
-                    f"rank {found['rank']}. Processes that train together choose alike: build "
-                    "Coresets alike on all, or on one alone; where each is to choose for itself, "
-                    "from its own part of the data, together=False"
+                    f"rank {found['rank']}. Processes that train together choose the same: build "
+                    "the same Coresets on all, or on one alone; where each is to choose for "
+                    "itself, from its own part of the data, together=False"
                 )
 
     def _first(self, key: str, mine: dict[str, Any]) -> dict[str, Any]:
@@ -253,6 +253,6 @@ class Ranks:
 
 
 def _short(value: object) -> str:
-    """Return a setting as it is shown: of a hash, the start."""
+    """Return a setting as it is printed: of a hash, the start."""
     text = str(value)
     return f"{text[:8]}…" if len(text) == 64 else text

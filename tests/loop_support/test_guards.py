@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from crest import Coresets, focused
+from crest import Coresets, economical
 from crest.errors import OrderError, ParameterError, TrainingError
 from tests.tiny import CLASSES, convnet, image_split, linear_model, linear_split
 
@@ -57,12 +57,12 @@ def autocast(**options: object) -> torch.autocast:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16"])
-@pytest.mark.parametrize("options", [{}, focused(8)], ids=["published", "focused"])
+@pytest.mark.parametrize("options", [{}, economical(8)], ids=["published", "economical"])
 def test_a_loop_within_one_autocast_block_is_told_and_trains(precision: str, options: dict) -> None:
     inside, beside = convnet(), convnet()
-    with pytest.warns(UserWarning, match=WITHIN) as told, autocast():
+    with pytest.warns(UserWarning, match=WITHIN) as found, autocast():
         taken = train(inside, coresets_of(inside, precision=precision, **options))
-    assert len(told) == 1
+    assert len(found) == 1
     # The same, bit for bit, as with the forward pass alone in a block.
     coresets = coresets_of(beside, precision=precision, **options)
     assert train(beside, coresets, forward=autocast) == taken
@@ -116,10 +116,12 @@ def test_weights_of_16_bits_are_told_of_once(dtype: torch.dtype) -> None:
 
     least = {torch.bfloat16: 256, torch.float16: 2048}[dtype]
     options: dict = {"steps": 2, "batch_size": 4, "subset_size": 12}
-    with pytest.warns(UserWarning, match=f"model: 100% .* less than 1/{least} of a weight") as told:
+    with pytest.warns(
+        UserWarning, match=f"model: 100% .* less than 1/{least} of a weight"
+    ) as found:
         coresets = Coresets(model, inputs, split.labels, **options)
     next(iter(coresets))
-    assert len(told) == 1
+    assert len(found) == 1
     # The figure is what rounds away.
     one = torch.ones(1, dtype=dtype)
     assert torch.equal(one + 0.9 / least, one)
@@ -157,7 +159,7 @@ def spoiled(index: int, value: float) -> Callable[[Tensor], Tensor]:
 
 @pytest.mark.parametrize("method", ["crest", "greedy", "craig", "gradmatch", "glister"])
 @pytest.mark.parametrize("value", [torch.nan, torch.inf])
-def test_inputs_that_are_not_finite_are_named_at_the_first_look(method: str, value: float) -> None:
+def test_inputs_that_are_not_finite_are_named_when_first_scored(method: str, value: float) -> None:
     sections: dict = {"crest": {"subset_size": 200}, "greedy": {"subset_size": 200}}
     sections |= {name: {"coreset_size": 0.5} for name in ("craig", "gradmatch", "glister")}
     inputs = spoiled(100, value)
@@ -169,16 +171,16 @@ def test_inputs_that_are_not_finite_are_named_at_the_first_look(method: str, val
             coresets.step()
 
 
-def test_the_first_and_the_last_example_are_looked_at_at_once() -> None:
+def test_the_first_and_the_last_example_are_scored_at_once() -> None:
     for index in (0, 239):
         message = f"inputs: .* example {index} holds numbers"
         inputs = spoiled(index, torch.nan)
         with pytest.raises(ParameterError, match=message):
             Coresets(convnet(), inputs, SPLIT.labels, steps=9, batch_size=8, method="random")
     images = SPLIT.inputs(torch.arange(200))
-    with pytest.raises(ParameterError, match=r"looking at examples 0 and 239 fails \(IndexError"):
+    with pytest.raises(ParameterError, match=r"scoring examples 0 and 239 fails \(IndexError"):
         Coresets(convnet(), lambda i: images[i], SPLIT.labels, steps=9, batch_size=8)
-    with pytest.raises(ParameterError, match=r"looking at .* fails \(RuntimeError: .*channels"):
+    with pytest.raises(ParameterError, match=r"scoring .* fails \(RuntimeError: .*channels"):
         Coresets(
             convnet(),
             lambda i: images[i % 200].expand(-1, 2, 8, 8),
@@ -200,18 +202,18 @@ def test_inputs_that_are_not_finite_are_named_by_a_method_that_only_sees_steps()
 def test_weights_that_are_no_numbers_are_told_by_a_method_that_only_sees_steps() -> None:
     model = convnet()
     coresets = coresets_of(model, subset_size=32)
-    focused_only = Coresets(
+    method_only = Coresets(
         model, SPLIT.inputs, SPLIT.labels, steps=9, batch_size=8, method="focused"
     )
     assert coresets.steps_taken == 0
     for parameter in model.parameters():
         parameter.data.fill_(torch.nan)
-    indices, _ = next(iter(focused_only))
+    indices, _ = next(iter(method_only))
     with pytest.raises(TrainingError, match="step 0: the model's weights are no finite numbers"):
-        focused_only.step(model(SPLIT.inputs(indices)))
+        method_only.step(model(SPLIT.inputs(indices)))
 
 
-AMP = focused(8) | {"interval_factor": 2.0, "threshold": 1e-9, "curvature_interval": 20}
+AMP = economical(8) | {"interval_factor": 2.0, "threshold": 1e-9, "curvature_interval": 20}
 
 
 @pytest.mark.parametrize("quadratic", ["full", "last_layer"])
@@ -254,7 +256,7 @@ def _overflow(model: nn.Module, kind: str) -> None:
 
 def test_logits_that_overflowed_are_not_remembered() -> None:
     model = convnet()
-    coresets = coresets_of(model, steps=12, **focused(8))
+    coresets = coresets_of(model, steps=12, **economical(8))
     for indices, _ in coresets:
         logits = model(SPLIT.inputs(indices)).detach()
         if coresets.steps_taken % 3 == 0:
@@ -269,7 +271,7 @@ def test_logits_that_overflowed_are_not_remembered() -> None:
 
 def test_a_real_scaler_skips_and_everything_goes_on() -> None:
     model, split = linear_model(), linear_split()
-    options = {**focused(4), "curvature_interval": 4, "interval_factor": 2.0}
+    options = {**economical(4), "curvature_interval": 4, "interval_factor": 2.0}
     coresets = Coresets(model, split.inputs, split.labels, steps=20, batch_size=4, **options)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.02)
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**127, growth_interval=3)
@@ -308,7 +310,7 @@ def test_gradients_that_were_filled_with_zeros_too_early_are_noticed() -> None:
         break
 
 
-def test_weights_that_were_replaced_or_moved_are_noticed_where_the_method_looks() -> None:
+def test_weights_that_were_replaced_or_moved_are_noticed_where_the_method_scores() -> None:
     def steps(method: str, change: Callable[[nn.Sequential], object]) -> None:
         model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, CLASSES))
         crest = {"subset_size": 32}
