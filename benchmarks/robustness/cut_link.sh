@@ -8,7 +8,7 @@
 here=$(cd "$(dirname "$0")/.." && pwd)
 bin=$here/.venv/bin
 cd "$1" || exit 1
-said=$(mktemp -d)
+logs=$(mktemp -d)
 settings=(--method random -S train.precision=float32 -S train.micro_batches=2 -S train.snapshots=0
           -S train.budget=1.0 -S run.save_interval=0)
 export OMP_NUM_THREADS=1
@@ -26,25 +26,25 @@ done
 host() { # side, rank
     GLOO_SOCKET_IFNAME=crest_v$1 ip netns exec "crest_$1" "$bin/torchrun" --nnodes=2 \
         --nproc-per-node=1 --node-rank="$2" --master-addr=10.9.0.1 --master-port=29511 \
-        "$here/cli.py" train "${settings[@]}" > "$said/$1" 2>&1
-    echo "host $1 ended with $? after $(($(date +%s) - $(cat "$said/cut"))) seconds"
-    grep -h '^error' "$said/$1"
+        "$here/cli.py" train "${settings[@]}" > "$logs/$1" 2>&1
+    echo "host $1 ended with $? after $(($(date +%s) - $(cat "$logs/cut"))) seconds"
+    grep -h '^error' "$logs/$1"
 }
 
 rm -rf .resume
-date +%s > "$said/cut"
+date +%s > "$logs/cut"
 host a 0 & host b 1 &
 until [ -e .resume/train-random.safetensors ]; do sleep 0.2; done
 ip -n crest_a link set crest_va down
-date +%s > "$said/cut"
+date +%s > "$logs/cut"
 wait
 ip -n crest_a link set crest_va up
 ls -l .resume
-date +%s > "$said/cut"
+date +%s > "$logs/cut"
 host a 0 & host b 1 & wait
-cp artifacts/train/random/model.safetensors "$said"
+cp artifacts/train/random/model.safetensors "$logs"
 "$bin/python" "$here/cli.py" train "${settings[@]}" --fresh > /dev/null
-"$bin/python" - "$said/model.safetensors" artifacts/train/random/model.safetensors <<'PYTHON'
+"$bin/python" - "$logs/model.safetensors" artifacts/train/random/model.safetensors <<'PYTHON'
 import sys
 from safetensors.torch import load_file
 found, plain = map(load_file, sys.argv[1:])

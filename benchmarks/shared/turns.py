@@ -1,4 +1,4 @@
-"""Train with the code of any checkout, some steps at a time, each when told to.
+"""Train with the code of any checkout, some steps at a time, each when asked to.
 
     python benchmarks/shared/turns.py CHECKOUT STEPS GO DONE train --method crest
 
@@ -25,7 +25,7 @@ class Turns:
         self.wait()
 
     def step(self, *_: Any) -> None:
-        """Count a step; told to by every optimiser."""
+        """Count a step; called by every optimiser."""
         self._taken += 1
         if self._taken % self._steps == 0:
             seconds = time.perf_counter() - self._resumed

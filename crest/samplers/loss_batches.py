@@ -1,4 +1,4 @@
-"""A batch sampler that is told the losses of training: what is learned comes less often.
+"""A batch sampler that is given the losses of training: what is learned is drawn less often.
 
 For any loop, loader and task: it knows neither model nor labels, only how large the last loss of
 each example was.
@@ -322,9 +322,9 @@ class LossBatchSampler(Sampler[list[int]]):
     def _resume_after(self, delivered: int) -> None:
         """Go on where a stateful loader was left that had given so many batches to the loop.
 
-        The state that such a loader keeps is of the moment when the last of them was drawn: the
+        The state that such a loader keeps is of the time when the last of them was drawn: the
         losses that were reported since are not in it. Those of a state that was loaded before it,
-        and is of the moment when the loader was left, are.
+        and is of the time when the loader was left, are.
         """
         better = self._replaced
         if better is not None and _delivered(better) == delivered:
