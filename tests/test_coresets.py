@@ -525,6 +525,19 @@ def test_every_parameter_of_a_method_is_an_argument() -> None:
     assert not names & METHODS.keys()
 
 
+def test_keys_of_groups_may_stand_in_their_groups() -> None:
+    """As in params.yaml; flat and nested options are the same parameters."""
+    learned = {"learned_loss": 0.2, "learned_window": 7}
+    flat_settings = own("crest", subset_size=64, **learned)._settings
+    assert (flat_settings["learned_loss"], flat_settings["learned_window"]) == (0.2, 7)
+    nested_settings = own(
+        "crest", subset_size=64, crest={"learned": {"loss": 0.2, "window": 7}}
+    )._settings
+    assert nested_settings == flat_settings
+    group = own("crest", subset_size=64, learned={"loss": 0.2, "window": 7})
+    assert group._settings == flat_settings
+
+
 def own(method: str, **options: object) -> Coresets:
     split = image_split()
     return Coresets(
@@ -566,6 +579,11 @@ def test_a_method_takes_its_own_options_and_they_change_what_it_does() -> None:
             {"coreset_sizes": 0.5},
             "'craig' has no such option; did you mean 'coreset_size'",
         ),
+        ("crest", {"looks": "fresh"}, "looks: is called 'outputs' now"),
+        ("glister", {"rounds": 3}, "rounds: is called 'gradient_updates' now"),
+        ("crest", {"choice": "balanced"}, "choice: 'balanced' is called 'spatially_balanced' now"),
+        ("crest", {"learned_floor": 0}, "learned_floor: a count is at least 1"),
+        ("crest", {"focus": 0.5}, "focus: above 0 needs draw: without_replacement or"),
         ("full", {"fokus": 5.0}, r"fokus: 'full' has no such option\. It has none"),
         ("replay", {"coresets": "x"}, "'replay' has no such option.*saved coresets go in as saved"),
         (
