@@ -121,3 +121,11 @@ def test_the_trainer_of_transformers_draws_by_losses_learns_and_resumes(tmp_path
     assert accuracy("trainer_by_losses.py", *options) > 0.9
     assert (tmp_path / "checkpoint-80" / "crest_sampler.pt").is_file()
     assert accuracy("trainer_by_losses.py", *options, "--resume", tmp_path / "checkpoint-80") > 0.9
+
+
+def test_lightning_draws_by_losses_learns_and_resumes(tmp_path) -> None:
+    pytest.importorskip("pytorch_lightning")
+    options = ("--steps", 60, "--folder", tmp_path)
+    assert accuracy("lightning_by_losses.py", *options) > 0.85
+    (kept,) = tmp_path.glob("*step=40.ckpt")
+    assert accuracy("lightning_by_losses.py", *options, "--resume", kept) > 0.85

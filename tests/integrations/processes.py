@@ -9,6 +9,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+FAILED = "failed"
 ROOT = Path(__file__).resolve().parents[2]
 
 
@@ -33,7 +34,11 @@ def _work(rank: int, size: int, function: Any, folder: Path, results: Any) -> No
         dist.init_process_group(
             "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=size
         )
-    results.put((rank, function(rank, folder)))
+    try:
+        results.put((rank, function(rank, folder)))
+    except BaseException:
+        results.put((rank, FAILED))
+        raise
     if size > 1:
         dist.destroy_process_group()
 
@@ -48,7 +53,13 @@ def _together(size: int, function: Any, folder: Path) -> list[Any]:
     ]
     for one in ranks:
         one.start()
-    found = dict(results.get(timeout=100) for _ in ranks)
+    found = {}
+    while len(found) < size and FAILED not in found.values():
+        found |= [results.get(timeout=100)]
+    if FAILED in found.values():
+        for one in ranks:
+            one.kill()  # the others may wait for the one that failed
+        sys.exit(1)
     for one in ranks:
         one.join()
     return [found[rank] for rank in range(size)]
