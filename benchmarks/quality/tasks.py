@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -327,7 +328,7 @@ class Variant:
 
     name: str
     rule: str
-    options: Mapping[str, float]
+    options: Mapping[str, Any]
     lag: int | None = None
 
 
