@@ -129,3 +129,13 @@ def test_lightning_draws_by_losses_learns_and_resumes(tmp_path) -> None:
     assert accuracy("lightning_by_losses.py", *options) > 0.85
     (kept,) = tmp_path.glob("*step=40.ckpt")
     assert accuracy("lightning_by_losses.py", *options, "--resume", kept) > 0.85
+
+
+def test_the_sft_trainer_draws_by_losses_and_says_which_rows_were_dropped(tmp_path) -> None:
+    pytest.importorskip("trl")
+    done = start("sft_by_losses.py", "--steps", 20, "--folder", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "rows dropped: [7]" in done.stdout
+    before, after = map(float, re.findall(r"^loss: ([0-9.]+)$", done.stdout, re.MULTILINE))
+    assert after < before - 0.3
+    assert (tmp_path / "checkpoint-20" / "crest_sampler.pt").is_file()

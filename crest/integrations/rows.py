@@ -1,6 +1,6 @@
 """Rows that say which they are, on the way through a trainer's own collator."""
 
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import torch
@@ -60,6 +60,8 @@ class Collate:
                 "dictionary"
             )
         batch[INDEX] = torch.tensor([index for index, _ in rows])
+        if all(isinstance(row, Mapping) and "input_ids" in row for _, row in rows):
+            batch[LENGTHS] = torch.tensor([len(row["input_ids"]) for _, row in rows])
         return batch
 
 

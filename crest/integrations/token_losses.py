@@ -62,6 +62,14 @@ def example_losses(
     return losses.reshape(rows, -1).sum(1), (labels != IGNORED).reshape(rows, -1).sum(1)
 
 
+def require_one_mean(args: Any) -> None:
+    """Refuse what keeps a step from being that of the mean over all processes' items."""
+    if args.n_gpu > 1:
+        raise ParameterError("LossSampled: DataParallel; start a process a GPU, with torchrun")
+    if args.world_size > 1 and not args.average_tokens_across_devices:
+        raise ParameterError("LossSampled: average_tokens_across_devices must stay True")
+
+
 def is_causal(model: Any) -> bool:
     """Whether logits are of the next token; of GPT2LMHeadModel the Trainer thinks otherwise."""
     base = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's

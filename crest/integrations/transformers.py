@@ -11,8 +11,8 @@ from torch.utils.data import DataLoader
 from crest.errors import ParameterError, needs_extra
 from crest.integrations.accelerate import own_parts
 from crest.integrations.checkpoints import Saving, saved
-from crest.integrations.rows import INDEX, Batches, Collate, Rows
-from crest.integrations.token_losses import example_losses, is_causal
+from crest.integrations.rows import INDEX, LENGTHS, Batches, Collate, Rows
+from crest.integrations.token_losses import example_losses, is_causal, require_one_mean
 from crest.samplers.loss_batches import LossBatchSampler
 
 with needs_extra("transformers"):
@@ -74,15 +74,12 @@ class LossSampled(_Base):
 
     def _set_loss(self) -> None:
         """Take the Trainer's own way to a loss, by which it counts the items of all batches."""
-        args, config = self.args, self.model.config
+        config = self.model.config
         if self.compute_loss_func is not None:
             raise ParameterError("LossSampled: compute_loss_func: give losses= in its place")
         if getattr(config, "output_router_logits", False):
             raise ParameterError("LossSampled: output_router_logits: the loss of routers is lost")
-        if args.n_gpu > 1:
-            raise ParameterError("LossSampled: DataParallel; start a process a GPU, with torchrun")
-        if args.world_size > 1 and not args.average_tokens_across_devices:
-            raise ParameterError("LossSampled: average_tokens_across_devices must stay True")
+        require_one_mean(self.args)
         self._loss_shifts_labels |= is_causal(self.accelerator.unwrap_model(self.model))
         self.compute_loss_func = self._mean_of_all
 
@@ -125,6 +122,7 @@ class LossSampled(_Base):
     def compute_loss(self, model: Any, inputs: Any, *arguments: Any, **others: Any) -> Any:
         """Return the Trainer's loss, the model being given the batch without its indices."""
         self._indices = inputs.pop(INDEX, None)
+        inputs.pop(LENGTHS, None)
         return super().compute_loss(model, inputs, *arguments, **others)
 
     def _mean_of_all(self, outputs: Any, labels: Any, num_items_in_batch: Any = None) -> Tensor:
