@@ -273,7 +273,7 @@ def test_a_model_without_second_derivatives_is_trained_and_the_results_say_how(
         fell_back = quadratic == "full"
         used = {"crest.quadratic.parameters": "last_layer"} if fell_back else {}
         assert run["used"] == used
-        assert run["parameters"]["crest"]["quadratic"] == quadratic
-        assert ("crest.quadratic" in metrics) == fell_back
+        assert run["parameters"]["crest"]["quadratic"]["parameters"] == quadratic
+        assert ("crest.quadratic.parameters" in metrics) == fell_back
         found[quadratic] = tensors(project, "crest")
     assert equal(found["full"], found["last_layer"])
