@@ -103,14 +103,14 @@ class Crest:
         self._coreset_rows = CoresetRows(labels)
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
-        """Return what to train on in step t = ``step``."""
-        if self._pool.is_window_over(step):
+        """Return what to train on in step t = ``step``, by the lines of Algorithm 1."""
+        if self._pool.is_window_over(step):  # every T2 steps
             with self._timed("select"):
                 self._pool.exclude_learned(step)
         if self._quadratic.outdated:
             self._end_region(step)
             self._quadratic.renew()
-        if self._region is not None and self._region.check_due:
+        if self._region is not None and self._region.check_due:  # every T1 steps
             self._region.rho = self._check(self._region)
             if not self._region.rho <= self._threshold:
                 self._end_region(step)
@@ -124,8 +124,9 @@ class Crest:
         assert region is not None, "update follows minibatch"
         self._subsets.remember_step(minibatch.indices, outputs)
         if self._quadratic.follows_steps:
-            with self._timed("model"):
-                self._quadratic.include_step()
+            started = time.perf_counter()
+            self._quadratic.include_step()
+            region.spend("model", time.perf_counter() - started)
         region.steps += 1
         region.spend("train", seconds)
 
