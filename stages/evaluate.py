@@ -7,6 +7,7 @@ from crest import artifacts
 from crest.config import Parameters
 from crest.errors import ArtifactError
 from crest.inference.evaluation import evaluate
+from crest.inference.evaluator import Evaluator
 from crest.methods import check_method
 from crest.pipeline import manifest
 from crest.pipeline.inputs import (
@@ -46,7 +47,7 @@ def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
     sealed = manifest.of_training(source, method)
     sealed.require_data(data.meta)
     sealed.verify(artifacts.METRICS, artifacts.MODEL)
-    evaluation = evaluate(model, data.test, precision, parameters.evaluate.batch_size)
+    evaluation = evaluate(Evaluator(model, data.test, precision), parameters.evaluate.batch_size)
     data.require_whole()
     require_numbers(evaluation, source / artifacts.MODEL)
     metrics = {"accuracy": evaluation.accuracy, "loss": evaluation.loss, **trained}

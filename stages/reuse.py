@@ -7,6 +7,7 @@ from typing import Any
 from crest import artifacts
 from crest.config import Parameters
 from crest.inference.evaluation import evaluate
+from crest.inference.evaluator import Evaluator
 from crest.pipeline import signals
 from crest.pipeline.inputs import configure_torch, prepared_data, run_precision
 from crest.pipeline.manifest import coresets_origin, seal
@@ -55,7 +56,9 @@ def run(
         if fresh:
             checkpoint.remove()
         trained = train_model(parameters, data, "replay", precision, saved, checkpoint)
-        evaluation = evaluate(trained.model, data.test, precision, parameters.evaluate.batch_size)
+        evaluation = evaluate(
+            Evaluator(trained.model, data.test, precision), parameters.evaluate.batch_size
+        )
         require_numbers(evaluation, paths.reuse(model) / artifacts.MODEL)
         metrics = {**trained.metrics, "accuracy": evaluation.accuracy, "loss": evaluation.loss}
         write(replace(trained, metrics=metrics), partial)

@@ -11,6 +11,7 @@ from crest.data.files import read_meta
 from crest.devices.generators import generator_for
 from crest.devices.limits import require_passes
 from crest.errors import ParameterError
+from crest.inference.evaluator import Evaluator
 from crest.methods.crest import CrestParameters
 from crest.pipeline.inputs import configure_torch, load_trained, prepared_data, run_precision
 from crest.pipeline.paths import Paths
@@ -107,13 +108,11 @@ def run(
     generator = generator_for(parameters.train.seed, "select")
     active = ActiveSet(len(data.train))
     coresets = select_minibatch_coresets(
-        model,
-        data.train,
+        Evaluator(model, data.train, precision),
         [active.draw(size, generator) for _ in range(math.ceil(count / settings.subset_coresets))],
         parameters.train.batch_size,
         find_proxy(settings.proxy),
         find_choice(settings.choice),
-        precision,
         generator,
         region=0,
         each=settings.subset_coresets,

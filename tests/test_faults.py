@@ -11,13 +11,14 @@ from torch.nn import functional as F
 from crest.config import Parameters
 from crest.data.files import ImageMeta
 from crest.data.prepared import Prepared
-from crest.inference.forward import forward
+from crest.inference.evaluator import Evaluator
 from crest.methods import METHODS
 from crest.pipeline.runs import train_model
 from crest.regions.active import ActiveSet, LearnedExamples
 from crest.regions.curvature import flatten, trained_parameters
 from crest.regions.quadratic import QuadraticModel
 from crest.samplers.crest import Crest
+from crest.samplers.crest.subsets import Subsets
 from crest.selection.choices import find_choice
 from crest.selection.choosing import select_minibatch_coresets
 from crest.selection.gradients import find_proxy
@@ -94,11 +95,13 @@ def test_04_a_check_scores_r_examples(monkeypatch: pytest.MonkeyPatch) -> None:
     """Released: each check evaluated the whole training set."""
     scored: list[int] = []
 
-    def counting(model, split, indices, precision, **options):  # type: ignore[no-untyped-def]
-        scored.append(len(indices))
-        return forward(model, split, indices, precision, **options)
+    score = Subsets.score
 
-    monkeypatch.setattr("crest.inference.evaluator.forward", counting)
+    def counting(subsets, indices):  # type: ignore[no-untyped-def]
+        scored.append(len(indices))
+        return score(subsets, indices)
+
+    monkeypatch.setattr(Subsets, "score", counting)
     done = run_crest()
     assert done.record.regions is not None
     assert scored == [32] * done.record.regions["checks"].sum()
@@ -148,13 +151,11 @@ def test_08_a_minibatch_has_exactly_m_examples_whatever_the_classes() -> None:
     split = replace_labels(image_split(), torch.arange(240) % 3)
     for size in (2, 7, 8):  # fewer than the classes, and no multiple of them
         coresets = select_minibatch_coresets(
-            convnet(),
-            split,
+            Evaluator(convnet(), split, FLOAT32),
             [torch.arange(40)],
             size,
             find_proxy("logits"),
             find_choice("facility_location"),
-            FLOAT32,
             torch.Generator(),
         )
         assert len(coresets[0].indices.unique()) == size

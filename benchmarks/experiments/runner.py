@@ -25,6 +25,7 @@ from crest.data.prepared import Prepared
 from crest.devices.precision import Precision
 from crest.errors import ArtifactError, CrestError, Interrupted, ParameterError
 from crest.inference.evaluation import evaluate
+from crest.inference.evaluator import Evaluator
 from crest.methods import METHODS
 from crest.pipeline import signals
 from crest.pipeline.inputs import configure_torch, prepared_data, run_precision
@@ -129,7 +130,7 @@ class Runner:
                 parameters, data, plan.method, precision, saved, checkpoint
             )
             evaluation = evaluate(
-                trained.model, data.test, precision, parameters.evaluate.batch_size
+                Evaluator(trained.model, data.test, precision), parameters.evaluate.batch_size
             )
             write_tables(trained, self._kept(plan, seed))
             row = {

@@ -43,8 +43,8 @@ from crest.config import Parameters
 from crest.data.prepared import Prepared
 from crest.devices.generators import generator_for
 from crest.devices.precision import Precision, resolve_device, resolve_precision
-from crest.inference.folding import find_folds, folded
-from crest.inference.forward import forward
+from crest.inference.evaluator import Evaluator
+from crest.inference.folding import FoldingEvaluator
 from crest.methods.crest import CrestParameters
 from crest.models import spec_for
 from crest.models.head import last_layer
@@ -176,15 +176,15 @@ def choose(
     generator = generator_for(0, "fidelity")
     active, proxy = ActiveSet(len(train)), find_proxy(settings.proxy)
     choice, each = find_choice(settings.choice), settings.subset_coresets
-    folds = find_folds(model, train.inputs(torch.arange(2)))
+    evaluator = FoldingEvaluator.of(Evaluator(model, train, bench.precision))
     groups = []
     for _ in range(-(-count // settings.subset_coresets)):
         if settings.draw.startswith("stratified"):
             subset = stratified_subset(active.members(), train.labels, size, generator)
         else:
             subset = active.draw(size, generator)
-        with folded(model, folds):
-            scored = forward(model, train, subset, bench.precision)
+        with evaluator.folded():
+            scored = evaluator.score(subset)
         gradients = proxy(scored, last_layer(model))
         groups.append(
             choose_minibatch_coresets(scored, gradients, 1, batch, choice, generator, each)
@@ -277,7 +277,7 @@ def follow(
     optimizer.load_state_dict(bench.checkpoint["optimizer"])
     start, train = int(bench.checkpoint["step"]), bench.data.train
     examples = torch.randperm(len(train), generator=generator_for(0, "sample"))[:sample]
-    folds = find_folds(model, train.inputs(torch.arange(2)))
+    evaluator = FoldingEvaluator.of(Evaluator(model, train, bench.precision))
     methods = {
         name: Crest(
             context_of(parameters, "crest", bench.data, model, bench.steps, bench.precision)
@@ -289,8 +289,8 @@ def follow(
     augmentation = generator_for(0, "augmentation")
     model.train()
     for step in range(length):
-        with folded(model, folds):
-            loss = float(forward(model, train, examples, bench.precision).losses.double().mean())
+        with evaluator.folded():
+            loss = float(evaluator.score(examples).losses.double().mean())
         weights = flatten(trained_parameters(model))
         if step >= WARM_UP:
             for name, method in methods.items():

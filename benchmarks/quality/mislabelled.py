@@ -30,7 +30,7 @@ from crest.analysis.difficulty import difficulty_table
 from crest.data.prepared import Split, load
 from crest.devices.generators import generator_for
 from crest.devices.precision import Precision
-from crest.inference.forward import forward
+from crest.inference.evaluator import Evaluator
 from crest.methods import METHODS
 from crest.models import spec_for
 from crest.samplers.base import Context
@@ -209,7 +209,7 @@ def scores(
         name: torch.tensor(table[name].fill_null(0.0).to_numpy().copy()).double()
         for name in ("mean_loss", "el2n", "forgotten", "correct", "seen")
     }
-    scored = forward(model, data, torch.arange(len(data)), FLOAT32)
+    scored = Evaluator(model, data, FLOAT32).score(torch.arange(len(data)))
     own = scored.logits.gather(1, data.labels[:, None]).squeeze(1)
     others = scored.logits.scatter(1, data.labels[:, None], -torch.inf)
     by_class = torch.zeros(10, dtype=torch.float64)
@@ -239,7 +239,7 @@ def cross_validated(data: Part, meta: Any, epochs: int, seed: int) -> np.ndarray
         inside = (folds != fold).nonzero().flatten()
         model, _, _ = trained(Part(data, inside, data.labels[inside]), meta, epochs, seed)
         outside = (folds == fold).nonzero().flatten()
-        found[outside] = forward(model, data, outside, FLOAT32).logits.softmax(1)
+        found[outside] = Evaluator(model, data, FLOAT32).score(outside).logits.softmax(1)
     return found.numpy()
 
 

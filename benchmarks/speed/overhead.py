@@ -32,7 +32,8 @@ from crest.config import Parameters
 from crest.data.prepared import Prepared
 from crest.devices.precision import Precision, resolve_device, resolve_precision
 from crest.inference.evaluation import evaluate
-from crest.inference.folding import find_folds, folded
+from crest.inference.evaluator import Evaluator
+from crest.inference.folding import FoldingEvaluator
 from crest.methods import METHODS
 from crest.methods.crest import CrestParameters
 from crest.models import spec_for
@@ -92,7 +93,7 @@ class Bare:
         self._covered = covered_parameters(
             self._model, parameters.of(CrestParameters).quadratic.parameters
         )
-        self._folds = find_folds(self._model, data.train.inputs(torch.arange(2)))
+        self._evaluator = FoldingEvaluator.of(Evaluator(self._model, data.train, precision))
         self._optimizer = optimizers.build(self._model, parameters.train)
         self._generator = torch.Generator().manual_seed(0)
         self._scored = SCORED if data.train.lengths is None else RAGGED_SCORED
@@ -114,7 +115,7 @@ class Bare:
             indices, size = indices[lengths[indices].argsort()], RAGGED_SCORED_BATCH
         with (
             torch.inference_mode(),
-            folded(self._model, self._folds),
+            self._evaluator.folded(),
             self._precision.autocast(),
         ):
             for batch in indices.split(size):
@@ -123,7 +124,7 @@ class Bare:
     def product(self) -> None:
         indices = self._draw(self._size)
         with requiring_only(self._model, self._covered), sdpa_kernel(SDPBackend.MATH):
-            with folded(self._model, self._folds), self._precision.autocast():
+            with self._evaluator.folded(), self._precision.autocast():
                 logits = self._model(self._data.inputs(indices))
             loss = F.cross_entropy(logits.float(), self._labels(indices))
             gradient = torch.autograd.grad(loss, self._covered, create_graph=True)
@@ -188,7 +189,7 @@ def row(
     seconds = {} if regions is None else {part: fsum(regions[f"seconds_{part}"]) for part in PARTS}
     return {
         "name": runner.name,
-        "accuracy": evaluate(model, data.test, precision).accuracy,
+        "accuracy": evaluate(Evaluator(model, data.test, precision)).accuracy,
         "steps": len(run.steps),
         "seconds": wall,
         "turns": runner.turns,

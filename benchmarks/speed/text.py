@@ -23,7 +23,7 @@ from benchmarks.shared import machine
 from crest.data.files import TextMeta
 from crest.data.prepared import Split, load
 from crest.devices.precision import Precision, resolve_device, resolve_precision
-from crest.inference.forward import forward
+from crest.inference.evaluator import Evaluator
 from crest.models import spec_for
 from crest.parameters.sections import TrainParameters
 from crest.regions.curvature import covered_parameters, estimate_curvature
@@ -63,14 +63,17 @@ def works(
     def curvature(quadratic: str) -> Callable[[Tensor], object]:
         covered = covered_parameters(model, quadratic)
         return lambda indices: estimate_curvature(
-            model, split, [uniform(indices[:32])], precision, generator, parameters=covered
+            Evaluator(model, split, precision),
+            [uniform(indices[:32])],
+            generator,
+            parameters=covered,
         )
 
     return {
-        "sorted, 32": lambda indices: forward(model, split, indices, precision, 32),
-        "sorted, 250": lambda indices: forward(model, split, indices, precision, 250),
-        "as they come": lambda indices: forward(model, plain, indices, precision, 32),
-        "32 examples": lambda indices: forward(model, split, indices[:32], precision, 32),
+        "sorted, 32": lambda indices: Evaluator(model, split, precision).score(indices, 32),
+        "sorted, 250": lambda indices: Evaluator(model, split, precision).score(indices, 250),
+        "as they come": lambda indices: Evaluator(model, plain, precision).score(indices, 32),
+        "32 examples": lambda indices: Evaluator(model, split, precision).score(indices[:32], 32),
         "full": curvature("full"),
         "last_layer": curvature("last_layer"),
     }

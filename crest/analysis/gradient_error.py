@@ -14,13 +14,12 @@ from dataclasses import dataclass
 from math import ceil
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
-from crest.data.prepared import Split
-from crest.devices.precision import Precision
-from crest.inference.folding import find_folds, folded
-from crest.inference.forward import forward, places_of
+from crest.inference.evaluator import Evaluator
+from crest.inference.folding import FoldingEvaluator
+from crest.inference.forward import places_of
 from crest.methods.crest import CrestParameters
 from crest.regions.active import ActiveSet
 from crest.regions.curvature import flatten, trained_parameters
@@ -102,13 +101,11 @@ class ErrorMoments:
 
 
 def gradient_errors(
-    model: nn.Module,
-    split: Split,
+    evaluator: Evaluator,
     excluded: Tensor,
     settings: CrestParameters,
     batch_size: int,
     union: int,
-    precision: Precision,
     generator: torch.Generator,
     sample: int,
     draws: int,
@@ -134,24 +131,24 @@ def gradient_errors(
     draws
         Random subsets of each kind, at least two.
     """
-    examples = len(split)
+    evaluator = FoldingEvaluator.of(evaluator)
+    examples = len(evaluator.examples)
     size = subset_size(settings, examples, batch_size)
-    folds = find_folds(model, split.inputs(torch.arange(min(2, examples))))
-    with folded(model, folds):
+    with evaluator.folded():
         sampled = ActiveSet(examples).draw(min(sample, examples), generator)
-        reference = mean_gradient(model, split, sampled, precision)
+        reference = mean_gradient(evaluator, sampled)
         minibatches, subsets = ErrorMoments(), ErrorMoments()
         for _ in range(draws):
             drawn = ActiveSet(examples).draw(size, generator)
-            first, whole = _nested_gradients(model, split, drawn, batch_size, precision)
+            first, whole = _nested_gradients(evaluator, drawn, batch_size)
             minibatches.add(first - reference)
             subsets.add(whole - reference)
         singles, groups = ErrorMoments(), ErrorMoments()
         for coresets in _draw_coresets(
-            model, split, excluded, settings, size, batch_size, precision, generator, draws
+            evaluator, excluded, settings, size, batch_size, generator, draws
         ):
             errors = [
-                mean_gradient(model, split, coreset.indices, precision, coreset.weights) - reference
+                mean_gradient(evaluator, coreset.indices, coreset.weights) - reference
                 for coreset in coresets
             ]
             for error in errors:
@@ -172,13 +169,7 @@ def gradient_errors(
     )
 
 
-def mean_gradient(
-    model: nn.Module,
-    split: Split,
-    indices: Tensor,
-    precision: Precision,
-    weights: Tensor | None = None,
-) -> Tensor:
+def mean_gradient(evaluator: Evaluator, indices: Tensor, weights: Tensor | None = None) -> Tensor:
     """Gradient of the weighted mean loss over examples, in whatever mode the model is.
 
     Parameters
@@ -193,6 +184,7 @@ def mean_gradient(
     Tensor
         One flat float32 vector of the parameters that training moves.
     """
+    model, split = evaluator.model, evaluator.examples
     parameters = trained_parameters(model)
     weights = torch.ones(len(indices)) if weights is None else weights
     if split.lengths is not None:  # a block then holds few lengths
@@ -200,7 +192,7 @@ def mean_gradient(
         indices, weights = indices[order], weights[order]
     total = torch.zeros(sum(value.numel() for value in parameters), device=parameters[0].device)
     for block, block_weights in zip(indices.split(BLOCK), weights.split(BLOCK), strict=True):
-        with precision.autocast():
+        with evaluator.precision.autocast():
             logits = model(split.inputs(block))
         labels = split.labels[block].to(logits.device)
         losses = F.cross_entropy(logits.float(), labels, reduction="none")
@@ -210,38 +202,36 @@ def mean_gradient(
 
 
 def _nested_gradients(
-    model: nn.Module, split: Split, drawn: Tensor, batch_size: int, precision: Precision
+    evaluator: Evaluator, drawn: Tensor, batch_size: int
 ) -> tuple[Tensor, Tensor]:
     """Gradients of the first m of a random subset, and of all of it."""
-    first = mean_gradient(model, split, drawn[:batch_size], precision)
+    first = mean_gradient(evaluator, drawn[:batch_size])
     rest = drawn[batch_size:]
     if not len(rest):
         return first, first
     share = batch_size / len(drawn)
-    return first, share * first + (1 - share) * mean_gradient(model, split, rest, precision)
+    return first, share * first + (1 - share) * mean_gradient(evaluator, rest)
 
 
 def _draw_coresets(
-    model: nn.Module,
-    split: Split,
+    evaluator: Evaluator,
     excluded: Tensor,
     settings: CrestParameters,
     size: int,
     batch_size: int,
-    precision: Precision,
     generator: torch.Generator,
     draws: int,
 ) -> Sequence[list[MiniBatchCoreset]]:
     """Choose the mini-batch coresets of some random subsets of V, a list for each subset."""
-    active = ActiveSet(len(split))
+    active = ActiveSet(len(evaluator.examples))
     active.exclude(excluded, 0)
     proxy, choice = find_proxy(settings.proxy), find_choice(settings.choice)
     each = settings.subset_coresets
     chosen = []
     for _ in range(draws):
-        subset, chance = _draw_subset(model, split, active, settings, size, precision, generator)
+        subset, chance = _draw_subset(evaluator, active, settings, size, generator)
         coresets = select_minibatch_coresets(
-            model, split, [subset], batch_size, proxy, choice, precision, generator, each=each
+            evaluator, [subset], batch_size, proxy, choice, generator, each=each
         )
         if chance is not None:
             coresets = [
@@ -252,12 +242,10 @@ def _draw_coresets(
 
 
 def _draw_subset(
-    model: nn.Module,
-    split: Split,
+    evaluator: Evaluator,
     active: ActiveSet,
     settings: CrestParameters,
     size: int,
-    precision: Precision,
     generator: torch.Generator,
 ) -> tuple[Tensor, Tensor | None]:
     """Draw V_p as the settings say; with it the chances to weigh by, if they say so too."""
@@ -265,7 +253,7 @@ def _draw_subset(
         return active.draw(size, generator), None
     # As many as hold a subset even where all are learned, so that nothing depends on n.
     candidates = active.draw(min(len(active), ceil(size / settings.focus.floor)), generator)
-    losses = forward(model, split, candidates, precision).losses.cpu()
+    losses = evaluator.score(candidates).losses.cpu()
     places, chance = focus_subset(losses, size, Focus.of(settings.focus), generator)
     return candidates[places], chance if settings.focus.weights else None
 

@@ -3,13 +3,10 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from crest.data.prepared import Split
-from crest.devices.distributed import ALONE, Group
 from crest.devices.out_of_memory import Halving
-from crest.devices.precision import Precision
-from crest.inference.forward import forward
+from crest.inference.evaluator import Evaluator
 
 # Examples whose activations are held at once.
 BLOCK = 4000
@@ -38,21 +35,12 @@ class Evaluation:
         return float(self.losses.double().mean())
 
 
-def evaluate(
-    model: nn.Module,
-    split: Split,
-    precision: Precision,
-    batch_size: int | None = None,
-    group: Group = ALONE,
-) -> Evaluation:
-    """Predict every example of a split, in eval mode; processes share the forward passes.
-
-    ``batch_size`` as of :func:`crest.inference.forward.forward`.
-    """
+def evaluate(evaluator: Evaluator, batch_size: int | None = None) -> Evaluation:
+    """Predict every example of a split; ``batch_size`` as of :meth:`Evaluator.score`."""
     halving = Halving(batch_size, "evaluation", _setting) if batch_size else None
     parts = []
-    for indices in torch.arange(len(split)).split(BLOCK):
-        scored = forward(model, split, indices, precision, halving, group, features=False)
+    for indices in torch.arange(len(evaluator.examples)).split(BLOCK):
+        scored = evaluator.score(indices, halving, features=False)
         confidences, predictions = scored.logits.softmax(1).max(1)
         parts.append((scored.labels, predictions, confidences, scored.losses))
     columns = [torch.cat(column).cpu() for column in zip(*parts, strict=True)]

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from crest.data.prepared import Inputs
+from crest.devices.out_of_memory import Halving
 from crest.inference.evaluator import Evaluator
 from crest.inference.forward import ForwardPass, evaluating
 
@@ -48,10 +49,15 @@ class FoldingEvaluator(Evaluator):
         """Run the model folded, in eval mode, for the length of a block."""
         return folded(self.model, self.folds)
 
-    def score(self, indices: Tensor, features: bool = True) -> ForwardPass:
+    def score(
+        self,
+        indices: Tensor,
+        batch_size: int | Halving | None = None,
+        features: bool = True,
+    ) -> ForwardPass:
         """Score examples through the folded model."""
         with self.folded():
-            return super().score(indices, features)
+            return super().score(indices, batch_size, features)
 
 
 def find_folds(model: nn.Module, inputs: Inputs) -> tuple[Fold, ...]:
@@ -88,10 +94,11 @@ def find_folds(model: nn.Module, inputs: Inputs) -> tuple[Fold, ...]:
 
 @contextmanager
 def folded(model: nn.Module, folds: Sequence[Fold]) -> Iterator[None]:
-    """Run a model folded, in eval mode, for the length of a block."""
+    """Run a model folded, in eval mode, for the length of a block; within another, as it is."""
     pairs = [
         (model.get_submodule(fold.convolution), model.get_submodule(fold.norm)) for fold in folds
     ]
+    pairs = [(convolution, norm) for convolution, norm in pairs if "forward" not in vars(norm)]
     with evaluating(model):
         try:
             for convolution, norm in pairs:

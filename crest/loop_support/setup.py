@@ -14,7 +14,6 @@ from crest.data.prepared import Inputs
 from crest.devices.generators import generator_for
 from crest.devices.precision import resolve_precision
 from crest.errors import ParameterError
-from crest.inference.forward import forward
 from crest.loop_support.state import digest_of
 from crest.models.classifier import Classifier
 from crest.parameters.section import flat
@@ -139,7 +138,7 @@ def tried(context: Context[Any], split: GivenSplit) -> int:
     ends = torch.tensor([0, len(labels) - 1]).unique()
     try:
         with plain_autograd():
-            scored = forward(context.model, context.train, ends, context.precision)
+            scored = context.evaluator.score(ends)
     except torch.OutOfMemoryError:
         raise
     except MISFITS as error:

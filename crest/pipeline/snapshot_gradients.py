@@ -21,7 +21,7 @@ from crest.devices.limits import require_passes
 from crest.devices.precision import Precision
 from crest.errors import ArtifactError, ParameterError
 from crest.inference.evaluation import BLOCK
-from crest.inference.forward import forward
+from crest.inference.evaluator import Evaluator
 from crest.methods.crest import CrestParameters
 from crest.pipeline import manifest
 from crest.pipeline.inputs import configure_torch, load_trained, prepared_data, run_precision
@@ -141,13 +141,11 @@ def _gradient_rows(snapshot: Snapshot, sample: int, draws: int) -> list[dict[str
     size = subset_size(own, examples, settings.train.batch_size)
     require_passes("analyze.gradient_draws", draws, size, examples, "draws")
     found = gradient_errors(
-        snapshot.model,
-        snapshot.data.train,
+        Evaluator(snapshot.model, snapshot.data.train, snapshot.precision),
         snapshot.dropped,
         own,
         settings.train.batch_size,
         snapshot.minibatches,
-        snapshot.precision,
         generator_for(settings.train.seed, f"gradient errors {snapshot.step}"),
         sample,
         draws,
@@ -215,7 +213,7 @@ def _accuracy(
     if len(members) > sample:
         members = members[torch.randperm(len(members), generator=generator)[:sample]]
     right = [
-        forward(snapshot.model, snapshot.data.train, block, snapshot.precision).correct
+        Evaluator(snapshot.model, snapshot.data.train, snapshot.precision).score(block).correct
         for block in members.split(BLOCK)
     ]
     return float(torch.cat(right).double().mean())

@@ -12,10 +12,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from crest.data.prepared import Split
-from crest.devices.distributed import ALONE, Group, gradient_dtype
-from crest.devices.precision import Precision
+from crest.devices.distributed import gradient_dtype
 from crest.errors import ParameterError, TrainingError
+from crest.inference.evaluator import Evaluator
 from crest.inference.forward import evaluating
 from crest.models.head import last_layer
 from crest.selection.coresets import MiniBatchCoreset
@@ -106,15 +105,12 @@ def _some(parameters: list[nn.Parameter], none: str) -> list[nn.Parameter]:
 
 
 def estimate_curvature(
-    model: nn.Module,
-    split: Split,
+    evaluator: Evaluator,
     coresets: Sequence[MiniBatchCoreset],
-    precision: Precision,
     generator: torch.Generator,
     draws: int = 1,
     pause: Callable[[], None] | None = None,
     parameters: Sequence[nn.Parameter] | None = None,
-    group: Group = ALONE,
 ) -> Curvature:
     """Estimate g and h on the union of mini-batch coresets.
 
@@ -125,6 +121,8 @@ def estimate_curvature(
 
     Parameters
     ----------
+    evaluator
+        Its processes estimate on the same mini-batches, each on some; all have the result.
     coresets
         At least one.
     draws
@@ -133,8 +131,6 @@ def estimate_curvature(
         Called before each mini-batch; what it raises ends the estimate.
     parameters
         Those of :func:`covered_parameters`; None for all that training moves.
-    group
-        Processes that estimate on the same mini-batches, each on some; all have the result.
 
     Parameters that the loss does not depend on in eval mode, such as those of auxiliary heads,
     have g = h = 0.
@@ -145,6 +141,7 @@ def estimate_curvature(
         If an operation of the model has no second derivative, or none that is finite, or the loss
         depends on none of the parameters; on every process.
     """
+    model, group = evaluator.model, evaluator.group
     parameters = trained_parameters(model) if parameters is None else list(parameters)
     count = sum(parameter.numel() for parameter in parameters)
     device = parameters[0].device
@@ -157,10 +154,8 @@ def estimate_curvature(
             if pause is not None:
                 pause()
             coreset = coresets[number]
-            halving = precision.halving(len(coreset.indices), "estimating curvature")
-            work = partial(
-                _of_coreset, model, split, coreset, precision, seeds[number], draws, parameters
-            )
+            halving = evaluator.precision.halving(len(coreset.indices), "estimating curvature")
+            work = partial(_of_coreset, evaluator, coreset, seeds[number], draws, parameters)
             try:
                 both += halving.run(work)
             except NoCurvatureError as error:
@@ -194,10 +189,8 @@ def requiring_only(model: nn.Module, parameters: Sequence[nn.Parameter]) -> Iter
 
 
 def _of_coreset(
-    model: nn.Module,
-    split: Split,
+    evaluator: Evaluator,
     coreset: MiniBatchCoreset,
-    precision: Precision,
     seed: int,
     draws: int,
     parameters: Sequence[nn.Parameter],
@@ -212,7 +205,7 @@ def _of_coreset(
     both = torch.zeros(2, count, dtype=gradient_dtype(device), device=device)
     for piece in torch.arange(len(coreset.indices)).split(size):
         signs = torch.Generator().manual_seed(seed)
-        loss = _loss_of(model, split, coreset, piece, precision)
+        loss = _loss_of(evaluator, coreset, piece)
         first = _gradient(loss, parameters)
         both[0] += flatten(first)
         for draw in range(draws):
@@ -221,19 +214,14 @@ def _of_coreset(
     return both
 
 
-def _loss_of(
-    model: nn.Module,
-    split: Split,
-    coreset: MiniBatchCoreset,
-    piece: Tensor,
-    precision: Precision,
-) -> Tensor:
+def _loss_of(evaluator: Evaluator, coreset: MiniBatchCoreset, piece: Tensor) -> Tensor:
     """A piece's share of a coreset's weighted mean loss, in whatever mode the model is."""
     indices = coreset.indices[piece.to(coreset.indices.device)]
     weights = coreset.weights[piece.to(coreset.weights.device)]
+    split = evaluator.examples
     inputs = split.inputs(indices)
-    with precision.autocast():
-        logits = model(inputs)
+    with evaluator.precision.autocast():
+        logits = evaluator.model(inputs)
     labels = split.labels[indices].to(logits.device)
     losses = F.cross_entropy(logits.float(), labels, reduction="none")
     share = len(piece) / len(coreset.indices)

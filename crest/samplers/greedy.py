@@ -1,13 +1,11 @@
 """Greedy: a fresh mini-batch coreset for every step, CREST without its regions."""
 
 import time
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from crest.artifacts import TABLES
-from crest.devices.distributed import ALONE
 from crest.inference.folding import FoldingEvaluator
 from crest.inference.forward import ForwardPass, require_finite
 from crest.regions.region import region_row
@@ -48,7 +46,7 @@ class Greedy:
             parameters.proxy,
             parameters.choice,
             # One subset a step: nothing to share.
-            FoldingEvaluator.of(replace(context.evaluator, group=ALONE)),
+            FoldingEvaluator.of(context.evaluator.alone),
             (context.batch_size, size),
             context.generator,
         )

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from crest.artifacts import TABLES
 from crest.errors import Interrupted
-from crest.inference.folding import find_folds, folded
-from crest.inference.forward import ForwardPass, forward, require_finite
+from crest.inference.folding import FoldingEvaluator
+from crest.inference.forward import ForwardPass, require_finite
 from crest.models.head import last_layer_if_any
 from crest.regions.region import region_row
 from crest.samplers.base import Context, Record
@@ -90,9 +90,7 @@ class Renewed:
         interval = max(1, round(passes * size / context.batch_size))
         self._interval = min(interval, LONGEST)
         self._candidates = candidates
-        self._folds = find_folds(
-            context.model, context.train.inputs(torch.arange(min(2, examples)))
-        )
+        self._evaluator = FoldingEvaluator.of(context.evaluator)
         self._tracker = ExampleTracker(examples, errors=False)
         self._counts = {"examples_scored": 0}
         self._period: _Period | None = None
@@ -182,7 +180,7 @@ class Renewed:
             return scored
 
         try:
-            with folded(context.model, self._folds):
+            with self._evaluator.folded():
                 coreset = self._choose(observe)
         except Interrupted:
             context.generator.set_state(generator)
@@ -197,13 +195,11 @@ class Renewed:
         return self._period
 
     def _score(self, indices: Tensor) -> ForwardPass:
-        """Look at examples, a few thousand at a time, unless the run is to stop."""
-        context, parts = self._context, []
+        """Score examples, a few thousand at a time, unless the run is to stop."""
+        parts = []
         for some in indices.split(SCORED_AT_ONCE):
-            context.pause()
-            parts.append(
-                forward(context.model, context.train, some, context.precision, group=context.group)
-            )
+            self._context.pause()
+            parts.append(self._evaluator.score(some))
         columns = zip(*(part.state_dict().values() for part in parts), strict=True)
         return ForwardPass(*map(torch.cat, columns))
 

@@ -31,21 +31,17 @@ class Selector:
         self, subsets: Sequence[Tensor], region: int, observe: Callable[[ForwardPass], None]
     ) -> list[MiniBatchCoreset]:
         """Score subsets V_p and select from them, see :func:`select_minibatch_coresets`."""
-        evaluator = self.evaluator
-        with evaluator.folded():
+        with self.evaluator.folded():
             return select_minibatch_coresets(
-                evaluator.model,
-                evaluator.examples,
+                self.evaluator,
                 subsets,
                 self.batch_size,
                 self.proxy,
                 self.choice,
-                evaluator.precision,
                 self.generator,
                 region,
                 observe,
                 self.each,
-                evaluator.group,
             )
 
     def select_from(self, scored: ForwardPass) -> list[MiniBatchCoreset]:

@@ -5,12 +5,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from crest.data.prepared import Split
-from crest.devices.distributed import ALONE, Group
-from crest.devices.precision import Precision
-from crest.inference.forward import BATCH_SIZES, ForwardPass, forward
+from crest.devices.distributed import Group
+from crest.inference.evaluator import BATCH_SIZES, Evaluator
+from crest.inference.forward import ForwardPass
 from crest.models.head import classes_of, last_layer_if_any
 from crest.selection.choices import Choice
 from crest.selection.coresets import NO_REGION, MiniBatchCoreset
@@ -24,23 +23,23 @@ SUBSETS_AT_ONCE = 16
 
 
 def select_minibatch_coresets(
-    model: nn.Module,
-    split: Split,
+    evaluator: Evaluator,
     subsets: Sequence[Tensor],
     size: int,
     proxy: GradientProxy,
     choice: Choice,
-    precision: Precision,
     generator: torch.Generator,
     region: int = NO_REGION,
     observe: Callable[[ForwardPass], None] | None = None,
     each: int = 1,
-    group: Group = ALONE,
 ) -> list[MiniBatchCoreset]:
     """Choose mini-batch coresets from each random subset V_p: one of them in the paper (Eq. 11).
 
     Parameters
     ----------
+    evaluator
+        Its processes choose from the same subsets, each from some; all of them return everything,
+        and what they observe is without features.
     subsets
         P index tensors, int64, all of r different examples.
     size
@@ -53,24 +52,22 @@ def select_minibatch_coresets(
         Called with every forward pass.
     each
         Mini-batch coresets of a subset, as :func:`choose_minibatch_coresets` chooses them.
-    group
-        Processes that choose from the same subsets, each from some; all of them return
-        everything, and what they observe is without features.
 
     Returns
     -------
     list
         P·each mini-batch coresets of exactly m different examples, those of a subset together.
     """
-    at_once = _subsets_at_once(len(subsets[0]), precision.device)
+    group, alone = evaluator.group, evaluator.alone
+    at_once = _subsets_at_once(len(subsets[0]), evaluator.precision.device)
     parts = [subsets[start : start + at_once] for start in range(0, len(subsets), at_once)]
     seeds = torch.randint(2**62, (len(parts),), generator=generator).tolist()
     passes: dict[int, ForwardPass] = {}
     chosen: dict[int, list[MiniBatchCoreset]] = {}
     for number in group.share(len(parts)):
         some = parts[number]
-        scored = forward(model, split, torch.cat(list(some)), precision)
-        gradients = proxy(scored, last_layer_if_any(model))
+        scored = alone.score(torch.cat(list(some)))
+        gradients = proxy(scored, last_layer_if_any(evaluator.model))
         drawing = torch.Generator().manual_seed(seeds[number])
         chosen[number] = choose_minibatch_coresets(
             scored, gradients, len(some), size, choice, drawing, each
@@ -79,7 +76,7 @@ def select_minibatch_coresets(
             observe(scored)
         passes[number] = scored.without_features()
     if not group.alone:
-        passes = _gathered_passes(passes, parts, split, classes_of(model), precision.device, group)
+        passes = _gathered_passes(passes, parts, evaluator)
         chosen = _all_coresets(chosen, parts, size, each, group)
         for number in sorted(passes):
             if observe is not None:
@@ -99,22 +96,19 @@ def _subsets_at_once(examples: int, device: torch.device) -> int:
 def _gathered_passes(
     passes: dict[int, ForwardPass],
     parts: Sequence[Sequence[Tensor]],
-    split: Split,
-    classes: int,
-    device: torch.device,
-    group: Group,
+    evaluator: Evaluator,
 ) -> dict[int, ForwardPass]:
     """Return every process's forward passes, without features."""
+    labels, device = evaluator.examples.labels, evaluator.precision.device
+    classes = classes_of(evaluator.model)
     indices = [torch.cat(list(some)) for some in parts]
     logits = [torch.zeros(len(rows), classes, device=device) for rows in indices]
     for number, scored in passes.items():
         logits[number] = scored.logits
-    rows = group.sum(torch.cat(logits)).split([len(part) for part in logits])
+    rows = evaluator.group.sum(torch.cat(logits)).split([len(part) for part in logits])
     none = torch.zeros(1, 0, device=device)
     return {
-        number: ForwardPass(
-            some, split.labels[some].to(device), rows[number], none.expand(len(some), 0)
-        )
+        number: ForwardPass(some, labels[some].to(device), rows[number], none.expand(len(some), 0))
         for number, some in enumerate(indices)
     }
 

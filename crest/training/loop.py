@@ -22,6 +22,7 @@ from crest.devices.generators import (
 from crest.devices.precision import Precision
 from crest.errors import ArtifactError, Interrupted, InterruptedAtOnce
 from crest.inference.evaluation import evaluate
+from crest.inference.evaluator import Evaluator
 from crest.parameters.sections import TrainParameters
 from crest.samplers.base import Method, Record
 from crest.training import optimizers
@@ -209,7 +210,7 @@ class _Training:
     def validate(self, split: Split) -> None:
         """Add a point to the validation curve, off the clock."""
         with self._off_the_clock() as seconds:
-            evaluation = evaluate(self._model, split, self._precision, group=self.group)
+            evaluation = evaluate(Evaluator(self._model, split, self._precision, self.group))
         self._validated.append(
             {
                 "step": self.steps_taken,

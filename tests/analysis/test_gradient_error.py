@@ -13,6 +13,7 @@ from crest.analysis.gradient_error import (
     gradient_errors,
     mean_gradient,
 )
+from crest.inference.evaluator import Evaluator
 from crest.selection.choices import find_choice
 from crest.selection.choosing import select_minibatch_coresets
 from crest.selection.gradients import find_proxy
@@ -43,13 +44,11 @@ def measure(
     settings = parameters(crest={"subset_size": 20, **crest}).crest
     generator = torch.Generator().manual_seed(seed)
     return gradient_errors(
-        linear_model(),
-        linear_split(EXAMPLES),
+        Evaluator(linear_model(), linear_split(EXAMPLES), FLOAT32),
         excluded,
         settings,
         SIZE,
         union,
-        FLOAT32,
         generator,
         sample,
         draws,
@@ -67,10 +66,10 @@ def test_the_mean_gradient_is_that_of_the_weighted_mean_loss(monkeypatch):
     monkeypatch.setattr(gradient_error, "BLOCK", 4)
     indices, weights = torch.tensor([3, 1, 3, 50, 7]), torch.tensor([2.0, 0.5, 0.0, 1.5, 1.0])
     model, split = linear_model(), linear_split(EXAMPLES)
-    found = mean_gradient(model, split, indices, FLOAT32, weights)
+    found = mean_gradient(Evaluator(model, split, FLOAT32), indices, weights)
     expected = (single_gradients()[indices] * weights[:, None]).mean(0)
     torch.testing.assert_close(found.double(), expected, atol=1e-6, rtol=1e-5)
-    plain = mean_gradient(model, split, torch.arange(EXAMPLES), FLOAT32)
+    plain = mean_gradient(Evaluator(model, split, FLOAT32), torch.arange(EXAMPLES))
     expected = single_gradients().mean(0)
     torch.testing.assert_close(plain.double(), expected, atol=1e-6, rtol=1e-5)
 
@@ -103,13 +102,11 @@ def test_all_data_as_the_subset_leave_a_bias_and_no_variance():
     found = measure(subset_size=EXAMPLES)
     model, split = linear_model(), linear_split(EXAMPLES)
     (coreset,) = select_minibatch_coresets(
-        model,
-        split,
+        Evaluator(model, split, FLOAT32),
         [torch.arange(EXAMPLES)],
         SIZE,
         find_proxy("logits"),
         find_choice("facility_location"),
-        FLOAT32,
         torch.Generator(),
     )
     singles = single_gradients()
@@ -141,13 +138,11 @@ def test_the_union_errs_as_unions_drawn_one_by_one_do():
     for _ in range(300):
         subsets = [torch.randperm(EXAMPLES, generator=generator)[:20] for _ in range(union)]
         coresets = select_minibatch_coresets(
-            model,
-            split,
+            Evaluator(model, split, FLOAT32),
             subsets,
             SIZE,
             find_proxy("logits"),
             find_choice("facility_location"),
-            FLOAT32,
             generator,
         )
         gradients = [
@@ -186,9 +181,9 @@ def test_subsets_are_not_drawn_from_the_excluded(monkeypatch):
     scored: list[Tensor] = []
     choose = gradient_error.select_minibatch_coresets
 
-    def watched(model, split, subsets, *rest, **named):
+    def watched(evaluator, subsets, *rest, **named):
         scored.extend(subsets)
-        return choose(model, split, subsets, *rest, **named)
+        return choose(evaluator, subsets, *rest, **named)
 
     monkeypatch.setattr(gradient_error, "select_minibatch_coresets", watched)
     measure(excluded=torch.arange(30))
@@ -201,7 +196,7 @@ def test_the_model_is_left_as_it_was():
     before = {name: value.clone() for name, value in model.state_dict().items()}
     settings = parameters(crest={"subset_size": 20}).crest
     generator = torch.Generator().manual_seed(0)
-    gradient_errors(model, split, NOBODY, settings, 6, 5, FLOAT32, generator, 60, 2)
+    gradient_errors(Evaluator(model, split, FLOAT32), NOBODY, settings, 6, 5, generator, 60, 2)
     assert model.training
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(parameter.grad is None for parameter in model.parameters())

@@ -15,6 +15,7 @@ from crest.config import Parameters, parse
 from crest.devices import limits
 from crest.errors import CrestError, ParameterError
 from crest.inference.evaluation import evaluate
+from crest.inference.evaluator import Evaluator
 from crest.methods import METHODS
 from crest.parameters.section import keys_of, put
 from crest.samplers.sizes import subset_size
@@ -111,7 +112,7 @@ def run(parameters: Parameters, method: str) -> None:
     # As many moments as there may be; none of them is written.
     with patch.object(Snapshots, "save"):
         train(model, chooser, split, split, found.steps, own, FLOAT32)
-    evaluate(model, split, FLOAT32, parameters.evaluate.batch_size)
+    evaluate(Evaluator(model, split, FLOAT32), parameters.evaluate.batch_size)
     if method == "crest" and parameters.crest.selection == "ahead":
         measure(parameters, found, model)
 
@@ -122,13 +123,11 @@ def measure(parameters: Parameters, found: object, model: torch.nn.Module) -> No
     size = subset_size(own, EXAMPLES, parameters.train.batch_size)
     limits.require_passes("analyze.gradient_draws", analyze.gradient_draws, size, EXAMPLES, "draws")
     gradient_errors(
-        model,
-        found.train,
+        Evaluator(model, found.train, FLOAT32),
         torch.empty(0, dtype=torch.int64),
         parameters.crest,
         parameters.train.batch_size,
         2,
-        FLOAT32,
         found.generator,
         analyze.gradient_sample,
         analyze.gradient_draws,

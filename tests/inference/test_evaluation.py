@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from crest.devices.precision import Precision
 from crest.inference import evaluation
 from crest.inference.evaluation import Evaluation, evaluate
+from crest.inference.evaluator import Evaluator
 from tests.tiny import CPU, FLOAT32, convnet, image_split
 
 
@@ -20,7 +21,7 @@ def plain(model, split):
 
 def test_predictions_are_those_of_a_plain_pass() -> None:
     model, split = convnet(), image_split(50)
-    evaluation = evaluate(model, split, FLOAT32)
+    evaluation = evaluate(Evaluator(model, split, FLOAT32))
     logits = plain(model, split)
     assert torch.equal(evaluation.labels, split.labels)
     assert torch.equal(evaluation.predictions, logits.argmax(1))
@@ -49,9 +50,9 @@ def test_sums_do_not_lose_examples_of_a_large_split() -> None:
 )
 def test_the_blocks_and_batches_it_goes_in_change_nothing(monkeypatch, block, batch_size) -> None:
     model, split = convnet(), image_split(50)
-    whole = evaluate(model, split, FLOAT32)
+    whole = evaluate(Evaluator(model, split, FLOAT32))
     monkeypatch.setattr(evaluation, "BLOCK", block)
-    parts = evaluate(model, split, FLOAT32, batch_size)
+    parts = evaluate(Evaluator(model, split, FLOAT32), batch_size)
     assert torch.equal(parts.labels, whole.labels)
     assert torch.equal(parts.predictions, whole.predictions)
     torch.testing.assert_close(parts.losses, whole.losses)
@@ -68,7 +69,7 @@ def test_where_memory_runs_out_batches_are_halved_once_for_all_blocks(
     monkeypatch, caplog, batch_size, message
 ) -> None:
     model, split = convnet(), image_split(50)
-    whole = evaluate(model, split, FLOAT32)
+    whole = evaluate(Evaluator(model, split, FLOAT32))
 
     def refuse(_: nn.Module, inputs: tuple[torch.Tensor]) -> None:
         if len(inputs[0]) > 7:
@@ -76,7 +77,7 @@ def test_where_memory_runs_out_batches_are_halved_once_for_all_blocks(
 
     monkeypatch.setattr(evaluation, "BLOCK", 20)
     model.register_forward_pre_hook(refuse)
-    parts = evaluate(model, split, Precision("float32", CPU), batch_size)
+    parts = evaluate(Evaluator(model, split, Precision("float32", CPU)), batch_size)
     assert torch.equal(parts.predictions, whole.predictions)
     torch.testing.assert_close(parts.losses, whole.losses)
     (message_given,) = caplog.messages
@@ -86,12 +87,12 @@ def test_where_memory_runs_out_batches_are_halved_once_for_all_blocks(
 def test_the_model_is_left_as_it_was() -> None:
     model, split = convnet().train(), image_split(50)
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    evaluate(model, split, FLOAT32)
+    evaluate(Evaluator(model, split, FLOAT32))
     assert all(module.training for module in model.modules())
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
 
 
 def test_what_it_returns_is_float32_in_any_precision() -> None:
-    evaluation = evaluate(convnet(), image_split(20), Precision("bf16", CPU))
+    evaluation = evaluate(Evaluator(convnet(), image_split(20), Precision("bf16", CPU)))
     assert evaluation.losses.dtype == evaluation.confidences.dtype == torch.float32
     assert evaluation.predictions.dtype == evaluation.labels.dtype == torch.int64

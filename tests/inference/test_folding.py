@@ -167,3 +167,15 @@ def test_a_forward_that_somebody_replaced_is_neither_folded_nor_lost() -> None:
     convolution.forward = lambda inputs: own(inputs) * 2  # type: ignore[method-assign]
     assert find_folds(model, images()) == ()
     assert "forward" in vars(convolution)
+
+
+def test_folding_within_a_folded_block_changes_nothing_of_it() -> None:
+    """An evaluator folds for each pass, also where whoever asks has folded already."""
+    model, inputs = trained(resnet()), images(16)
+    folds = find_folds(model, inputs)
+    with torch.no_grad(), folded(model, folds):
+        before = model(inputs)
+        with folded(model, folds):
+            assert torch.equal(model(inputs), before)
+        assert torch.equal(model(inputs), before)
+    assert all("forward" not in vars(module) for module in model.modules())

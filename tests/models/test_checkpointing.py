@@ -17,6 +17,7 @@ from torch.nn.parallel import DistributedDataParallel
 from crest import checkpoint_activations
 from crest.devices.precision import Precision
 from crest.errors import ParameterError
+from crest.inference.evaluator import Evaluator
 from crest.inference.folding import find_folds, folded
 from crest.models import build
 from crest.models.checkpointing import blocks
@@ -214,7 +215,9 @@ def test_curvature_is_the_same(name: str) -> None:
         generator = torch.Generator().manual_seed(0)
         folds = find_folds(model, IMAGES[:2])
         with folded(model, folds):
-            found.append(estimate_curvature(model, split, [coreset()], FLOAT32, generator, 2))
+            found.append(
+                estimate_curvature(Evaluator(model, split, FLOAT32), [coreset()], generator, 2)
+            )
     assert torch.equal(found[0].gradient, found[1].gradient)
     assert torch.equal(found[0].hessian, found[1].hessian)
     assert float(found[0].hessian.norm()) > 0.0

@@ -12,6 +12,7 @@ from torch.utils.checkpoint import checkpoint
 
 from crest.devices.precision import Precision
 from crest.errors import ParameterError
+from crest.inference.evaluator import Evaluator
 from crest.models.head import last_layer
 from crest.regions.curvature import (
     NoCurvatureError,
@@ -60,7 +61,7 @@ def test_gradient_is_exact() -> None:
     model, split = network(), linear_split()
     gradient, _ = exact(model, split, coresets())
     generator = torch.Generator().manual_seed(0)
-    found = estimate_curvature(model, split, coresets(), FLOAT32, generator)
+    found = estimate_curvature(Evaluator(model, split, FLOAT32), coresets(), generator)
     torch.testing.assert_close(found.gradient, gradient)
 
 
@@ -70,7 +71,7 @@ def test_hutchinson_mean_converges_to_the_exact_diagonal() -> None:
     errors = []
     for draws in (10, 1000):
         generator = torch.Generator().manual_seed(0)
-        found = estimate_curvature(model, split, coresets(), FLOAT32, generator, draws)
+        found = estimate_curvature(Evaluator(model, split, FLOAT32), coresets(), generator, draws)
         errors.append(float((found.hessian - hessian.diagonal()).norm()))
     scale = float(hessian.diagonal().norm())
     assert errors[1] < 0.15 * scale
@@ -93,10 +94,8 @@ def test_pieces_that_fit_into_the_memory_add_up_to_the_whole(draws: int, caplog)
     whole, limited = network(), Limited(*network())
     expected, found = (
         estimate_curvature(
-            model,
-            split,
+            Evaluator(model, split, Precision("float32", torch.device("cpu"))),
             coresets(),
-            Precision("float32", torch.device("cpu")),
             torch.Generator().manual_seed(0),
             draws,
         )
@@ -123,14 +122,14 @@ def test_a_diagonal_hessian_is_exact_from_one_draw() -> None:
 
     model, split = Separable(), linear_split()
     _, hessian = exact(model, split, coresets(1))
-    found = estimate_curvature(model, split, coresets(1), FLOAT32, torch.Generator())
+    found = estimate_curvature(Evaluator(model, split, FLOAT32), coresets(1), torch.Generator())
     torch.testing.assert_close(found.hessian, hessian.diagonal())
 
 
 def test_batchnorm_statistics_and_gradients_are_left_alone() -> None:
     model, split = convnet(), image_split()
     before = {name: value.clone() for name, value in model.state_dict().items()}
-    estimate_curvature(model, split, coresets(), FLOAT32, torch.Generator())
+    estimate_curvature(Evaluator(model, split, FLOAT32), coresets(), torch.Generator())
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name]), name
     assert all(parameter.grad is None for parameter in model.parameters())
@@ -181,10 +180,8 @@ def test_a_part_of_the_diagonal_is_that_part_of_the_exact_one(quadratic: str) ->
     )
     generator = torch.Generator().manual_seed(0)
     found = estimate_curvature(
-        model,
-        split,
+        Evaluator(model, split, FLOAT32),
         coresets(),
-        FLOAT32,
         generator,
         draws=1000,
         parameters=covered_parameters(model, quadratic),
@@ -216,7 +213,7 @@ def test_attention_is_differentiated_twice() -> None:
     split = linear_split()
     with sdpa_kernel(SDPBackend.MATH):
         gradient, _ = exact(model, split, coresets())
-    found = estimate_curvature(model, split, coresets(), FLOAT32, torch.Generator())
+    found = estimate_curvature(Evaluator(model, split, FLOAT32), coresets(), torch.Generator())
     torch.testing.assert_close(found.gradient, gradient)
     assert found.hessian[: model.inner.weight.numel()].abs().min() > 0
 
@@ -233,10 +230,10 @@ class AttendingFast(Attending):
 def test_an_operation_without_a_second_derivative_is_told_with_the_way_out() -> None:
     model, split = AttendingFast(), linear_split()
     with pytest.raises(NoCurvatureError, match=r"crest\.quadratic\.parameters: .*last_layer"):
-        estimate_curvature(model, split, coresets(), FLOAT32, torch.Generator())
+        estimate_curvature(Evaluator(model, split, FLOAT32), coresets(), torch.Generator())
     covered = trained_parameters(last_layer(model))
     found = estimate_curvature(
-        model, split, coresets(), FLOAT32, torch.Generator(), parameters=covered
+        Evaluator(model, split, FLOAT32), coresets(), torch.Generator(), parameters=covered
     )
     assert found.gradient.isfinite().all()
 
@@ -282,7 +279,7 @@ def test_every_way_of_not_differentiating_twice_is_told(operation: Any) -> None:
             return self.last(operation(self.first(inputs)))
 
     with pytest.raises(NoCurvatureError):
-        estimate_curvature(Odd(), linear_split(), coresets(), FLOAT32, torch.Generator())
+        estimate_curvature(Evaluator(Odd(), linear_split(), FLOAT32), coresets(), torch.Generator())
 
 
 class Auxiliary(nn.Module):
@@ -310,7 +307,7 @@ def test_weights_that_no_pass_uses_have_no_gradient_and_change_no_other(draws: i
     total = torch.zeros(len(used))
     for seed in range(400 // draws):
         generator = torch.Generator().manual_seed(seed)
-        found = estimate_curvature(model, split, coresets(), FLOAT32, generator, draws)
+        found = estimate_curvature(Evaluator(model, split, FLOAT32), coresets(), generator, draws)
         torch.testing.assert_close(found.gradient[used], gradient)
         total += found.hessian / (400 // draws)
     assert not found.gradient[~used].any()
@@ -324,7 +321,10 @@ def test_covering_only_what_no_pass_uses_is_told() -> None:
     covered = covered_parameters(model, "auxiliary.*")
     with pytest.raises(NoCurvatureError, match="depends on none of the parameters"):
         estimate_curvature(
-            model, linear_split(), coresets(), FLOAT32, torch.Generator(), parameters=covered
+            Evaluator(model, linear_split(), FLOAT32),
+            coresets(),
+            torch.Generator(),
+            parameters=covered,
         )
 
 
@@ -350,7 +350,9 @@ class NotFinite(nn.Module):
 
 def test_a_second_derivative_that_is_no_number_is_told() -> None:
     with pytest.raises(NoCurvatureError, match="second derivative of the loss is not all finite"):
-        estimate_curvature(NotFinite(), linear_split(), coresets(), FLOAT32, torch.Generator())
+        estimate_curvature(
+            Evaluator(NotFinite(), linear_split(), FLOAT32), coresets(), torch.Generator()
+        )
 
 
 def test_a_model_that_is_frozen_altogether_or_in_its_last_layer_is_refused_in_words() -> None:

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from crest.errors import ParameterError
-from crest.inference.forward import forward
+from crest.inference.evaluator import Evaluator
 from crest.models.head import last_layer
 from crest.samplers.craig import craig
 from crest.selection.craig import craig as choose
@@ -36,7 +36,7 @@ def test_its_coreset_is_that_of_each_group(proxy: str, per_class: bool, largest:
     parts = groups(plain.train.labels, per_class, largest, plain.generator)
     sizes = torch.tensor([len(part) for part in parts])
     for part, share in zip(parts, proportional(sizes, 24, plain.generator).tolist(), strict=True):
-        scored = forward(plain.model, plain.train, part, FLOAT32)
+        scored = Evaluator(plain.model, plain.train, FLOAT32).score(part)
         gradients = find_proxy(proxy, within_classes=True)(scored, last_layer(plain.model))
         picks, weights = choose(gradients, share)
         expected |= dict(zip(part[picks].tolist(), (weights / 10).tolist(), strict=True))

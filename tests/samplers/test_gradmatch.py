@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from crest.inference.forward import forward
+from crest.inference.evaluator import Evaluator
 from crest.models.head import last_layer
 from crest.samplers.gradmatch import gradmatch, match_and_fill
 from crest.selection.gradients import find_proxy
@@ -28,7 +28,7 @@ def test_its_coreset_is_that_of_each_group(proxy: str, per_class: bool) -> None:
     parts = groups(plain.train.labels, per_class, 90, plain.generator)
     sizes = torch.tensor([len(part) for part in parts])
     for part, share in zip(parts, proportional(sizes, 24, plain.generator).tolist(), strict=True):
-        scored = forward(plain.model, plain.train, part, FLOAT32)
+        scored = Evaluator(plain.model, plain.train, FLOAT32).score(part)
         gradients = find_proxy(proxy, within_classes=True)(scored, last_layer(plain.model))
         picks, weights = match_and_fill(gradients, share, 0.5, plain.generator)
         expected |= dict(zip(part[picks].tolist(), weights.tolist(), strict=True))

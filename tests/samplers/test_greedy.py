@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from crest.errors import ParameterError, TrainingError
-from crest.inference.forward import forward
+from crest.inference.evaluator import Evaluator
 from crest.models.head import last_layer
 from crest.samplers.crest import Crest
 from crest.samplers.greedy import Greedy
@@ -26,7 +26,7 @@ def test_every_step_has_the_coreset_of_a_subset_of_its_own(proxy: str, choice: s
         found = method.minibatch(step)
         method.update(found, None, 0.5)
         subset = method._pool.active.draw(32, plain.generator)
-        scored = forward(plain.model, plain.train, subset, FLOAT32)
+        scored = Evaluator(plain.model, plain.train, FLOAT32).score(subset)
         gradients = find_proxy(proxy)(scored, last_layer(plain.model))
         seed = int(torch.randint(2**62, (1,), generator=plain.generator))
         drawing = torch.Generator().manual_seed(seed)

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from crest.errors import Interrupted, ParameterError, TrainingError
-from crest.inference.forward import forward
+from crest.inference.evaluator import Evaluator
 from crest.methods import METHODS
 from crest.samplers.renewed import Coreset, Observe, Renewed, in_groups
 from crest.selection.gradients import find_proxy
@@ -74,7 +74,7 @@ def test_the_tables_hold_what_was_trained_on() -> None:
     assert record.regions["seconds_train"].to_list() == [2.5, 2.5, 1.0]
     assert record.seconds["select"] == pytest.approx(record.regions["seconds_select"].sum())
     assert record.scored["seen"].to_list() == [3] * 240
-    losses = forward(base.model, base.train, torch.arange(240), FLOAT32).losses
+    losses = Evaluator(base.model, base.train, FLOAT32).score(torch.arange(240)).losses
     assert record.regions["loss_start"][0] == pytest.approx(float(losses.mean()), rel=1e-5)
     for minibatch in taken:
         rows = record.coresets.filter(region=minibatch.region, minibatch=minibatch.number)
@@ -121,7 +121,7 @@ def test_what_is_chosen_in_groups_is_chosen_within_classes_by_their_shares() -> 
         return torch.arange(size), torch.full((size,), len(gradients) / size)
 
     choose = in_groups(base, first, find_proxy("logits"), 20, True, 25)
-    coreset = choose(lambda indices: forward(base.model, split, indices, FLOAT32))
+    coreset = choose(lambda indices: Evaluator(base.model, split, FLOAT32).score(indices))
     assert [count for count, _ in seen] == [20, 20, 20, 15, 15, 10]
     assert [share for _, share in seen] == [4, 4, 4, 3, 3, 2]
     assert torch.bincount(split.labels[coreset.indices]).tolist() == [12, 6, 2]

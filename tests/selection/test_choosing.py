@@ -2,7 +2,8 @@
 
 import torch
 
-from crest.inference.forward import ForwardPass, forward
+from crest.inference.evaluator import Evaluator
+from crest.inference.forward import ForwardPass
 from crest.models.head import last_layer
 from crest.selection.choices import find_choice
 from crest.selection.choosing import select_minibatch_coresets
@@ -16,14 +17,12 @@ SUBSETS = [torch.arange(start, start + 40) for start in (0, 50, 100)]
 
 def select(**changes: object) -> list:
     arguments = {
-        "model": convnet(),
-        "split": image_split(),
+        "evaluator": Evaluator(convnet(), image_split(), FLOAT32),
         "subsets": SUBSETS,
         "size": 8,
         "proxy": find_proxy("logits"),
         "choice": find_choice("facility_location"),
         "generator": torch.Generator(),
-        "precision": FLOAT32,
         "region": 7,
     }
     return select_minibatch_coresets(**{**arguments, **changes})
@@ -46,12 +45,13 @@ def test_exactly_m_different_examples_with_mean_weight_one() -> None:
 
 def test_equals_selection_from_one_subset_alone(monkeypatch) -> None:
     model, split = convnet(), image_split()
-    scored = forward(model, split, SUBSETS[1], FLOAT32)
+    evaluator = Evaluator(model, split, FLOAT32)
+    scored = evaluator.score(SUBSETS[1])
     distances = pairwise_distances(find_proxy("logits")(scored, last_layer(model))[None])
     picks = greedy(distances, 8)
     weights = cluster_sizes(distances, picks)[0] * 8 / 40
     monkeypatch.setattr("crest.selection.choosing.SUBSETS_AT_ONCE", 2)
-    coreset = select(model=model, split=split)[1]
+    coreset = select(evaluator=evaluator)[1]
     assert coreset.indices.tolist() == SUBSETS[1][picks[0]].tolist()
     torch.testing.assert_close(coreset.weights, weights)
     torch.testing.assert_close(coreset.losses, scored.losses[picks[0]], rtol=1e-4, atol=1e-5)

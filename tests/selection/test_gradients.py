@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from crest.errors import ParameterError
-from crest.inference.forward import forward
+from crest.inference.evaluator import Evaluator
 from crest.models.head import last_layer
 from crest.selection.gradients import find_proxy
 from tests.tiny import FLOAT32, convnet, image_split
@@ -13,7 +13,7 @@ from tests.tiny import FLOAT32, convnet, image_split
 
 def test_logit_gradients_equal_autograd() -> None:
     model = convnet()
-    scored = forward(model, image_split(), torch.arange(10), FLOAT32)
+    scored = Evaluator(model, image_split(), FLOAT32).score(torch.arange(10))
     logits = scored.logits.clone().requires_grad_()
     F.cross_entropy(logits, scored.labels, reduction="sum").backward()
     found = find_proxy("logits")(scored, last_layer(model))
@@ -23,7 +23,7 @@ def test_logit_gradients_equal_autograd() -> None:
 def test_last_input_gradients_equal_autograd() -> None:
     model = convnet()
     head = last_layer(model)
-    scored = forward(model, image_split(), torch.arange(10), FLOAT32)
+    scored = Evaluator(model, image_split(), FLOAT32).score(torch.arange(10))
     features = scored.features.clone().requires_grad_()
     F.cross_entropy(head(features), scored.labels, reduction="sum").backward()
     found = find_proxy("last_input")(scored, head)
@@ -34,7 +34,7 @@ def test_own_weight_gradients_equal_autograd() -> None:
     """One example after another, the row of its class in the weight and in the bias."""
     model = convnet()
     head = last_layer(model)
-    scored = forward(model, image_split(), torch.arange(10), FLOAT32)
+    scored = Evaluator(model, image_split(), FLOAT32).score(torch.arange(10))
     found = find_proxy("own_weights", within_classes=True)(scored, head)
     for row, features, label in zip(found, scored.features, scored.labels, strict=True):
         head.zero_grad()

@@ -64,9 +64,9 @@ def test_what_training_cost_is_carried_over(project):
 def test_the_batch_size_is_followed_and_changes_nothing(project, monkeypatch):
     sizes = []
 
-    def watched(model, split, precision, batch_size):
+    def watched(evaluator, batch_size):
         sizes.append(batch_size)
-        return evaluation.evaluate(model, split, precision, batch_size)
+        return evaluation.evaluate(evaluator, batch_size)
 
     monkeypatch.setattr(evaluate, "evaluate", watched)
     first, predicted = evaluated(project)

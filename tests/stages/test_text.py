@@ -21,7 +21,7 @@ from crest import artifacts
 from crest.config import Parameters, load, parse
 from crest.data.files import read_meta
 from crest.errors import ArtifactError, Interrupted, ParameterError
-from crest.inference.forward import forward
+from crest.inference.evaluator import Evaluator
 from crest.methods import METHODS
 from crest.models import spec_for
 from crest.pipeline.inputs import fresh_model, prepared_data
@@ -356,9 +356,9 @@ def test_a_pretrained_encoder_learns_real_pairs(samples, minilm, tmp_path):
     network = fresh_model(spec, 0, FLOAT32.device)
     context = context_of(parameters, data, network, 25, FLOAT32)
     chosen = torch.arange(len(data.train))
-    before = float(forward(network, data.train, chosen, FLOAT32).losses.mean())
+    before = float(Evaluator(network, data.train, FLOAT32).score(chosen).losses.mean())
     method = METHODS["random"].build(context)
     train_loop(network, method, data.train, None, 25, parameters.train, FLOAT32)
-    after = float(forward(network, data.train, chosen, FLOAT32).losses.mean())
+    after = float(Evaluator(network, data.train, FLOAT32).score(chosen).losses.mean())
     assert before == pytest.approx(math.log(3), abs=0.1)
     assert after < 0.6 * before

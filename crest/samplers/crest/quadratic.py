@@ -10,7 +10,7 @@ from torch import Tensor
 
 from crest.errors import OrderError
 from crest.inference.folding import FoldingEvaluator
-from crest.inference.forward import forward, require_finite
+from crest.inference.forward import require_finite
 from crest.regions.coverage import Coverage
 from crest.regions.curvature import (
     Curvature,
@@ -197,17 +197,13 @@ class QuadraticEstimator:
 
     def _estimate(self, coresets: list[MiniBatchCoreset]) -> Curvature:
         """Estimate g and h on the union of the coresets, or of the first few (Eq. 6, 7)."""
-        evaluator = self._evaluator
         return estimate_curvature(
-            evaluator.model,
-            evaluator.examples,
+            self._evaluator,
             coresets[: self._minibatches],
-            evaluator.precision,
             self._generator,
             self._draws,
             self._pause,
             self._coverage.parameters,
-            evaluator.group,
         )
 
     def _fall_back(
@@ -216,9 +212,7 @@ class QuadraticEstimator:
         """Cover fewer parameters, where those of all have no curvature."""
         evaluator = self._evaluator
         for coreset in coresets:  # a loss that is no number has no curvature either
-            scored = forward(
-                evaluator.model, evaluator.examples, coreset.indices, evaluator.precision
-            )
+            scored = evaluator.score(coreset.indices)
             require_finite(scored, step, coreset.region)
         self._coverage.fall_back(error, warn=evaluator.group.first)
         self._estimates = self._none_yet()

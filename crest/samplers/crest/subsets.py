@@ -92,7 +92,7 @@ class Subsets:
     def score(self, indices: Tensor) -> ForwardPass:
         """Score examples by a forward pass, and count them."""
         self.count(len(indices))
-        return self._evaluator.score(indices, self._features)
+        return self._evaluator.score(indices, features=self._features)
 
     def count(self, examples: int) -> None:
         """Count examples that went through the model."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from crest.errors import ParameterError
-from crest.inference.forward import forward
+from crest.inference.evaluator import Evaluator
 from crest.regions.curvature import flatten, trained_parameters
 from crest.regions.loss import LossFilter
 from crest.samplers.crest import Crest
@@ -121,7 +121,7 @@ def test_loss_at_the_anchor_is_the_mean_loss_of_the_data() -> None:
     model = convnet()
     method = Crest(context(model, split, crest={"subset_size": 60}))
     drive(method, 1)
-    expected = forward(model, split, torch.arange(60), FLOAT32).losses.double().mean()
+    expected = Evaluator(model, split, FLOAT32).score(torch.arange(60)).losses.double().mean()
     assert regions(method)["loss_start"][0] == pytest.approx(float(expected), rel=1e-5)
 
 
@@ -158,7 +158,7 @@ def test_of_the_first_order_only_the_hessian_term_of_the_prediction_is_gone() ->
         method._pool.active.draw = keep  # type: ignore[method-assign]
         method.minibatch(1)
         model, split = method._context.model, method._context.train
-        loss = float(forward(model, split, seen[0], FLOAT32).losses.double().mean())
+        loss = float(Evaluator(model, split, FLOAT32).score(seen[0]).losses.double().mean())
         assert region.rho == pytest.approx(abs(predicted - loss) / loss, rel=1e-4)
         errors.append(region.rho)
     assert errors[0] != errors[1]
@@ -378,7 +378,9 @@ def test_a_filtered_loss_takes_in_all_scored_where_a_region_opens_once(selection
 
     def drawn() -> Tensor:
         subset = draw()
-        seen.append((len(seen), forward(method._context.model, split, subset, FLOAT32).losses))
+        seen.append(
+            (len(seen), Evaluator(method._context.model, split, FLOAT32).score(subset).losses)
+        )
         return subset
 
     method._subsets.draw = drawn  # type: ignore[method-assign]
@@ -487,7 +489,9 @@ def test_where_subsets_are_focused_a_region_opens_at_the_loss_of_all_of_v() -> N
 
     def drawn() -> Tensor:
         subset = draw()
-        checked.append(float(forward(method._context.model, split, subset, FLOAT32).losses.mean()))
+        checked.append(
+            float(Evaluator(method._context.model, split, FLOAT32).score(subset).losses.mean())
+        )
         return subset
 
     method._subsets.draw = drawn  # type: ignore[method-assign]

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from crest.inference.forward import forward
+from crest.inference.evaluator import Evaluator
 from crest.regions.active import ActiveSet
 from crest.samplers.crest.subsets import Subsets
 from crest.selection.coresets import Outputs
@@ -41,7 +41,7 @@ def test_remembered_outputs_are_those_of_training_and_only_others_are_scored() -
     found, passes = subsets.outputs_of(subset)
     assert torch.equal(found.indices, subset)
     assert torch.equal(found.logits[5:25], logits)
-    expected = forward(base.model, base.train, unknown, FLOAT32).logits
+    expected = Evaluator(base.model, base.train, FLOAT32).score(unknown).logits
     torch.testing.assert_close(torch.cat([found.logits[:5], found.logits[25:]]), expected)
     assert [scored.indices.tolist() for scored in passes] == [unknown.tolist()]
     assert subsets.examples_scored == 12
