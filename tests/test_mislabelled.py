@@ -36,7 +36,7 @@ def test_flipped_labels_rank_first_and_are_taken_for_the_true_class(digits, epoc
     data.train.labels, wrong = flip(true)
     model = spec_for(parameters.train, data.meta).fresh(seed=0)
     steps = epochs * len(data.train) // 32
-    method = METHODS["random"].build(context_of(parameters, data, model, steps, FLOAT32))
+    method = METHODS["random"].build(context_of(parameters, "random", data, model, steps, FLOAT32))
     settings = parameters.train
     done = train(model, method, data.train, None, steps, settings, FLOAT32)
     table = difficulty_table(done.examples_table)

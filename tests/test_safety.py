@@ -61,7 +61,9 @@ def test_the_sources_are_found() -> None:
 def test_no_source_file_executes_what_it_reads(path) -> None:
     assert not imports(path) & EXECUTING_MODULES
     for name, call in calls(path):
-        assert name not in EXECUTING_CALLS, f"line {call.lineno}: {name}"
+        options = {keyword.arg: ast.unparse(keyword.value) for keyword in call.keywords}
+        whole = name != "torch.load" or options.get("weights_only") != "True"
+        assert not whole or name not in EXECUTING_CALLS, f"line {call.lineno}: {name}"
         for keyword in call.keywords:
             given = f"{keyword.arg}={ast.unparse(keyword.value)}"
             assert given not in {"allow_pickle=True", "trust_remote_code=True", "shell=True"}, name

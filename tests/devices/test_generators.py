@@ -86,7 +86,7 @@ def test_whatever_seeds_torch_mixes_first_or_was_drawn() -> None:
         ("step.py", "dropout"),
         ("step.py", "augmentation"),
         ("curvature.py", "seed"),
-        ("coresets.py", "seeds[number]"),
+        ("choosing.py", "seeds[number]"),
         ("folding.py", "0"),
         ("head.py", "0"),
         ("generators.py", "int.from_bytes(digest[:8], 'big') >> 1"),

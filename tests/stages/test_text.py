@@ -191,7 +191,9 @@ def test_a_run_that_was_stopped_ends_the_same(trained, parameters, tmp_path, met
 @pytest.mark.parametrize("quadratic", ["full", "last_layer", "*encoder.layer.1*"])
 def test_the_quadratic_model_may_cover_a_part(source, model, trained, tmp_path, quadratic):
     paths = copied(trained, tmp_path)
-    changed = text_parameters(source, model, train={"budget": 0.1}, crest={"quadratic": quadratic})
+    changed = text_parameters(
+        source, model, train={"budget": 0.1}, crest={"quadratic": {"parameters": quadratic}}
+    )
     train.run(changed, paths, "crest")
     regions = artifacts.read_table(paths.train("crest") / artifacts.REGIONS, "regions")
     assert (regions["curvature_norm"] > 0).all()
@@ -354,7 +356,7 @@ def test_a_pretrained_encoder_learns_real_pairs(samples, minilm, tmp_path):
     data = prepared_data(parameters, paths, FLOAT32.device)
     spec = spec_for(parameters.train, data.meta)
     network = fresh_model(spec, 0, FLOAT32.device)
-    context = context_of(parameters, data, network, 25, FLOAT32)
+    context = context_of(parameters, "random", data, network, 25, FLOAT32)
     chosen = torch.arange(len(data.train))
     before = float(Evaluator(network, data.train, FLOAT32).score(chosen).losses.mean())
     method = METHODS["random"].build(context)
