@@ -90,7 +90,8 @@ def main() -> None:
             sampling={"rule": arguments.rule},
         )
         print(f"rows dropped: {trainer.dropped}")
-        print(f"loss: {trainer.evaluate()['eval_loss']:.4f}")
+        if settings.world_size == 1:  # several processes must not evaluate before they train
+            print(f"loss: {trainer.evaluate()['eval_loss']:.4f}")
         trainer.train(resume_from_checkpoint=arguments.resume)
         print(f"loss: {trainer.evaluate()['eval_loss']:.4f}")
 

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.utils.data import DataLoader
 
-from crest.errors import ParameterError, needs_extra
+from crest.errors import OrderError, ParameterError, needs_extra
 from crest.samplers.loss_batches import LossBatchSampler
 
 if TYPE_CHECKING:
@@ -60,6 +60,24 @@ def prepare_loader(accelerator: "Accelerator", loader: DataLoader[Any]) -> Any:
     prepared = own_parts(accelerator, loader)
     accelerator.register_for_checkpointing(sampler)
     return prepared
+
+
+def require_unprepared(model: Any, processes: int) -> None:
+    """Refuse a model that was evaluated before training, which DDP then does not wrap.
+
+    Evaluation prepares it without DDP, and what is prepared is not prepared again: each process
+    would train alone.
+
+    Raises
+    ------
+    OrderError
+        If it was, and several processes are to train it together.
+    """
+    if processes > 1 and getattr(model, "_is_accelerate_prepared", False):
+        raise OrderError(
+            "train: the model was evaluated before it is trained, so that the processes would "
+            "train apart; evaluate after training, or by a Trainer of its own"
+        )
 
 
 def own_parts(accelerator: "Accelerator", loader: DataLoader[Any]) -> Any:

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from crest.errors import ParameterError, needs_extra
-from crest.integrations.accelerate import own_parts
+from crest.integrations.accelerate import own_parts, require_unprepared
 from crest.integrations.checkpoints import Saving, saved
 from crest.integrations.rows import INDEX, LENGTHS, Batches, Collate, Rows
 from crest.integrations.token_losses import example_losses, is_causal, require_one_mean
@@ -112,7 +112,8 @@ class LossSampled(_Base):
         return own_parts(self.accelerator, drawn)
 
     def train(self, resume_from_checkpoint: Any = None, *arguments: Any, **others: Any) -> Any:
-        """Train as the Trainer does, also from a checkpoint."""
+        """Train as the Trainer does, also from a checkpoint; evaluate only afterwards."""
+        require_unprepared(self.model, self.args.world_size)
         if resume_from_checkpoint is True:
             resume_from_checkpoint = get_last_checkpoint(self.args.output_dir) or True
         found = isinstance(resume_from_checkpoint, str | Path)

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import crest
-from crest.errors import ArtifactError, ParameterError
+from crest.errors import ArtifactError, OrderError, ParameterError
 from tests.integrations.processes import on_processes
 
 transformers = pytest.importorskip("transformers")
@@ -110,7 +110,19 @@ def run(rank, folder):
             "whole": batches, "rest": others,
             "weights": weights(whole.model), "resumed": weights(rest.model),
         }  # fmt: skip
+    found["evaluated first"] = evaluated_first(folder, processes)
     return found
+
+
+def evaluated_first(folder, processes):
+    """What is told where evaluation has kept DDP from the model; nothing on one process."""
+    made = trainer(folder / "evaluated", "classes", processes, max_steps=1, save_strategy="no")
+    made.evaluate([row(index, "classes") for index in range(6)])
+    try:
+        made.train()
+    except OrderError as error:
+        return str(error)
+    return ""
 
 
 def plain(kind):
@@ -149,6 +161,8 @@ def test_steps_are_those_of_a_plain_loop_on_one_and_two_processes_also_when_resu
     """With accumulation and label smoothing, for classes and for tokens of padded sequences."""
     expected = {kind: plain(kind) for kind in ("classes", "tokens")}
     for ranks in on_processes([1, 2], __name__, "run", tmp_path):
+        for one in ranks:
+            assert ("the processes would train apart" in one["evaluated first"]) == (len(ranks) > 1)
         for kind, (batches, trained_to) in expected.items():
             of_kind = [rank[kind] for rank in ranks]
             parts = zip(*[one["whole"] for one in of_kind], strict=True)
