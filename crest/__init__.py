@@ -28,6 +28,7 @@ A DataLoader takes them too: :class:`CoresetBatchSampler` and :class:`Weighted`.
 
 from importlib import import_module
 from typing import TYPE_CHECKING
+from warnings import warn
 
 if TYPE_CHECKING:
     from crest.coresets import Coresets
@@ -80,10 +81,17 @@ _MODULES = {
     "read_coresets": "crest.samplers.saved",
 }
 
+# What names of before are called now: they go on working, with a word.
+_RENAMED = {"focused": "economical"}
+
 if not TYPE_CHECKING:  # a checker would take every name for one of ours
 
     def __getattr__(name):
         """Import a public name from the module it lives in."""
+        if name in _RENAMED:
+            now = _RENAMED[name]
+            warn(f"crest.{name} is called crest.{now} now", FutureWarning, stacklevel=2)
+            return __getattr__(now)
         if name not in _MODULES:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         return getattr(import_module(_MODULES[name]), name)

@@ -86,3 +86,9 @@ def test_importing_the_package_imports_nothing_heavy() -> None:
         [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert found.stdout == "set()\n"
+
+
+def test_a_name_of_before_goes_on_working_and_says_what_it_is_called_now() -> None:
+    with pytest.warns(FutureWarning, match=r"crest\.focused is called crest\.economical now"):
+        found = crest.focused  # type: ignore[attr-defined]
+    assert found is crest.economical
