@@ -47,7 +47,10 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -qq --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install -qq --editable ".[all]" --group dev
+	# One after the other: of all at once, pip's search for versions goes astray.
+	$(BIN)/python -m pip install -qq --editable ".[all]"
+	$(BIN)/python -m pip install -qq --group dev
+	$(BIN)/python -m pip install -qq --editable ".[trainers]"
 	touch $@
 
 clean:
