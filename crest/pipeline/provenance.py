@@ -34,7 +34,7 @@ def describe(
         },
         "device": _device(precision),
         "versions": {"python": platform.python_version()}
-        | {package: _version(package) for package in PACKAGES},
+        | {package: version_of(package) for package in PACKAGES},
         "git_commit": git_commit(),
     }
 
@@ -56,7 +56,8 @@ def identity(parameters: Parameters, meta: Meta, method: str, weights: str) -> s
     return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
-def _version(package: str) -> str:
+def version_of(package: str) -> str:
+    """Return the version of a package that may not be installed."""
     try:
         return version(package)
     except PackageNotFoundError:

@@ -3,7 +3,6 @@
 import hashlib
 import json
 from collections.abc import Callable
-from importlib.metadata import version
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from crest.errors import ArtifactError
 from crest.parameters.section import keys_of, value_of
 from crest.pipeline.arithmetic import arithmetic
 from crest.pipeline.code import Sources
+from crest.pipeline.provenance import version_of
 from crest.samplers.saved import SavedCoresets
 from crest.training.state import Checkpoint
 from crest.training.step import micro_batches
@@ -49,7 +49,7 @@ def checkpoint_for(
         "data": meta.content_hash,
         "coresets": _coresets_hash(saved),
         "torch version": torch.__version__,
-        "transformers version": version("transformers"),
+        "transformers version": version_of("transformers"),
         "device": str(precision.device),
         "precision": precision.name,
         "processor": arithmetic(precision.device),
