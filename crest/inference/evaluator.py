@@ -73,7 +73,7 @@ class Evaluator:
         order = _by_length(split, indices)
         sorted_indices = indices if order is None else indices[order]
 
-        def show(batch: Tensor) -> tuple[Tensor, Tensor]:
+        def outputs_of(batch: Tensor) -> tuple[Tensor, Tensor]:
             some_features, some_logits = features_and_logits(model, split.inputs(batch))
             return some_features.float(), some_logits.float()
 
@@ -84,7 +84,8 @@ class Evaluator:
         # Not in inference mode: what a model keeps for later passes, training then goes through.
         with torch.no_grad(), evaluating(model), precision.autocast():
             parts = {
-                number: halving.over(batches[number], show) for number in group.share(len(batches))
+                number: halving.over(batches[number], outputs_of)
+                for number in group.share(len(batches))
             }
         scored = {number: _together(part) for number, part in parts.items()}
         if group.alone:

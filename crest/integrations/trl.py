@@ -71,7 +71,7 @@ class LossSampledSFT(LossSampled, SFTTrainer):
             self._sampling["groups"] = [int(groups[row]) for row in self.rows]
 
     def _set_loss(self) -> None:
-        """Leave the loss TRL's, which counts all tokens of a step, and only look at its parts."""
+        """Leave the loss TRL's, which counts all tokens of a step, and only read its parts."""
         if self._losses is not None or self.compute_loss_func is not None:
             raise ParameterError("LossSampledSFT: losses: those of tokens are TRL's own")
         require_one_mean(self.args)

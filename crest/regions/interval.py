@@ -30,7 +30,7 @@ def check_interval(factor: float, first_norm: float, norm: float, longest: int) 
 def whole_subsets(interval: int, each: int, longest: int) -> int:
     """T1 as a whole number of subsets, at least one, each of which serves ``each`` steps.
 
-    Where mini-batch coresets are selected as they are used, a region that ends in the middle of a
+    Where mini-batch coresets are selected on demand, a region that ends in the middle of a
     subset would leave coresets unused.
     """
     return min(longest, each * max(1, round(interval / each)))

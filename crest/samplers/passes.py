@@ -9,7 +9,7 @@ from crest.devices.number_types import number_type
 
 
 class Passes:
-    """Deals the numbers from 0 to ``count`` - 1, without replacement through each pass.
+    """Draws the numbers from 0 to ``count`` - 1, without replacement through each pass.
 
     The end of one pass and the start of the next may come in one draw, and a draw of more than
     ``count`` holds some numbers more than once. ``generator`` (on the CPU) is shared with the

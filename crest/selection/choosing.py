@@ -127,7 +127,7 @@ def _all_coresets(
     places = torch.arange(sum(counts)).split(counts)
     for number, coresets in chosen.items():
         for place, coreset in zip(places[number].tolist(), coresets, strict=True):
-            assert coreset.losses is not None, "chosen by what was seen"
+            assert coreset.losses is not None, "chosen by a forward pass"
             indices[place] = coreset.indices
             values[place] = torch.stack([coreset.weights, coreset.losses])
     group.sum(indices)

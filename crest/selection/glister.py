@@ -119,12 +119,12 @@ def _updates_with_picks(shares: Tensor, gradient_updates: int) -> Iterable[int]:
     """Return the updates at which something is due; at the others nothing would change."""
     if gradient_updates <= int(shares.sum()):
         return range(gradient_updates)
-    turns = {
+    updates = {
         -(-pick * gradient_updates // share) - 1
         for share in shares.unique().tolist()
         for pick in range(1, share + 1)
     }
-    return sorted(turns)
+    return sorted(updates)
 
 
 def _best_of_groups(gained: Tensor, groups: Tensor, due: list[int]) -> Tensor:

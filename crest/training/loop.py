@@ -196,7 +196,7 @@ class _Training:
         self._validated: list[dict[str, float]] = []
 
     def step(self, step: int) -> None:
-        """Ask the method, take one optimiser step, and tell everybody."""
+        """Ask the method, take one optimiser step, and pass on what it knew."""
         minibatch = self._method.minibatch(step)
         started = time.perf_counter()
         rate = learning_rate(step, self._schedule_steps, self._parameters)

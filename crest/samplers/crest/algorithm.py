@@ -194,7 +194,7 @@ class Crest:
             raise
 
     def _observe(self, selection: Selection, step: int) -> Tensor:
-        """Watch the losses of the V_p, and keep the rows of their coresets; float64, all losses."""
+        """Record losses of the V_p and rows of their coresets; returns all losses, float64."""
         parts: list[Tensor] = []
         for scored in selection.passes:
             losses = scored.losses.cpu()

@@ -40,8 +40,8 @@ class Estimates:
 class QuadraticEstimator:
     """Estimates g and h on coresets (Eq. 6, 7), smooths them (Eq. 8, 9), and knows ‖H_0‖ and ‖H_l‖.
 
-    They are over the parameters that crest.quadratic.parameters names: over the last layer's alone
-    from where those of all have no curvature on.
+    They are over the parameters that crest.quadratic.parameters names; once it turns out that those
+    of all have no curvature, over the last layer's alone.
 
     Parameters
     ----------
