@@ -71,7 +71,9 @@ def write(root: Path = ROOT) -> None:
     """Write the dependencies of a repository into its dvc.yaml and its folder of links."""
     needed = dependencies(Sources(root))
     pipeline = root / "dvc.yaml"
-    pipeline.write_text(renamed(pipeline.read_text(encoding="utf-8"), root, needed.named), "utf-8")
+    pipeline.write_text(
+        with_code(pipeline.read_text(encoding="utf-8"), root, needed.named), "utf-8"
+    )
     shutil.rmtree(root / LINKS, ignore_errors=True)
     for method, links in needed.linked.items():
         folder = root / LINKS / method
@@ -81,7 +83,7 @@ def write(root: Path = ROOT) -> None:
             (folder / name).symlink_to(up + path)
 
 
-def renamed(pipeline: str, root: Path, named: Mapping[str, Iterable[str]]) -> str:
+def with_code(pipeline: str, root: Path, named: Mapping[str, Iterable[str]]) -> str:
     """Return a dvc.yaml whose stages name other code, and all else as before."""
     lines: list[str] = []
     stage, listing = "", False
