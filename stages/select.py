@@ -26,7 +26,7 @@ from crest.selection.coresets import coreset_rows
 from crest.selection.gradients import find_proxy
 
 # Files beside which others are parts of one whole: a run, prepared data, what Coresets.save wrote.
-WHOLES = (artifacts.RUN, "manifest.json", "meta.json", "steps.parquet")
+WHOLES = (artifacts.RUN, artifacts.MANIFEST, "meta.json", artifacts.STEPS)
 PARQUET = b"PAR1"  # what a file of it begins with
 
 

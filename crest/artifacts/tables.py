@@ -29,6 +29,7 @@ VALIDATION = "validation.parquet"
 SNAPSHOTS = "snapshots"
 METRICS = "metrics.json"
 RUN = "run.json"
+MANIFEST = "manifest.json"
 PREDICTIONS = "predictions.parquet"
 DIFFICULTY = "difficulty.parquet"
 

@@ -15,7 +15,6 @@ from crest import artifacts
 from crest.data.files import Meta
 from crest.errors import ArtifactError
 
-NAME = "manifest.json"
 SCHEMA_VERSION = 1
 CHOOSE_AGAIN = "choose them again, by training with the method they come from"
 
@@ -87,9 +86,9 @@ def seal(
         "runs": dict(runs),
         "data": data,
         "coresets": dict(coresets or {}),
-        "files": {name: digest for name, digest in files.items() if name != NAME},
+        "files": {name: digest for name, digest in files.items() if name != artifacts.MANIFEST},
     }
-    artifacts.write_json(folder / NAME, values)
+    artifacts.write_json(folder / artifacts.MANIFEST, values)
 
 
 def read(folder: Path, again: str) -> Manifest:
@@ -100,7 +99,7 @@ def read(folder: Path, again: str) -> Manifest:
     ArtifactError
         If there is none, as in folders of earlier versions, or it is damaged.
     """
-    path = folder / NAME
+    path = folder / artifacts.MANIFEST
     if not path.is_file():
         raise ArtifactError(
             f"{path}: no such file, so that nobody can tell which run this is of; results of "
@@ -169,7 +168,7 @@ def coresets_origin(source: Path, meta: Meta) -> dict[str, str | None]:
 
 def _recorded(source: Path, file: Path) -> tuple[str | None, str | None]:
     """Return the run that coresets are of, and its data; None for what is not known."""
-    if (file.parent / NAME).is_file():
+    if (file.parent / artifacts.MANIFEST).is_file():
         manifest = read(file.parent, CHOOSE_AGAIN)
         if source.is_dir() or file.name in manifest.files:
             manifest.verify(file.name, *([artifacts.STEPS] if source.is_dir() else []))
@@ -191,6 +190,6 @@ def is_outdated(origin: Mapping[str, str | None]) -> bool:
     if source is None or run is None:
         return False
     folder = artifacts.coresets_file(Path(source)).parent
-    if not (folder / NAME).is_file():
+    if not (folder / artifacts.MANIFEST).is_file():
         return False
     return run not in read(folder, CHOOSE_AGAIN).runs.values()

@@ -12,7 +12,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 # What each stage writes into its folder; a file of another name is somebody's, and not removed.
 PREPARED = ("meta.json", *(f"{split}_*.npy" for split in SPLITS), "*_texts.parquet")
-EVALUATED = (artifacts.METRICS, artifacts.PREDICTIONS, "manifest.json")
+EVALUATED = (artifacts.METRICS, artifacts.PREDICTIONS, artifacts.MANIFEST)
 TRAINED = (
     artifacts.MODEL,
     artifacts.RUN,
@@ -20,8 +20,8 @@ TRAINED = (
     f"{artifacts.SNAPSHOTS}/step_*.safetensors",
     *EVALUATED,
 )
-ANALYSED = (artifacts.DIFFICULTY, "*.csv", "*.png", "manifest.json")
-REPORTED = ("summary.json", "summary.csv", "report.html", "manifest.json")
+ANALYSED = (artifacts.DIFFICULTY, "*.csv", "*.png", artifacts.MANIFEST)
+REPORTED = ("summary.json", "summary.csv", "report.html", artifacts.MANIFEST)
 
 
 @dataclass(frozen=True)
