@@ -23,8 +23,8 @@ from crest.errors import (
     OrderError,
     TrainingError,
 )
-from crest.loop_support.answers import is_finite, logits_of, refuse_probabilities
 from crest.loop_support.guards import Autocast, Ranks, Weights, refuse_cleared, warn_of_rounding
+from crest.loop_support.logits import is_finite, logits_of, refuse_probabilities
 from crest.loop_support.option_types import Options
 from crest.loop_support.options import named_as_arguments, parameters_of
 from crest.loop_support.setup import check_saved, context_of, plain_autograd, settings_of, tried
@@ -57,7 +57,7 @@ class Coresets:
     Parameters
     ----------
     model
-        A classifier on its device that ends in a :class:`torch.nn.Linear`; its answer is the
+        A classifier on its device that ends in a :class:`torch.nn.Linear`; its output is the
         logits, B×C, or has them as ``logits``, like transformers' classifiers. The module itself,
         not what torch.compile made of it: the two share their weights.
     inputs
@@ -357,9 +357,9 @@ class Coresets:
         if self._ranks is not None:
             self._ranks.compare(self.steps_taken, minibatch.indices)
 
-    def _outputs(self, answer: Any, minibatch: MiniBatchCoreset) -> Outputs | None:
+    def _outputs(self, output: Any, minibatch: MiniBatchCoreset) -> Outputs | None:
         """Return what the loop has passed, with its losses where the method asks for them."""
-        logits = self._checked(answer, minibatch)
+        logits = self._checked(output, minibatch)
         if not METHODS[self._method_name].outputs:
             return None
         logits, labels, weights = (
@@ -368,9 +368,9 @@ class Coresets:
         )
         return Outputs.of(logits, labels, weights)
 
-    def _checked(self, answer: Any, minibatch: MiniBatchCoreset) -> Tensor:
+    def _checked(self, output: Any, minibatch: MiniBatchCoreset) -> Tensor:
         """Return the logits in what the loop has passed, if they can be those."""
-        logits = logits_of(answer, len(minibatch.indices), self._classes)
+        logits = logits_of(output, len(minibatch.indices), self._classes)
         if not self._logits_checked:
             refuse_probabilities(logits)
             self._logits_checked = True

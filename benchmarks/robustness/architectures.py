@@ -161,8 +161,8 @@ def loop(model: nn.Module, inputs: Callable[[Tensor], Any], **options: Any) -> d
     model.train()
     for indices, weights in coresets:
         batch = inputs(indices)
-        answer = model(**batch) if isinstance(batch, dict) else model(batch)
-        logits = getattr(answer, "logits", answer)
+        output = model(**batch) if isinstance(batch, dict) else model(batch)
+        logits = getattr(output, "logits", output)
         losses = F.cross_entropy(logits.float(), labels[indices], reduction="none")
         optimizer.zero_grad()
         (losses * weights).mean().backward()

@@ -14,12 +14,12 @@ from crest.errors import ParameterError
 PROBABLE = 4
 
 
-def logits_of(answer: Any, examples: int, classes: int) -> Tensor:
-    """Return the logits in a model's answer, m×C and detached.
+def logits_of(output: Any, examples: int, classes: int) -> Tensor:
+    """Return the logits in a model's output, m×C and detached.
 
     Parameters
     ----------
-    answer
+    output
         A tensor or array; an object or mapping with ``logits``; or a tuple, list or mapping that
         holds one tensor of this shape.
     examples, classes
@@ -30,7 +30,7 @@ def logits_of(answer: Any, examples: int, classes: int) -> Tensor:
     ParameterError
         If there is no one tensor of that shape, or it is of whole numbers.
     """
-    found = answer.logits if _is_tensor(getattr(answer, "logits", None)) else answer
+    found = output.logits if _is_tensor(getattr(output, "logits", None)) else output
     if isinstance(found, Mapping) and _is_tensor(found.get("logits")):
         found = found["logits"]
     if isinstance(found, Mapping | list | tuple):
@@ -38,13 +38,13 @@ def logits_of(answer: Any, examples: int, classes: int) -> Tensor:
         fitting = [part for part in parts if _is_tensor(part) and part.shape == (examples, classes)]
         if len(fitting) != 1:
             raise ParameterError(
-                f"step: a {type(answer).__name__} of {_kinds(parts)}; pass the logits alone, "
+                f"step: a {type(output).__name__} of {_kinds(parts)}; pass the logits alone, "
                 f"{examples}×{classes}"
             )
         found = fitting[0]
     if not _is_tensor(found):
         raise ParameterError(
-            f"step: a {type(answer).__name__}; pass the logits, a tensor of {examples}×{classes}"
+            f"step: a {type(output).__name__}; pass the logits, a tensor of {examples}×{classes}"
         )
     logits = torch.tensor(found) if isinstance(found, np.ndarray) else found.detach()
     _check_shape(logits, examples, classes)

@@ -36,7 +36,7 @@ class Classifier(nn.Module):
         super().__init__()
         self.network = _uncompiled(network)
         _require_weights(self.network)
-        self._place: Any = None  # of the logits, in an answer of several tensors
+        self._place: Any = None  # of the logits, in an output of several tensors
 
     def forward(self, inputs: Inputs) -> Tensor:
         """Return the logits, B×C.
@@ -47,11 +47,11 @@ class Classifier(nn.Module):
             If it is not clear which part of the output they are.
         """
         with _eager():
-            answer = self._answer(inputs)
-            if isinstance(answer, Tensor):
-                return answer
-            logits = _named_logits(answer)
-            return self._chosen(answer, inputs) if logits is None else logits
+            output = self._output(inputs)
+            if isinstance(output, Tensor):
+                return output
+            logits = _named_logits(output)
+            return self._chosen(output, inputs) if logits is None else logits
 
     def named_parameters(
         self, *arguments: Any, **options: Any
@@ -62,25 +62,25 @@ class Classifier(nn.Module):
     def _get_name(self) -> str:
         return self.network._get_name()
 
-    def _answer(self, inputs: Inputs) -> Any:
+    def _output(self, inputs: Inputs) -> Any:
         return self.network(**inputs) if isinstance(inputs, Mapping) else self.network(inputs)
 
-    def _chosen(self, answer: Any, inputs: Inputs) -> Tensor:
-        """Return the one tensor in an answer that can be logits."""
-        found = _candidates(answer)
+    def _chosen(self, output: Any, inputs: Inputs) -> Tensor:
+        """Return the one tensor in an output that can be logits."""
+        found = _candidates(output)
         if len(found) == 1:
             return next(iter(found.values()))
         if found and self._place not in found:
             self._place = self._place_of_logits(inputs)
         if self._place not in found:
             raise ParameterError(
-                f"train.model: {self._get_name()} answers with {_described(answer)}; let it return "
+                f"train.model: {self._get_name()} answers with {_described(output)}; let it return "
                 "the logits alone, or a dict that has them as 'logits'"
             )
         return found[self._place]
 
     def _place_of_logits(self, inputs: Inputs) -> Any:
-        """Return where in the answer the only output of a linear layer stands; None: nowhere."""
+        """Return where the one tensor of a linear layer stands in the output; None: nowhere."""
         outputs: list[Tensor] = []
         hooks = [
             module.register_forward_hook(lambda *call: outputs.append(call[2]))
@@ -88,7 +88,7 @@ class Classifier(nn.Module):
             if isinstance(module, nn.Linear)
         ]
         try:
-            found = _candidates(self._answer(inputs))
+            found = _candidates(self._output(inputs))
         finally:
             for hook in hooks:
                 hook.remove()
@@ -97,19 +97,19 @@ class Classifier(nn.Module):
         return places[0] if len(places) == 1 else None
 
 
-def _named_logits(answer: Any) -> Tensor | None:
-    logits = answer.get("logits") if isinstance(answer, Mapping) else None
-    logits = getattr(answer, "logits", logits)
+def _named_logits(output: Any) -> Tensor | None:
+    logits = output.get("logits") if isinstance(output, Mapping) else None
+    logits = getattr(output, "logits", logits)
     return logits if isinstance(logits, Tensor) else None
 
 
-def _candidates(answer: Any) -> dict[Any, Tensor]:
-    """Return the different tensors of an answer that have a row of numbers for each example."""
+def _candidates(output: Any) -> dict[Any, Tensor]:
+    """Return the different tensors of an output that have a row of numbers for each example."""
     items: Any = {}
-    if isinstance(answer, Mapping):
-        items = answer.items()
-    elif isinstance(answer, tuple | list):
-        items = enumerate(answer)
+    if isinstance(output, Mapping):
+        items = output.items()
+    elif isinstance(output, tuple | list):
+        items = enumerate(output)
     found: dict[Any, Tensor] = {}
     for place, value in items:
         can_be = isinstance(value, Tensor) and value.ndim == 2 and value.is_floating_point()
@@ -118,11 +118,11 @@ def _candidates(answer: Any) -> dict[Any, Tensor]:
     return found
 
 
-def _described(answer: Any) -> str:
-    kind = type(answer).__name__
-    if not isinstance(answer, tuple | list | Mapping):
+def _described(output: Any) -> str:
+    kind = type(output).__name__
+    if not isinstance(output, tuple | list | Mapping):
         return f"a {kind}, which is no tensor"
-    items = answer.items() if isinstance(answer, Mapping) else enumerate(answer)
+    items = output.items() if isinstance(output, Mapping) else enumerate(output)
     parts = [
         f"{place}: {tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__}"
         for place, value in items

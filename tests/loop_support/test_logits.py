@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional as F
 
 from crest.errors import ParameterError
-from crest.loop_support.answers import logits_of, refuse_probabilities
+from crest.loop_support.logits import logits_of, refuse_probabilities
 
 EXAMPLES, CLASSES = 6, 4
 LOGITS = torch.randn(EXAMPLES, CLASSES, generator=torch.Generator().manual_seed(0))
@@ -17,7 +17,7 @@ LOSS = torch.tensor(1.5)
 
 
 @pytest.mark.parametrize(
-    "answer",
+    "output",
     [
         LOGITS,
         LOGITS.clone().requires_grad_(),
@@ -30,16 +30,16 @@ LOSS = torch.tensor(1.5)
         (LOGITS,),
         [LOGITS, torch.zeros(EXAMPLES, 9)],
     ],
-    ids=lambda answer: type(answer).__name__,
+    ids=lambda output: type(output).__name__,
 )
-def test_logits_are_found_where_they_are_certain(answer) -> None:
-    found = logits_of(answer, EXAMPLES, CLASSES)
+def test_logits_are_found_where_they_are_certain(output) -> None:
+    found = logits_of(output, EXAMPLES, CLASSES)
     assert torch.equal(found, LOGITS)
     assert not found.requires_grad
 
 
 @pytest.mark.parametrize(
-    ("answer", "message"),
+    ("output", "message"),
     [
         (LOSS, "step: a single number; pass the logits .* 6×4, not its loss"),
         (LOGITS[:, 0], "step: 6; pass the logits of the mini-batch, 6×4, not its loss"),
@@ -57,9 +57,9 @@ def test_logits_are_found_where_they_are_certain(answer) -> None:
         (np.array("x"), "step: a ndarray; pass"),
     ],
 )
-def test_anything_else_is_refused_in_words(answer, message: str) -> None:
+def test_anything_else_is_refused_in_words(output, message: str) -> None:
     with pytest.raises(ParameterError, match=message):
-        logits_of(answer, EXAMPLES, CLASSES)
+        logits_of(output, EXAMPLES, CLASSES)
 
 
 def test_probabilities_are_no_logits_but_their_logarithms_are() -> None:
