@@ -1,7 +1,7 @@
 """Train a few steps of every classifier of torchvision and of transformers, tiny, with crest.
 
-    python -m benchmarks.robustness.architectures [--only NAME] [--options default,economical]
-        [--json OUT]
+    python -m benchmarks.robustness.architectures [--only NAME] [--source text,image,torchvision]
+        [--options default,economical] [--json OUT]
 
 For each architecture it says whether a loop of four steps ended well, was refused in words, or
 ended in a traceback of ours; a model that cannot be built tiny, or fails by itself in training, is
@@ -274,7 +274,7 @@ def of_image() -> Iterator[tuple[str, Callable[[], nn.Module], Callable[[Tensor]
                 size = getattr(config, "image_size", 64)
                 size = size[0] if isinstance(size, list | tuple) else size
                 channels = getattr(config, "num_channels", 3)
-            except Exception:
+            except Exception:  # a configuration without such values says so in its own way
                 size, channels = 64, 3
             size = min(64, size)
             return {"pixel_values": images[indices][:, :channels, :size, :size]}
