@@ -257,10 +257,10 @@ def _training(checkout: Path, block: int, method: str) -> Callable[[int, int], S
 
 
 def _plain_loop(name: str, block: int) -> Callable[[int, int], Sequence[str]]:
-    code = "from benchmarks.speed.builds import by_hand; by_hand"
+    start = f"import sys; sys.path[0] = {str(ROOT)!r}; from benchmarks.speed import builds"
     return lambda go, done: [
         *(sys.executable, "-c"),
-        f"import sys; sys.path[0] = {str(ROOT)!r}; {code}({name!r}, {block}, {go}, {done})",
+        f"{start}; builds.{plain_loop.__name__}({name!r}, {block}, {go}, {done})",
     ]
 
 

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks import ROOT
-from benchmarks.speed.builds import compare, take_turns
+from benchmarks.speed.builds import _plain_loop, compare, take_turns
+from crest.pipeline.paths import Paths
 
 # Takes steps for ever, and writes the number of each where all do.
 PROGRAM = """
@@ -40,6 +41,11 @@ def test_programs_take_their_steps_in_turns_in_one_order_and_the_other(
 def test_a_program_that_ends_early_is_told_of(tmp_path) -> None:
     with pytest.raises(SystemExit, match="ended early, with 3"):
         take_turns({"a": (lambda go, done: [sys.executable, "-c", "exit(3)"], tmp_path)}, 1)
+
+
+def test_the_loop_by_hand_takes_turns_too(digits: Paths) -> None:
+    taken = take_turns({"by hand": (_plain_loop("digits", 2), digits.root)}, 1)
+    assert len(taken["by hand"]) == 1
 
 
 def test_rounds_are_compared_one_with_another() -> None:
