@@ -64,13 +64,7 @@ class Recorder:
         Parameters
         ----------
         outputs
-            What the step knew of the mini-batch.
-        loss
-            What the step descended, a scalar.
-        losses, correct, errors, predictions
-            Of each example of the mini-batch, before the step; errors of
-            :func:`crest.samplers.example_tracker.error_norms`, predictions the classes it was
-            classified as.
+            What the step knew of the mini-batch; kept for a while, not to be written to.
         seconds
             Since the start of training.
         """
