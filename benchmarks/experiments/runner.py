@@ -142,7 +142,7 @@ class Runner:
                 "as_long_as": given,
                 "curve_split": "train" if data.validation is None else "validation",
                 "curve": curve(trained, marks),
-                **surroundings(precision),
+                **environment(precision),
             }
             self.rows.add(row)
             checkpoint.remove()
@@ -342,7 +342,7 @@ def cost(trained: Trained, full_steps: int) -> Row:
     }
 
 
-def surroundings(precision: Precision) -> Row:
+def environment(precision: Precision) -> Row:
     """Return what else the figures depend on."""
     cuda = precision.device.type == "cuda"
     gpu = {"gpu": torch.cuda.get_device_name(precision.device)} if cuda else {}

@@ -80,10 +80,10 @@ def kill(project: Path, command: list[str], delay: float) -> bool:
     return False
 
 
-def timeless(value: object) -> object:
+def without_times(value: object) -> object:
     """Drop everything that is a timing from a JSON value."""
     if isinstance(value, dict):
-        return {key: timeless(item) for key, item in value.items() if "seconds" not in key}
+        return {key: without_times(item) for key, item in value.items() if "seconds" not in key}
     return value
 
 
@@ -98,7 +98,7 @@ def same_file(first: Path, second: Path) -> bool:
             torch.equal(value, tensors[1][name]) for name, value in tensors[0].items()
         )
     if first.suffix == ".json":
-        values = [timeless(json.loads(path.read_text())) for path in (first, second)]
+        values = [without_times(json.loads(path.read_text())) for path in (first, second)]
         return values[0] == values[1]
     return first.read_bytes() == second.read_bytes()
 
