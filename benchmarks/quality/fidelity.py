@@ -16,7 +16,9 @@ With e = g_S - g the error of one mini-batch's gradient, over all parameters:
               of a mini-batch, and mini-batches of one subset, err in the same direction
   last layer  what of E|e|² is in the weights and biases of the last layer
 each over E|e|² of a random mini-batch; g is the mean over --reference random mini-batches, whose
-own noise is taken out. With --length 0 there is no second measurement, and no window.
+own noise is taken out. With --length 0 there is no second measurement, and no window; take it
+for settings that remember what steps computed (crest.outputs: remembered, a crest.focus), since the
+trajectory of the second is not their own.
 
 The subsets are independent, or of each class its share where crest.draw says stratified: with
 crest.subset_coresets=1 and a crest.subset_size of the mini-batch they are the mini-batches.
