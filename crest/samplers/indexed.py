@@ -1,12 +1,12 @@
 """Examples that say which they are."""
 
-from collections.abc import Mapping, Sized
+from collections.abc import Mapping
 from typing import Any
 
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from crest.errors import ParameterError
-from crest.samplers.loading import Examples
+from crest.samplers.map_style import Examples, length_of, require_map_style
 
 
 class Indexed(Dataset[Any]):
@@ -29,11 +29,7 @@ class Indexed(Dataset[Any]):
     """
 
     def __init__(self, examples: Examples, name: str = "index") -> None:
-        if isinstance(examples, IterableDataset) or not hasattr(examples, "__getitem__"):
-            raise ParameterError(
-                f"Indexed: {type(examples).__name__} cannot be asked for the example at an index; "
-                "give it a map-style data set"
-            )
+        require_map_style(examples, "Indexed")
         self._examples = examples
         self._name = name
 
@@ -45,9 +41,7 @@ class Indexed(Dataset[Any]):
         ParameterError
             If it does not know.
         """
-        if not isinstance(self._examples, Sized):
-            raise ParameterError(f"Indexed: {type(self._examples).__name__} has no length")
-        return len(self._examples)
+        return length_of(self._examples, "Indexed")
 
     def __getitem__(self, index: int) -> Any:
         """Return the example at an index, with the index.

@@ -2,12 +2,13 @@
 
 import warnings
 from collections.abc import Iterator, Mapping, Sized
-from typing import Any, Protocol
+from typing import Any
 
 import torch
-from torch.utils.data import Dataset, IterableDataset, Sampler
+from torch.utils.data import Dataset, Sampler
 
 from crest.errors import ParameterError
+from crest.samplers.map_style import Examples, length_of, require_map_style
 from crest.samplers.saved import SavedCoresets
 
 
@@ -47,12 +48,6 @@ class CoresetBatchSampler(Sampler[list[tuple[int, float]]]):
             yield list(zip(indices.tolist(), weights.tolist(), strict=True))
 
 
-class Examples(Protocol):
-    """A map-style data set, of any library."""
-
-    def __getitem__(self, index: int, /) -> Any: ...
-
-
 class Weighted(Dataset[Any]):
     """A map-style data set whose items carry the weights that :class:`CoresetBatchSampler` gives.
 
@@ -75,11 +70,7 @@ class Weighted(Dataset[Any]):
     """
 
     def __init__(self, examples: Examples, name: str | None = None) -> None:
-        if isinstance(examples, IterableDataset) or not hasattr(examples, "__getitem__"):
-            raise ParameterError(
-                f"Weighted: {type(examples).__name__} cannot be asked for the example at an index; "
-                "give it a map-style data set"
-            )
+        require_map_style(examples, "Weighted")
         self._examples = examples
         self._name = name
 
@@ -91,9 +82,7 @@ class Weighted(Dataset[Any]):
         ParameterError
             If it does not know.
         """
-        if not isinstance(self._examples, Sized):
-            raise ParameterError(f"Weighted: {type(self._examples).__name__} has no length")
-        return len(self._examples)
+        return length_of(self._examples, "Weighted")
 
     def __getitem__(self, item: tuple[int, float]) -> Any:
         """Return the example at an index with its weight.
