@@ -1,11 +1,12 @@
 """Rules: which examples take part in a round of :class:`~crest.samplers.loss_batches.LossRounds`.
 
-A new one is a class here, or in a file of its own, and a line in RULES.
+A new one is a class and a function of its options, in a file, and a line in RULES.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from difflib import get_close_matches
+from inspect import signature
 from typing import Any, Protocol
 
 from torch import Tensor
@@ -47,39 +48,48 @@ class Uniform:
 
 @dataclass(frozen=True)
 class Focused:
-    """Learned examples less often: π_i = (ℓ_i / mean ℓ)^exponent in [floor, 1], ℓ_i the last loss.
+    """Learned examples less often, by a focus on their last losses.
 
     Attributes
     ----------
-    exponent
-        0 for a chance of 1 each.
-    floor
-        The lowest chance.
-    ceiling
-        Losses above so many times the mean are taken for those of wrong labels, whose chance is
-        the floor; None to take no label for wrong.
+    focus
+        The chance of each example.
     until
         Share of the steps after which rounds have all examples.
     """
 
-    exponent: float = 0.5
-    floor: float = 0.25
-    ceiling: float | None = None
-    until: float = 0.85
+    focus: Focus
+    until: float
     needs_losses: bool = True
-
-    def __post_init__(self) -> None:
-        _require("exponent", self.exponent, 0.0, 100.0)
-        _require("floor", self.floor, 1e-6, 1.0)
-        _require("until", self.until, 0.0, 1.0)
-        if self.ceiling is not None:
-            _require("ceiling", self.ceiling, 1e-6, 1e30)
 
     def chances(self, losses: Tensor, progress: float) -> Tensor | None:
         """Return the chance of each example, 1 for one without a loss; None before there is one."""
         if progress >= self.until or bool(losses.isnan().all()):
             return None
-        return Focus(self.exponent, self.floor, self.ceiling).chances(losses)
+        return self.focus.chances(losses)
+
+
+def uniform() -> Uniform:
+    """Return the rule that has no options."""
+    return Uniform()
+
+
+def focused(
+    exponent: float = 0.5, floor: float = 0.25, ceiling: float | None = None, until: float = 0.85
+) -> Focused:
+    """Return a focus; ``exponent``, ``floor`` and ``ceiling`` as of :class:`Focus`.
+
+    Raises
+    ------
+    ParameterError
+        If one is out of range.
+    """
+    _require("exponent", exponent, 0.0, 100.0)
+    _require("floor", floor, 1e-6, 1.0)
+    _require("until", until, 0.0, 1.0)
+    if ceiling is not None:
+        _require("ceiling", ceiling, 1e-6, 1e30)
+    return Focused(Focus(exponent, floor, ceiling), until)
 
 
 def _require(name: str, value: float, least: float, most: float) -> None:
@@ -91,9 +101,9 @@ def _require(name: str, value: float, least: float, most: float) -> None:
 
 @dataclass(frozen=True)
 class NamedRule:
-    """An entry of RULES: what builds the rule, and whether every batch has each group's share.
+    """An entry of RULES: a function of the rule's options, and whether groups are needed.
 
-    ``stratified``: whether groups are needed; without it, they are used where they are given.
+    Without ``stratified`` groups are used where they are given.
     """
 
     build: Callable[..., Rule]
@@ -101,9 +111,9 @@ class NamedRule:
 
 
 RULES: Mapping[str, NamedRule] = {
-    "random": NamedRule(Uniform),
-    "stratified": NamedRule(Uniform, stratified=True),
-    "focused": NamedRule(Focused),
+    "random": NamedRule(uniform),
+    "stratified": NamedRule(uniform, stratified=True),
+    "focused": NamedRule(focused),
 }
 
 
@@ -118,7 +128,7 @@ def build_rule(name: str, options: Mapping[str, Any]) -> Rule:
     if name not in RULES:
         raise ParameterError(f"LossBatchSampler: rule: {name!r} is not one of {', '.join(RULES)}")
     build = RULES[name].build
-    known = [field.name for field in fields(build) if field.name != "needs_losses"]  # type: ignore[arg-type]
+    known = list(signature(build).parameters)
     for option in options:
         if option not in known:
             close = get_close_matches(option, known, n=1)
