@@ -6,62 +6,24 @@ each example was.
 
 import hashlib
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-import numpy as np
-import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
 from crest.data.given import integers, whole_number
 from crest.devices.generators import generator_for
-from crest.errors import OrderError, ParameterError, TrainingError
+from crest.errors import OrderError, ParameterError
 from crest.samplers.loss_exchange import Exchange
+from crest.samplers.loss_reports import NAME, Batch, Reports
+from crest.samplers.loss_reports import delivered as reported_batches
 from crest.samplers.loss_rounds import LossRounds
 from crest.samplers.loss_rules import RULES, build_rule
 
-NAME = "LossBatchSampler"
-REMEMBERED_EVERY = 32  # batches whose losses are remembered, and exchanged, together
-FORGOTTEN = 2048  # batches drawn with no report at all, more than any loader holds ahead
+COUNTED_EVERY = 32  # batches whose losses are taken into account, and exchanged, together
 LEAST_LAG, MOST_LAG = 16, 64
 VERSION = 1
-
-
-@dataclass(slots=True)
-class _Batch:
-    """A batch that was drawn: a stretch of ``order``, of which this process has a part.
-
-    ``losses`` are those of the part that were ``reported``, NaN where they got lost.
-    """
-
-    number: int
-    order: Tensor
-    start: int
-    size: int
-    ends: tuple[int, int]  # of the part, within the batch
-    losses: Tensor | None = None
-    reported: int = 0
-
-    @property
-    def indices(self) -> Tensor:
-        return self.order[self.start : self.start + self.size]
-
-    @property
-    def part(self) -> Tensor:
-        first, end = self.ends
-        return self.order[self.start + first : self.start + end]
-
-    @property
-    def due(self) -> int:
-        """Examples whose losses were not reported."""
-        return self.ends[1] - self.ends[0] - self.reported
-
-    def give_up(self) -> None:
-        """Take the losses for lost."""
-        self.reported = self.ends[1] - self.ends[0]
-        self.losses = torch.full((self.reported,), torch.nan)
 
 
 class LossBatchSampler(Sampler[list[int]]):
@@ -155,12 +117,10 @@ class LossBatchSampler(Sampler[list[int]]):
             "groups": _digest(strata), "options": dict(options),
         }  # fmt: skip
         self._rounds = LossRounds(self._count, self._rule, generator, strata)
-        self._losses = torch.full((self._count,), torch.nan)
-        self._ahead: deque[_Batch] = deque()  # drawn, and not taken into account yet
-        self._drawn = 0
+        self._reports = Reports(
+            self._count, self._size, self._lag, self._rule.needs_losses, self._exchange
+        )
         self._iteration: _Iteration | None = None
-        self._reports = 0
-        self._lost_until = 0  # number of the first batch after those whose losses got lost
         self._loaded: Mapping[str, Any] | None = None  # since when no batch was drawn
         self._replaced: Mapping[str, Any] | None = None  # loaded before that, likewise
 
@@ -181,7 +141,8 @@ class LossBatchSampler(Sampler[list[int]]):
     @property
     def position(self) -> int:
         """Number of the first batch whose losses are due; where they are optional, of the next."""
-        return next((batch.number for batch in self._ahead if batch.due), self._drawn)
+        due = self._reports.due
+        return due[0].number if due else self._reports.drawn
 
     def mean(self, losses: Tensor) -> Tensor:
         """Return what to call ``backward`` on, so that a step is that of the whole batch's mean.
@@ -201,15 +162,13 @@ class LossBatchSampler(Sampler[list[int]]):
             has begun meanwhile, or the processes were joined after the sampler was made.
         """
         self._exchange.require_all()
-        if not self._rule.needs_losses and not self._reports:
-            self._ahead.clear()
-        unreported = [batch for batch in self._ahead if batch.due]
-        at = unreported[0].number if unreported else self._drawn
+        self._reports.forget_unreported()
+        again, at = deque(self._reports.due), self.position
         if at >= self._steps:
             raise OrderError(
                 f"{NAME}: all {self._steps:,} steps were drawn; iterate once, or ask for more steps"
             )
-        self._iteration = _Iteration(self, deque(unreported), self._epoch_end(at))
+        self._iteration = _Iteration(self, again, self._epoch_end(at))
         return self._iteration
 
     def _epoch_end(self, number: int) -> int:
@@ -238,21 +197,7 @@ class LossBatchSampler(Sampler[list[int]]):
         TrainingError
             If a loss is not a finite number of 0 or more.
         """
-        given, values = _as_indices(indices), _as_losses(losses)
-        if len(given) != len(values):
-            raise ParameterError(
-                f"{NAME}.update: {len(values)} losses for {len(given)} indices; give one for each"
-            )
-        batch = self._due(given)
-        self._require_lag(batch)
-        due = batch.part[batch.reported : batch.reported + len(given)]
-        if not torch.equal(given, due):
-            values = self._in_order(batch, given, values)
-        if values.device.type == "cpu":
-            _require_losses(due, values)
-        batch.losses = values if batch.losses is None else torch.cat([batch.losses, values])
-        batch.reported += len(given)
-        self._reports += 1
+        self._reports.include(indices, losses)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a later :meth:`load_state_dict` needs to go on exactly.
@@ -265,26 +210,11 @@ class LossBatchSampler(Sampler[list[int]]):
         OrderError
             If a batch was reported in part.
         """
-        for batch in self._ahead:
-            if batch.reported and batch.due:
-                raise OrderError(
-                    f"{NAME}.state_dict: batch {batch.number} was reported in part; report the "
-                    "rest first"
-                )
-        done = [batch for batch in self._ahead if not batch.due]
-        indices = [batch.indices for batch in self._ahead]
-        empty = torch.empty(0, self._size)
-        reported = self._exchange.gathered([batch.losses for batch in done]) if done else empty
         return {
             "version": VERSION,
             "settings": dict(self._settings),
-            "drawn": self._drawn,
-            "reports": self._reports,
-            "lost_until": self._lost_until,
-            "losses": self._losses.clone(),
+            "reports": self._reports.state_dict(),
             "rounds": self._rounds.state_dict(),
-            "ahead": torch.stack(indices) if indices else empty.int(),
-            "reported": reported,
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -305,21 +235,11 @@ class LossBatchSampler(Sampler[list[int]]):
                 "is built alike"
             )
         self._loaded, self._replaced = state, self._loaded
-        self._drawn, self._reports = int(state["drawn"]), int(state["reports"])
-        self._lost_until = int(state["lost_until"])
-        self._losses = state["losses"].clone()
+        self._reports.load_state_dict(state["reports"])
         self._rounds.load_state_dict(state["rounds"])
         self._iteration = None
-        first = self._drawn - len(state["ahead"])
-        order, ends = state["ahead"].flatten(), self._exchange.ends
-        self._ahead = deque(
-            _Batch(first + place, order, place * self._size, self._size, ends)
-            for place in range(len(state["ahead"]))
-        )
-        for batch, losses in zip(self._ahead, state["reported"], strict=False):
-            batch.losses, batch.reported = losses[slice(*ends)].clone(), ends[1] - ends[0]
 
-    def _resume_after(self, delivered: int) -> None:
+    def _resume_after(self, count: int) -> None:
         """Go on where a stateful loader was left that had given so many batches to the loop.
 
         The state that such a loader keeps is of the time when the last of them was drawn: the
@@ -327,122 +247,24 @@ class LossBatchSampler(Sampler[list[int]]):
         and is of the time when the loader was left, are.
         """
         better = self._replaced
-        if better is not None and _delivered(better) == delivered:
+        if better is not None and reported_batches(better["reports"]) == count:
             self.load_state_dict(better)
-        for batch in self._ahead:
-            if batch.due and batch.number < delivered:
-                batch.give_up()
-                self._lost_until = delivered
+        self._reports.give_up(count)
 
     def _draw(self) -> list[int]:
         """Draw the next batch, and return this process's part; begin a round first if need be."""
         self._loaded = self._replaced = None
-        number, exchange = self._drawn, self._exchange
-        begins = not self._rounds.holds(self._size)
+        reports, alone = self._reports, self._exchange.alone
+        number, begins = reports.drawn, not self._rounds.holds(self._size)
         if not self._rule.needs_losses:
-            self._forget_until(number - self._lag)
-        elif begins or number % REMEMBERED_EVERY == 0:
-            self._remember_until(number - self._lag, required=begins or not exchange.alone)
+            reports.forget_until(number - self._lag)
+        elif begins or number % COUNTED_EVERY == 0:
+            reports.count_until(number - self._lag, required=begins or not alone)
         if begins:
-            self._rounds.begin(self._losses, self._size, number / self._steps)
+            self._rounds.begin(reports.losses, self._size, number / self._steps)
         indices, order, start = self._rounds.take(self._size)
-        self._ahead.append(_Batch(number, order, start, self._size, exchange.ends))
-        self._drawn = number + 1
-        return indices if exchange.alone else indices[slice(*exchange.ends)]
-
-    def _remember_until(self, last: int, required: bool) -> None:
-        """Remember the losses of batches up to a number; where required, all must be there."""
-        batches = [batch for batch in self._ahead if batch.number <= last]
-        missing = next((batch.number for batch in batches if batch.due), None)
-        if required and self._exchange.any(missing is not None):
-            raise self._not_reported(self._drawn if missing is None else missing)
-        if missing is not None:
-            if last - missing > FORGOTTEN:
-                raise self._not_reported(missing)
-            batches = [batch for batch in batches if batch.number < missing]
-        if not batches:
-            return
-        losses = self._exchange.gathered([batch.losses for batch in batches])
-        indices = torch.stack([batch.indices for batch in batches])
-        self._remember(indices.flatten(), losses.flatten())
-        for _ in batches:
-            self._ahead.popleft()
-
-    def _remember(self, indices: Tensor, losses: Tensor) -> None:
-        """Keep the last loss of each example; an example may come more than once."""
-        if self._ahead[0].number < self._lost_until:
-            known = ~losses.isnan()
-            indices, losses = indices[known], losses[known]
-        if not len(indices):
-            return
-        _require_losses(indices, losses)
-        # NumPy's assignment keeps the last of an index that comes twice, torch's any of them.
-        self._losses.numpy()[indices.numpy()] = losses.numpy()
-
-    def _forget_until(self, last: int) -> None:
-        """Forget batches up to a number, whose losses nobody needs."""
-        while self._ahead and self._ahead[0].number <= last:
-            self._ahead.popleft()
-
-    def _due(self, given: Tensor) -> _Batch:
-        """Return the batch whose losses are due, if the indices can be its."""
-        for batch in self._ahead:
-            if not batch.due:
-                continue
-            rest = batch.part[batch.reported :]
-            if len(given) <= len(rest) and _is_within(given, rest):
-                return batch
-            raise self._not_due(given, batch)
-        raise OrderError(
-            f"{NAME}.update: no batch is due; report each batch once, after it was drawn"
-        )
-
-    def _not_due(self, given: Tensor, due: _Batch) -> OrderError:
-        """Say which batch the indices are of, and which was due."""
-        for batch in self._ahead:
-            if len(given) <= len(batch.part) and _is_within(given, batch.part):
-                when = "reported already" if not batch.due else f"due after batch {due.number}"
-                return OrderError(
-                    f"{NAME}.update: these are indices of batch {batch.number}, which is {when}; "
-                    "report each batch once, in the order in which they were drawn"
-                )
-        outside = given[(given < 0) | (given >= self._count)]
-        if len(outside):
-            return OrderError(
-                f"{NAME}.update: index {int(outside[0])} is outside the {self._count:,} examples"
-            )
-        return OrderError(
-            f"{NAME}.update: index {int(given[~torch.isin(given, due.part)][:1].sum())} is not of "
-            f"batch {due.number}, whose losses are due; report the indices that the loop was given"
-        )
-
-    def _in_order(self, batch: _Batch, given: Tensor, values: Tensor) -> Tensor:
-        """Return losses in the batch's order, for indices that came in another."""
-        rest = batch.part[batch.reported :]
-        if len(given) != len(rest):
-            raise OrderError(
-                f"{NAME}.update: a part of batch {batch.number} in another order; report parts in "
-                "the batch's order, or the batch as a whole"
-            )
-        place = given.argsort()[rest.argsort().argsort()]
-        return values[place.to(values.device)]
-
-    def _require_lag(self, batch: _Batch) -> None:
-        """Refuse a lag that the loader outruns: with other timing, batches would be others."""
-        ahead = self._drawn - batch.number
-        if self._rule.needs_losses and ahead > self._lag:
-            raise ParameterError(
-                f"{NAME}: lag: {self._lag} is too small: {ahead} batches were drawn before the "
-                f"losses of batch {batch.number} were reported, as num_workers, prefetch_factor "
-                f"or the trainer have it; use lag={ahead} or more"
-            )
-
-    def _not_reported(self, number: int) -> OrderError:
-        return OrderError(
-            f"{NAME}: batch {self._drawn} depends on the losses of batch {number}, which were not "
-            "reported: call update(indices, losses) after each batch; and lag must cover what the "
-            f"loader draws ahead, num_workers × prefetch_factor + 1: it is {self._lag}"
-        )
+        reports.expect(order, start)
+        return indices if alone else indices[slice(*self._exchange.ends)]
 
 
 class _Iteration(Iterator[list[int]]):
@@ -451,7 +273,7 @@ class _Iteration(Iterator[list[int]]):
     Its state is for loaders that keep it, such as torchdata's StatefulDataLoader.
     """
 
-    def __init__(self, sampler: LossBatchSampler, again: deque[_Batch], end: int) -> None:
+    def __init__(self, sampler: LossBatchSampler, again: deque[Batch], end: int) -> None:
         self._sampler = sampler
         self._again = again
         self._end = end
@@ -464,26 +286,21 @@ class _Iteration(Iterator[list[int]]):
         if self._again:
             indices: list[int] = self._again.popleft().part.tolist()
             return indices
-        if sampler._drawn >= self._end:
+        if sampler._reports.drawn >= self._end:
             raise StopIteration
         return sampler._draw()
 
     def state_dict(self) -> dict[str, int]:
         """Return how many batches were drawn."""
-        return {"drawn": self._sampler._drawn - len(self._again)}
+        return {"drawn": self._sampler._reports.drawn - len(self._again)}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Go on after so many batches; those of them whose losses were not reported are let go."""
         sampler = self._sampler
         sampler._resume_after(state["drawn"])
         sampler._iteration = self
-        self._again = deque(batch for batch in sampler._ahead if batch.due)
+        self._again = deque(sampler._reports.due)
         self._end = sampler._epoch_end(state["drawn"])
-
-
-def _delivered(state: Mapping[str, Any]) -> int:
-    """Return how many batches were reported when a state was taken."""
-    return int(state["drawn"]) - len(state["ahead"]) + len(state["reported"])
 
 
 def _at_least_1(name: str, value: Any) -> int:
@@ -509,48 +326,3 @@ def _strata(rule: str, groups: Any, count: int) -> Tensor | None:
 
 def _digest(groups: Tensor | None) -> str:
     return "" if groups is None else hashlib.sha256(groups.numpy().tobytes()).hexdigest()
-
-
-def _as_indices(indices: Any) -> Tensor:
-    """Return indices as int32 on the CPU."""
-    given = indices if isinstance(indices, Tensor) else torch.as_tensor(np.asarray(indices))
-    if given.is_floating_point() or given.dtype == torch.bool or given.dim() != 1:
-        raise ParameterError(f"{NAME}.update: indices must be whole numbers in a row")
-    return given.to("cpu", torch.int32)
-
-
-def _as_losses(losses: Any) -> Tensor:
-    """Return losses as float32 where they are, without their graph."""
-    if isinstance(losses, Tensor):
-        values = losses.detach()
-    elif isinstance(losses, Sequence | np.ndarray):
-        values = torch.as_tensor(np.asarray(losses, dtype=np.float32))
-    else:
-        raise ParameterError(f"{NAME}.update: losses: a {type(losses).__name__}; give a tensor")
-    if values.dim() != 1:
-        shape = "×".join(map(str, values.shape)) or "a single number"
-        raise ParameterError(
-            f"{NAME}.update: losses: {shape}; give one for each example: reduction='none', and the "
-            "mean over what an example has, such as its tokens or pixels"
-        )
-    return values.float()
-
-
-def _is_within(given: Tensor, part: Tensor) -> bool:
-    """Whether indices are some of a part, each as often."""
-    if torch.equal(given, part[: len(given)]):
-        return True
-    return len(given) == len(part) and torch.equal(given.sort().values, part.sort().values)
-
-
-def _require_losses(indices: Tensor, losses: Tensor) -> None:
-    """Refuse losses that are no finite numbers of 0 or more."""
-    lowest, total = float(losses.min()), float(losses.sum(dtype=torch.float64))
-    if lowest >= 0.0 and total < float("inf"):
-        return
-    row = int((~((losses >= 0) & losses.isfinite())).int().argmax())
-    raise TrainingError(
-        f"{NAME}: the loss of example {int(indices[row])} is {float(losses[row])}; losses must be "
-        "finite numbers of 0 or more: lower the learning rate where they are not finite, and "
-        "report a loss without what makes it negative"
-    )

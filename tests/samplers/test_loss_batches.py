@@ -287,6 +287,8 @@ def test_a_mean_in_place_of_losses_is_refused() -> None:
         made.update(batch, torch.tensor(0.5))
     with pytest.raises(ParameterError, match="15 losses for 16 indices"):
         made.update(batch, torch.ones(M - 1))
+    with pytest.raises(ParameterError, match="0 losses for 0 indices"):
+        made.update(torch.empty(0, dtype=torch.int64), torch.empty(0))
 
 
 @pytest.mark.parametrize(
