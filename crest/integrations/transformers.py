@@ -134,13 +134,23 @@ class LossSampled(_Base):
                 self.args.label_smoothing_factor,
             )  # fmt: skip
             self._report(sums / items.clamp(min=1))
-            return sums.sum() / (items.sum() if num_items_in_batch is None else num_items_in_batch)
+            return self._weighed(sums).sum() / (
+                items.sum() if num_items_in_batch is None else num_items_in_batch
+            )
         losses = self._losses(outputs, labels)
         self._report(losses)
         scaled = 1 if num_items_in_batch is None else self.accelerator.num_processes  # by Trainer
         if self._indices is None:
             return losses.mean() / scaled
-        return self.sampler.mean(losses) / (self.args.gradient_accumulation_steps * scaled)
+        return self.sampler.mean(losses, self._indices) / (
+            self.args.gradient_accumulation_steps * scaled
+        )
+
+    def _weighed(self, losses: Tensor) -> Tensor:
+        """Return losses by the weights of a rule that has some."""
+        if self._indices is None or not self.sampler.weighted:
+            return losses
+        return losses * self.sampler.weights(self._indices).to(losses.device)
 
     def _report(self, losses: Tensor) -> None:
         if self._indices is not None:

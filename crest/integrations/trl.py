@@ -76,6 +76,16 @@ class LossSampledSFT(LossSampled, SFTTrainer):
             raise ParameterError("LossSampledSFT: losses: those of tokens are TRL's own")
         require_one_mean(self.args)
 
+    def get_train_dataloader(self) -> Any:
+        """Return TRL's own loader with other batches."""
+        loader = super().get_train_dataloader()
+        if self.sampler.weighted:
+            raise ParameterError(
+                "LossSampledSFT: rule: the step is TRL's own, whose losses cannot be weighed; "
+                "choose another rule, or infobatch with weights=False"
+            )
+        return loader
+
     def compute_loss(self, model: Any, inputs: Any, *arguments: Any, **others: Any) -> Any:
         """Return TRL's loss, and report the losses of rows that are trained on."""
         lengths = inputs.pop(LENGTHS, None)

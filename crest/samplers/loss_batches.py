@@ -19,11 +19,11 @@ from crest.samplers.loss_exchange import Exchange
 from crest.samplers.loss_reports import NAME, Batch, Reports
 from crest.samplers.loss_reports import delivered as reported_batches
 from crest.samplers.loss_rounds import LossRounds
-from crest.samplers.loss_rules import RULES, build_rule
+from crest.samplers.rules import RULES, build_rule
 
 COUNTED_EVERY = 32  # batches whose losses are taken into account, and exchanged, together
 LEAST_LAG, MOST_LAG = 16, 64
-VERSION = 1
+VERSION = 2
 
 
 class LossBatchSampler(Sampler[list[int]]):
@@ -56,7 +56,7 @@ class LossBatchSampler(Sampler[list[int]]):
         n integers, such as labels: any stretch of batches then has of every group its share. None
         for batches in random order.
     rule
-        One of :data:`~crest.samplers.loss_rules.RULES`: ``focused`` (what is learned comes less
+        One of :data:`~crest.samplers.rules.RULES`: ``focused`` (what is learned comes less
         often), ``random``, ``stratified``.
     seed
         Of all draws.
@@ -106,7 +106,7 @@ class LossBatchSampler(Sampler[list[int]]):
             raise ParameterError(f"{NAME}: batch_size: {batch_size} is more than {count} examples")
         self._lag = _default_lag(count, batch_size) if lag is None else _at_least_1("lag", lag)
         self._epoch = _at_least_1("epoch_steps", steps if epoch_steps is None else epoch_steps)
-        strata = _strata(rule, groups, self._count)
+        self._strata = strata = _strata(rule, groups, self._count)
         self._rule = build_rule(rule, options)
         self._exchange = Exchange(num_replicas, rank, self._size)
         seed = whole_number(seed, "seed", 0)
@@ -117,9 +117,7 @@ class LossBatchSampler(Sampler[list[int]]):
             "groups": _digest(strata), "options": dict(options),
         }  # fmt: skip
         self._rounds = LossRounds(self._count, self._rule, generator, strata)
-        self._reports = Reports(
-            self._count, self._size, self._lag, self._rule.needs_losses, self._exchange
-        )
+        self._reports = Reports(self._count, self._size, self._lag, self._rule, self._exchange)
         self._iteration: _Iteration | None = None
         self._loaded: Mapping[str, Any] | None = None  # since when no batch was drawn
         self._replaced: Mapping[str, Any] | None = None  # loaded before that, likewise
@@ -144,13 +142,61 @@ class LossBatchSampler(Sampler[list[int]]):
         due = self._reports.due
         return due[0].number if due else self._reports.drawn
 
-    def mean(self, losses: Tensor) -> Tensor:
+    @property
+    def weighted(self) -> bool:
+        """Whether the rule weighs losses, as ``infobatch`` does."""
+        return self._rule.weighted
+
+    def mean(self, losses: Tensor, indices: Any = None) -> Tensor:
         """Return what to call ``backward`` on, so that a step is that of the whole batch's mean.
 
-        ``losses`` are those of this process's part. DDP averages gradients over processes, whose
-        parts may differ by an example: the sum is divided by m over their number, m/P.
+        DDP averages gradients over processes, whose parts may differ by an example: the sum is
+        divided by m over their number, m/P.
+
+        Parameters
+        ----------
+        losses
+            Those of this process's part, k.
+        indices
+            Of the losses, where the rule weighs them; they are multiplied by their weights.
+
+        Raises
+        ------
+        ParameterError
+            If the rule weighs losses and their indices are not given.
+        OrderError
+            As of :meth:`weights`.
         """
+        if self.weighted:
+            if indices is None:
+                raise ParameterError(
+                    f"{NAME}.mean: indices: the rule '{self._settings['rule']}' weighs losses; "
+                    "call mean(losses, indices)"
+                )
+            losses = losses * self.weights(indices).to(losses.device)
         return losses.sum() * (self._exchange.replicas / self._size)
+
+    def weights(self, indices: Any) -> Tensor:
+        """Return by which to multiply the losses of a batch before their mean is taken.
+
+        1 each unless the rule weighs, as ``infobatch`` does.
+
+        Parameters
+        ----------
+        indices
+            Those that the loop was given, k integers.
+
+        Returns
+        -------
+        Tensor
+            float32, k, on the CPU.
+
+        Raises
+        ------
+        OrderError
+            If they are not of the batch whose losses are due, or of the last that was reported.
+        """
+        return self._reports.weights(indices)
 
     def __iter__(self) -> Iterator[list[int]]:
         """Yield this process's part of each batch that is left.
@@ -261,10 +307,12 @@ class LossBatchSampler(Sampler[list[int]]):
         elif begins or number % COUNTED_EVERY == 0:
             reports.count_until(number - self._lag, required=begins or not alone)
         if begins:
-            self._rounds.begin(reports.losses, self._size, number / self._steps)
-        indices, order, start = self._rounds.take(self._size)
-        reports.expect(order, start)
-        return indices if alone else indices[slice(*self._exchange.ends)]
+            progress = number / self._steps
+            history = reports.history
+            self._rounds.begin(
+                history.observed(progress, self._rounds.begun, self._strata), self._size
+            )
+        return reports.expect(*self._rounds.take(self._size)).listed
 
 
 class _Iteration(Iterator[list[int]]):
@@ -284,8 +332,7 @@ class _Iteration(Iterator[list[int]]):
         if sampler._iteration is not self:
             raise OrderError(f"{NAME}: another iteration has begun; use one at a time")
         if self._again:
-            indices: list[int] = self._again.popleft().part.tolist()
-            return indices
+            return self._again.popleft().listed
         if sampler._reports.drawn >= self._end:
             raise StopIteration
         return sampler._draw()
@@ -313,7 +360,7 @@ def _default_lag(count: int, batch_size: int) -> int:
 
 def _strata(rule: str, groups: Any, count: int) -> Tensor | None:
     if groups is None:
-        if rule in RULES and RULES[rule].stratified:
+        if rule in RULES and RULES[rule].needs_groups:
             raise ParameterError(f"{NAME}: rule: '{rule}' needs groups, such as the labels")
         return None
     strata = integers(groups, "groups")

@@ -11,6 +11,9 @@ from torch import Tensor
 
 from crest.errors import OrderError, ParameterError, TrainingError
 from crest.samplers.loss_exchange import Exchange
+from crest.samplers.loss_history import LossHistory
+from crest.samplers.loss_rounds import Order
+from crest.samplers.rules.rule import Rule
 
 NAME = "LossBatchSampler"  # in messages
 FORGOTTEN = 2048  # batches drawn with no report at all, more than any loader holds ahead
@@ -24,7 +27,7 @@ class Batch:
     """
 
     number: int
-    order: Tensor
+    order: Order
     start: int
     size: int
     ends: tuple[int, int]  # of the part, within the batch
@@ -34,13 +37,32 @@ class Batch:
     @property
     def indices(self) -> Tensor:
         """Its examples, int32."""
-        return self.order[self.start : self.start + self.size]
+        return self.order.indices[slice(*self.ends_of_all)]
+
+    @property
+    def ends_of_all(self) -> tuple[int, int]:
+        """Where it begins and ends in its order."""
+        return self.start, self.start + self.size
 
     @property
     def part(self) -> Tensor:
         """Those of this process, int32."""
+        return self.order.indices[slice(*self._places)]
+
+    @property
+    def listed(self) -> list[int]:
+        """Those of this process, as a list."""
+        return self.order.array[slice(*self._places)].tolist()
+
+    @property
+    def weights(self) -> Tensor:
+        """Those of this process's examples, float32."""
+        return self.order.weights_of(*self._places)
+
+    @property
+    def _places(self) -> tuple[int, int]:
         first, end = self.ends
-        return self.order[self.start + first : self.start + end]
+        return self.start + first, self.start + end
 
     @property
     def due(self) -> int:
@@ -62,24 +84,24 @@ class Reports:
         Examples of the data set, n, and of a batch, m.
     lag
         Batches that may be drawn before the losses of the first of them are reported.
-    needed
-        Whether losses are asked for; without, reporting them is optional.
+    rule
+        Says whether losses are asked for, and what is remembered.
 
     Attributes
     ----------
-    losses
-        float32, n: the last loss that counts of each example, NaN where there is none.
+    history
+        The losses that count.
     drawn
         Batches drawn so far.
     """
 
-    def __init__(self, count: int, size: int, lag: int, needed: bool, exchange: Exchange) -> None:
+    def __init__(self, count: int, size: int, lag: int, rule: Rule, exchange: Exchange) -> None:
         self._count = count
         self._size = size
         self._lag = lag
-        self._needed = needed
+        self._needed, self._weighted = rule.needs_losses, rule.weighted
         self._exchange = exchange
-        self.losses = torch.full((count,), torch.nan)
+        self.history = LossHistory(count, rule)
         self.drawn = 0
         self._ahead: deque[Batch] = deque()
         self._made = 0  # reports
@@ -90,10 +112,26 @@ class Reports:
         """Batches whose losses are due, in the order in which they were drawn."""
         return [batch for batch in self._ahead if batch.due]
 
-    def expect(self, order: Tensor, start: int) -> None:
-        """Take note of a batch that was drawn: a stretch of an order that is written to no more."""
-        self._ahead.append(Batch(self.drawn, order, start, self._size, self._exchange.ends))
+    def expect(self, order: Order, start: int) -> Batch:
+        """Take note of a batch that was drawn, and return it: a stretch of an order."""
+        batch = Batch(self.drawn, order, start, self._size, self._exchange.ends)
+        self._ahead.append(batch)
         self.drawn += 1
+        return batch
+
+    def weights(self, indices: Any) -> Tensor:
+        """Return the weights of a batch or a part of it; see LossBatchSampler.weights."""
+        given = _as_indices(indices)
+        reported = [batch for batch in self._ahead if not batch.due]
+        for batch in (*self.due[:1], *reversed(reported)):
+            order = batch.part.argsort()
+            places = order[torch.searchsorted(batch.part[order], given).clamp(max=len(order) - 1)]
+            if torch.equal(batch.part[places], given):
+                return batch.weights[places]
+        raise OrderError(
+            f"{NAME}.weights: these are no indices of the batch whose losses are due; ask before "
+            "the next batch is reported"
+        )
 
     def include(self, indices: Any, losses: Any) -> None:
         """Take a report; see :meth:`crest.LossBatchSampler.update`."""
@@ -127,20 +165,18 @@ class Reports:
             return
         losses = self._exchange.gathered([batch.losses for batch in batches])
         indices = torch.stack([batch.indices for batch in batches])
-        self._remember(indices.flatten(), losses.flatten())
+        self._require(indices.flatten(), losses.flatten())
+        self.history.remember(indices, losses)
         for _ in batches:
             self._ahead.popleft()
 
-    def _remember(self, indices: Tensor, losses: Tensor) -> None:
-        """Keep the last loss of each example; an example may come more than once."""
+    def _require(self, indices: Tensor, losses: Tensor) -> None:
+        """Refuse losses that are none; those of a GPU are known now."""
         if self._ahead[0].number < self._lost_until:
             known = ~losses.isnan()
             indices, losses = indices[known], losses[known]
-        if not len(indices):
-            return
-        _require_losses(indices, losses)
-        # NumPy's assignment keeps the last of an index that comes twice, torch's any of them.
-        self.losses.numpy()[indices.numpy()] = losses.numpy()
+        if len(indices):
+            _require_losses(indices, losses)
 
     def forget_until(self, last: int) -> None:
         """Forget batches up to a number, whose losses nobody needs."""
@@ -176,22 +212,27 @@ class Reports:
         done = [batch.losses for batch in self._ahead if not batch.due]
         indices = [batch.indices for batch in self._ahead]
         empty = torch.empty(0, self._size)
-        return {
+        state = {
             "drawn": self.drawn,
             "reports": self._made,
             "lost_until": self._lost_until,
-            "losses": self.losses.clone(),
+            "history": self.history.state_dict(),
             "ahead": torch.stack(indices) if indices else empty.int(),
             "reported": self._exchange.gathered(done) if done else empty,
         }
+        if not self._weighted:
+            return state
+        weights = [batch.order.weights_of(*batch.ends_of_all) for batch in self._ahead]
+        return state | {"weights": torch.stack(weights) if weights else empty}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a saved state, also one of another number of processes."""
         self.drawn, self._made = int(state["drawn"]), int(state["reports"])
         self._lost_until = int(state["lost_until"])
-        self.losses = state["losses"].clone()
+        self.history.load_state_dict(state["history"])
         first = self.drawn - len(state["ahead"])
-        order, ends = state["ahead"].flatten(), self._exchange.ends
+        weights = state["weights"].flatten() if self._weighted else None
+        order, ends = Order.of(state["ahead"].flatten(), weights), self._exchange.ends
         self._ahead = deque(
             Batch(first + place, order, place * self._size, self._size, ends)
             for place in range(len(state["ahead"]))

@@ -1,16 +1,37 @@
 """Rounds through n examples, of which those take part that a rule says: a sequence of batches."""
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from crest.samplers.loss_rules import Rule
+from crest.samplers.rules.rule import AT_ONCE, Observed, Round, Rule
 from crest.samplers.shuffling import random_order, shuffled
 from crest.selection.shares import stratified_order
 
-AT_ONCE = 2**20  # examples that are drawn for at once, which bounds what a round's start takes
-LISTED = 2**14  # indices that are made Python's at once
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """Examples in the order in which they come: int32 k; ``weights`` float32 k, None for 1 each.
+
+    Neither is written to. ``array`` is the indices as NumPy's, whose numbers are Python's sooner.
+    """
+
+    indices: Tensor
+    weights: Tensor | None
+    array: np.ndarray[Any, Any]
+
+    @classmethod
+    def of(cls, indices: Tensor, weights: Tensor | None = None) -> "Order":
+        """Return an order of indices."""
+        return cls(indices, weights, indices.numpy())
+
+    def weights_of(self, start: int, end: int) -> Tensor:
+        """Return the weights of a stretch."""
+        return torch.ones(end - start) if self.weights is None else self.weights[start:end]
 
 
 class LossRounds:
@@ -28,8 +49,8 @@ class LossRounds:
 
     Notes
     -----
-    4 bytes an example for the order of a round; at its start 8 more in passing, and with groups as
-    much as :func:`~crest.selection.shares.stratified_order` takes.
+    4 bytes an example for the order of a round, 8 where it is weighted; at its start 8 more in
+    passing, and with groups as much as :func:`~crest.selection.shares.stratified_order` takes.
     """
 
     def __init__(
@@ -39,84 +60,82 @@ class LossRounds:
         self._rule = rule
         self._generator = generator
         self._groups = groups
-        self._order = torch.empty(0, dtype=torch.int32)
+        self._order = Order.of(torch.empty(0, dtype=torch.int32))
         self._start = 0
-        self._listed: list[int] = []  # from the place _listed_from on
-        self._listed_from = 0
+        self.begun = 0  # rounds
 
     def holds(self, size: int) -> bool:
         """Whether the round that was begun holds another batch of a size."""
-        return len(self._order) - self._start >= size
+        return len(self._order.array) - self._start >= size
 
-    def begin(self, losses: Tensor, size: int, progress: float) -> None:
-        """Put another round behind what is left of the last; ``losses`` and ``progress`` as Rule's.
+    def begin(self, observed: Observed, size: int) -> None:
+        """Put another round behind what is left of the last.
 
-        ``size`` is that of a batch: where fewer examples would take part, all do.
+        ``size`` is that of a batch: where fewer than two would take part, all examples do.
         """
-        left = self._order[self._start :]
-        members = self._taking_part(losses, size, progress)
-        if members is None and self._groups is None:
-            members = random_order(self._count, self._generator)
-        else:
-            members = self._ordered(self._all() if members is None else members)
-        if len(left):
-            members = torch.cat([left, _late(members, left, self._count)])
-        self._set(members)
+        drawn = self._rule.draw(observed, self._generator)
+        if drawn is not None and len(drawn.members) < 2 * size:
+            drawn = None
+        members = self._in_order(drawn)
+        weights = _by_index(drawn, self._count) if self._rule.weighted else None
+        left = self._rest()
+        if len(left.indices):
+            members = torch.cat([left.indices, _late(members, left.indices, self._count)])
+        if weights is not None:
+            weights = weights[members]
+            weights[: len(left.indices)] = left.weights_of(0, len(left.indices))
+        self._order, self._start = Order.of(members, weights), 0
+        self.begun += 1
 
-    def take(self, size: int) -> tuple[list[int], Tensor, int]:
-        """Return the next batch: its indices, and the order and place that they are of.
+    def take(self, size: int) -> tuple[Order, int]:
+        """Return the next batch: the order and the place in it from which it is.
 
-        The order is int32 and is not written to any more; the round must hold a batch.
+        The round must hold one.
         """
         start = self._start
         self._start = start + size
-        first = start - self._listed_from
-        if first + size > len(self._listed):
-            most = max(LISTED // size, 1) * size
-            self._listed, self._listed_from = self._order[start : start + most].tolist(), start
-            first = 0
-        return self._listed[first : first + size], self._order, start
-
-    def _set(self, order: Tensor) -> None:
-        self._order, self._start = order, 0
-        self._listed, self._listed_from = [], 0
+        return self._order, start
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is left of the round, and the generator."""
-        return {
-            "order": self._order[self._start :].clone(),
+        left = self._rest()
+        state = {
+            "order": left.indices.clone(),
+            "begun": self.begun,
             "generator": self._generator.get_state(),
         }
+        return state if left.weights is None else state | {"weights": left.weights.clone()}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on in the middle of a round."""
-        self._set(state["order"].clone())
+        weights = state.get("weights")
+        self._order = Order.of(state["order"].clone(), None if weights is None else weights.clone())
+        self._start, self.begun = 0, int(state["begun"])
         self._generator.set_state(state["generator"])
 
-    def _all(self) -> Tensor:
-        return torch.arange(self._count, dtype=torch.int32)
+    def _rest(self) -> Order:
+        """Return what is left of the round."""
+        order, start = self._order, self._start
+        weights = None if order.weights is None else order.weights[start:]
+        return Order.of(order.indices[start:], weights)
 
-    def _taking_part(self, losses: Tensor, size: int, progress: float) -> Tensor | None:
-        """Return who takes part in a round, int32; None for all."""
-        chances = self._rule.chances(losses, progress)
-        if chances is None:
-            return None
-        members = self._drawn(chances)
-        return None if len(members) < 2 * size else members
-
-    def _drawn(self, chances: Tensor) -> Tensor:
-        """Draw who takes part, each by its chance."""
-        members = []
-        for start in range(0, self._count, AT_ONCE):
-            some = chances[start : start + AT_ONCE]
-            part = torch.rand(len(some), generator=self._generator) < some
-            members.append((part.nonzero().flatten() + start).int())
-        return torch.cat(members)
-
-    def _ordered(self, members: Tensor) -> Tensor:
+    def _in_order(self, drawn: Round | None) -> Tensor:
+        """Return who takes part as they are to come, int32."""
+        if drawn is None and self._groups is None:
+            return random_order(self._count, self._generator)
+        every = torch.arange(self._count, dtype=torch.int32) if drawn is None else drawn.members
+        members = every.int()
         if self._groups is None:
             return shuffled(members, self._generator)
         return stratified_order(members, self._groups, self._generator)
+
+
+def _by_index(drawn: Round | None, count: int) -> Tensor:
+    """Return the weight of each example, 1 of those that have none; float32 n."""
+    weights = torch.ones(count)
+    if drawn is not None and drawn.weights is not None:
+        weights[drawn.members.long()] = drawn.weights
+    return weights
 
 
 def _late(members: Tensor, left: Tensor, count: int) -> Tensor:

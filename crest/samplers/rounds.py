@@ -54,7 +54,8 @@ class Focus:
 
 
 def _mean_of_known(losses: Tensor) -> float:
-    known = losses[~losses.isnan()]
+    unknown = losses.isnan()
+    known = losses[~unknown] if bool(unknown.any()) else losses  # as mostly: no copy of V
     return float(known.double().mean()) if len(known) else 0.0
 
 

@@ -16,6 +16,7 @@ from torchdata.stateful_dataloader import StatefulDataLoader
 import crest
 from crest.errors import OrderError, ParameterError, TrainingError
 from crest.samplers.loss_batches import LossBatchSampler
+from crest.samplers.rules import RULES
 
 ROOT = Path(__file__).resolve().parents[2]
 N, M, STEPS = 203, 16, 60
@@ -376,3 +377,65 @@ def test_processes_share_the_same_sequence_also_when_resumed(size, tmp_path) -> 
     whole = trained(sampler(batch_size=18))
     assert [list(chain(*parts)) for parts in zip(*ranks, strict=True)] == whole
     assert {len(parts[0]) for parts in ranks} <= {18 // size, -(-18 // size)}
+
+
+def infobatch(stop: int = 40, made=None) -> tuple[LossBatchSampler, list[list[float]]]:
+    """Train with InfoBatch; returns the sampler and the weights of each batch."""
+    made = made or LossBatchSampler(N, M, 80, rule="infobatch", until=0.8, lag=3)
+    weights = []
+    for batch in made:
+        weights.append(made.weights(batch).tolist())
+        made.update(batch, torch.tensor([float(index % 7) for index in batch]) + 0.01)
+        if len(weights) == stop:
+            break
+    return made, weights
+
+
+def test_weights_are_those_of_the_rule_in_the_order_that_is_asked_for() -> None:
+    made, weights = infobatch()
+    drawn = iter(made)
+    batch = next(drawn)
+    assert {1.0, 2.0} == {weight for row in weights for weight in row}
+    expected = torch.tensor([1.0 if index % 7 >= 3 else 2.0 for index in batch])
+    assert set(expected.tolist()) == {1.0, 2.0}
+    assert torch.equal(made.weights(batch), expected)
+    assert torch.equal(made.weights(batch[::-1]), expected.flip(0))
+    assert torch.equal(made.weights(torch.tensor(batch[3:5])), expected[3:5])
+    losses = torch.arange(M).float()
+    assert made.mean(losses, batch) == pytest.approx(float((losses * expected).mean()))
+    made.update(batch, losses)
+    assert torch.equal(made.weights(batch), expected)  # also after the report
+    with pytest.raises(ParameterError, match="the rule 'infobatch' weighs losses"):
+        made.mean(losses)
+    outside = [index for index in range(N) if index not in batch][:4]
+    next(drawn)
+    with pytest.raises(OrderError, match="no indices of the batch"):
+        made.weights([outside[0], batch[0], outside[1]])
+
+
+def test_weights_of_a_run_that_is_resumed_are_those_of_one_that_never_stopped() -> None:
+    whole = infobatch(80)[1]
+    made, first = infobatch(33)
+    ahead = iter(made)
+    next(ahead), next(ahead)  # drawn and not trained on
+    again = LossBatchSampler(N, M, 80, rule="infobatch", until=0.8, lag=3)
+    again.load_state_dict(made.state_dict())
+    assert first + infobatch(80, again)[1] == whole
+
+
+def test_rules_without_weights_weigh_one_each() -> None:
+    made = LossBatchSampler(N, M, 5, rule="random")
+    batch = next(iter(made))
+    assert made.weights(batch).tolist() == [1.0] * M
+    assert not made.weighted
+
+
+@pytest.mark.parametrize("rule", sorted(RULES.keys() - {"random", "stratified", "focused"}))
+def test_every_rule_is_the_same_with_workers_and_resumed(rule) -> None:
+    groups = GROUPS if RULES[rule].needs_groups else None
+    alone = trained(sampler(rule=rule, groups=groups))
+    assert alone == loaded(sampler(rule=rule, groups=groups), 2)
+    stopped, again = (sampler(rule=rule, groups=groups) for _ in range(2))
+    first = trained(stopped, 31)
+    again.load_state_dict(stopped.state_dict())
+    assert first + trained(again, first=31) == alone
