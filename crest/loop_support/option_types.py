@@ -72,6 +72,33 @@ class FocusedOptions(TypedDict, total=False):
     focus_until: float
 
 
+class ByRuleOptions(TypedDict, total=False):
+    """Options of by_rule."""
+
+    rule: Literal[
+        "infobatch", "selective_backprop", "ucb", "epsilon_greedy", "orderdp", "rcap", "seta"
+    ]
+    draw: Literal["without_replacement", "stratified_without_replacement"]
+    infobatch_ratio: float
+    infobatch_until: float
+    infobatch_weights: bool
+    selective_backprop_power: float
+    ucb_share: float
+    ucb_confidence: float
+    ucb_decay: float
+    epsilon_greedy_share: float
+    epsilon_greedy_epsilon: float
+    epsilon_greedy_decay: float
+    orderdp_subset: float
+    orderdp_share: float
+    rcap_share: float
+    rcap_temperature: float
+    seta_ratio: float
+    seta_groups: int
+    seta_window: float
+    seta_until: float
+
+
 class GreedyOptions(TypedDict, total=False):
     """Options of greedy."""
 
@@ -152,6 +179,27 @@ class Options(TypedDict, total=False):
     learned_window: int
     learned_floor: float | int
     factor: float
+    rule: Literal[
+        "infobatch", "selective_backprop", "ucb", "epsilon_greedy", "orderdp", "rcap", "seta"
+    ]
+    infobatch_ratio: float
+    infobatch_until: float
+    infobatch_weights: bool
+    selective_backprop_power: float
+    ucb_share: float
+    ucb_confidence: float
+    ucb_decay: float
+    epsilon_greedy_share: float
+    epsilon_greedy_epsilon: float
+    epsilon_greedy_decay: float
+    orderdp_subset: float
+    orderdp_share: float
+    rcap_share: float
+    rcap_temperature: float
+    seta_ratio: float
+    seta_groups: int
+    seta_window: float
+    seta_until: float
     coreset_size: float | int
     passes: int
     per_class: bool
@@ -168,6 +216,7 @@ class Options(TypedDict, total=False):
     large: LargeOptions
     stratified: StratifiedOptions
     focused: FocusedOptions
+    by_rule: ByRuleOptions
     greedy: GreedyOptions
     craig: CraigOptions
     gradmatch: GradmatchOptions

@@ -6,6 +6,7 @@ A new one is a file here and a line in METHODS.
 from collections.abc import Mapping
 
 from crest.errors import ParameterError
+from crest.methods.by_rule import SPEC as BY_RULE
 from crest.methods.craig import SPEC as CRAIG
 from crest.methods.crest import SPEC as CREST
 from crest.methods.focused import SPEC as FOCUSED
@@ -29,6 +30,7 @@ METHODS: Mapping[str, MethodSpec] = {
     "large": LARGE,
     "stratified": STRATIFIED,
     "focused": FOCUSED,
+    "by_rule": BY_RULE,
     "greedy": GREEDY,
     "craig": CRAIG,
     "gradmatch": GRADMATCH,

@@ -215,7 +215,7 @@ def _either(kinds: list[str]) -> str:
 
 def class_of(method: str) -> str:
     """The name of the type of a method's options."""
-    return f"{method.title()}Options"
+    return f"{method.title().replace('_', '')}Options"
 
 
 def option_types_of(section: type[Section]) -> dict[str, str]:

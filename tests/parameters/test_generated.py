@@ -57,11 +57,11 @@ def test_the_types_of_options_are_those_of_the_declarations() -> None:
     for name, spec in METHODS.items():
         if name == "replay":
             continue
-        declared = getattr(option_types, f"{name.title()}Options").__annotations__
+        declared = getattr(option_types, f"{name.title().replace('_', '')}Options").__annotations__
         assert list(declared) == list(options_of(spec.parameters)), name
         everything = option_types.Options.__annotations__
         assert declared.keys() <= everything.keys()
-        assert everything[name] is getattr(option_types, f"{name.title()}Options")
+        assert everything[name] is getattr(option_types, f"{name.title().replace('_', '')}Options")
 
 
 def test_the_page_has_a_row_for_every_key() -> None:
