@@ -1,0 +1,62 @@
+"""Draw docs/rules.png: how often each rule draws an example, by the rank of its loss.
+
+    python docs/rules.py
+
+Losses of 20,000 examples are drawn from a squared uniform distribution, as of a model that has
+learned most; a rule draws 60 rounds of them. Solid: the share of rounds that an example takes part
+in. Dashed: that share times the weight of its loss.
+"""
+
+from pathlib import Path
+
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from crest.samplers.loss_history import LossHistory
+from crest.samplers.rules import RULES, build_rule
+
+PICTURE = Path(__file__).with_suffix(".png")
+EXAMPLES, ROUNDS, BINS = 20_000, 60, 50
+DRAWN = [name for name in RULES if name != "stratified"]  # which is random's picture
+
+
+def shares(name: str, losses: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the mean share of rounds, and that times the weight, of each bin of ranks."""
+    rule, generator = build_rule(name, {}), torch.Generator().manual_seed(1)
+    history = LossHistory(EXAMPLES, rule)
+    history.remember(torch.arange(EXAMPLES).unsqueeze(0), losses.unsqueeze(0))
+    taken, counted = torch.zeros(EXAMPLES), torch.zeros(EXAMPLES)
+    for number in range(1, ROUNDS + 1):
+        observed = history.observed(0.5, number, torch.arange(EXAMPLES) % 10)
+        drawn = rule.draw(observed, generator)
+        members = torch.arange(EXAMPLES) if drawn is None else drawn.members.long()
+        taken[members] += 1
+        weighted = drawn is not None and drawn.weights is not None
+        counted[members] += drawn.weights if weighted else 1.0
+    order = losses.argsort()
+    return tuple(of[order].view(BINS, -1).mean(1) / ROUNDS for of in (taken, counted))
+
+
+def draw() -> Figure:
+    """Return the picture, a panel a rule."""
+    losses = torch.rand(EXAMPLES, generator=torch.Generator().manual_seed(0)).square()
+    figure = Figure(figsize=(9, 4.6), layout="constrained")
+    axes = figure.subplots(2, -(-len(DRAWN) // 2), sharex=True, sharey=True)
+    ranks = (torch.arange(BINS) + 0.5) / BINS
+    for panel, name in zip(axes.flat, DRAWN, strict=False):
+        taken, counted = shares(name, losses)
+        panel.plot(ranks, counted, "--", color="0.6", linewidth=1)
+        panel.plot(ranks, taken, color="tab:blue")
+        panel.set_title(name, fontsize=9)
+        panel.set_ylim(0, 1.15)
+        panel.grid(alpha=0.3)
+    for panel in axes.flat[len(DRAWN) :]:
+        panel.axis("off")
+    figure.supxlabel("rank of the last loss, lowest to highest", fontsize=9)
+    figure.supylabel("share of rounds (dashed: times the weight)", fontsize=9)
+    return figure
+
+
+if __name__ == "__main__":
+    draw().savefig(PICTURE, dpi=110)
