@@ -176,6 +176,17 @@ def test_a_majority_of_wrong_classifications_is_found_whatever_their_order():
 def test_a_tracker_of_no_errors_refuses_them():
     with pytest.raises(ValueError, match="no errors"):
         ExampleTracker(2, errors=False).record_errors(torch.tensor([0]), torch.ones(1))
+    with pytest.raises(ValueError, match="no votes"):
+        ExampleTracker(2, errors=False).record_wrong(torch.tensor([0]), torch.tensor([1]))
+
+
+def test_a_tracker_of_votes_alone_keeps_them_as_one_of_errors_does():
+    frames = []
+    for tracker in (ExampleTracker(2), ExampleTracker(2, errors=False, votes=True)):
+        tracker.record_wrong(torch.tensor([0, 0, 1]), torch.tensor([3, 3, 2]))
+        frames.append(tracker.frame(torch.tensor([0, 0]), "training"))
+    assert frames[1]["taken_for"].to_list() == [3, 2]
+    assert frames[0].equals(frames[1])
 
 
 @pytest.mark.parametrize("state", [{}, ExampleTracker(3).state_dict()])
