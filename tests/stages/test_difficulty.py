@@ -14,7 +14,7 @@ from stages import difficulty
 from tests.stages import synthetic_artifacts as made_up
 from tests.test_mislabelled import flip
 
-STEPS, BATCH = 280, 64
+STEPS, BATCH = 140, 64
 FILES = {
     "difficulty.parquet", "hardest.csv", "mislabelled.csv", "report.html", "seen_by_loss.png",
     "times_forgotten.png",
@@ -54,8 +54,8 @@ def train(images, labels):
     return made
 
 
-# Over five seeds, of all bundled digits, at least 0.94 of as many as were flipped are, and all of
-# the first 48, where chance would find 0.1; and 0.97 are taken for their true class, of nine.
+# Over five seeds, of all bundled digits, at least 0.92 of as many as were flipped are, and all of
+# the first 48, where chance would find 0.1; and 0.95 are taken for their true class, of nine.
 def test_flipped_labels_of_a_loop_of_ones_own_rank_first(digits, tmp_path) -> None:
     true = torch.tensor(open_array(digits.prepared, "train", "labels"))
     images = torch.tensor(open_array(digits.prepared, "train", "images")) / 255
