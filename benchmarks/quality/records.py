@@ -1,6 +1,6 @@
 """Whether what a sampler recorded of a loop of one's own ranks wrong labels.
 
-    python -m benchmarks.quality.records
+    python -m benchmarks.quality.records --seeds 5
 
 Flips 10% of the labels of all bundled digits, drawn evenly over the other classes, trains a network
 of two layers in a plain loop with LossBatchSampler, and ranks by mean loss. Precision is that among

@@ -1,6 +1,6 @@
 """What recording costs a sampler of batches by losses: processor time a step, bytes an example.
 
-    python -m benchmarks.speed.records
+    python -m benchmarks.speed.records --runs 5
 
 Times `update` and drawing the next batch apart, on a thread of its own processor time, as rounds
 of counting come now and then; the middle of five runs' means. No model is trained.
