@@ -283,6 +283,26 @@ def analyze(params: ParamsFile = PARAMS, overrides: Overrides = None) -> None:
 
 
 @app.command()
+def difficulty(
+    source: Annotated[
+        Path, typer.Argument(help="A folder that LossBatchSampler.save wrote, or a training run.")
+    ],
+    out: Annotated[Path | None, typer.Option(help="Default: SOURCE/difficulty.")] = None,
+    prepared: Annotated[
+        Path | None, typer.Option(help="Prepared data that it is of, for names and pictures.")
+    ] = None,
+) -> None:
+    """Say how hard each example was to any training, and whose labels are likely wrong.
+
+    Example: python cli.py difficulty runs/mine
+    """
+    with failing_plainly("difficulty") as stage:
+        folder = out or stage.default_out(source)
+        stage.run(source, folder, prepared)
+        typer.echo(str(folder / "report.html"))
+
+
+@app.command()
 def reuse(
     model: Annotated[str | None, typer.Option(help="Default: all of reuse.models.")] = None,
     coresets: Annotated[

@@ -20,7 +20,7 @@ from crest.pipeline import manifest
 from crest.pipeline.analysis_files import write_analysis
 from crest.pipeline.paths import ANALYSED, Paths
 from crest.pipeline.snapshot_gradients import measure
-from crest.pipeline.texts import class_name, taken_for_name, texts_of_groups
+from crest.pipeline.texts import ranked, texts_of_groups
 
 logger = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def run(parameters: Parameters, paths: Paths) -> None:
             texts = texts_of_groups(paths.prepared, meta, notable(analysis.difficulty))
             texts.write_csv(folder / "texts.csv")
             _note_formulas("texts", (text for name in texts.columns for text in texts[name]))
-        suspects(analysis.difficulty, meta).write_csv(folder / "mislabelled.csv")
+        ranked(mislabelled(analysis.difficulty), meta).write_csv(folder / "mislabelled.csv")
         _note_formulas("names of classes", meta.classes)
         manifest.seal(folder, rests_on, meta.content_hash)
 
@@ -78,18 +78,6 @@ def _note_formulas(what: str, cells: Iterable[object]) -> None:
     """Say where a spreadsheet would take what stands in a CSV for a formula."""
     if note := formula_note(what, (cell for cell in cells if isinstance(cell, str))):
         logger.warning("analyze: in the CSVs, %s", note)
-
-
-def suspects(difficulty: pl.DataFrame, meta: Meta, most: int = 1000) -> pl.DataFrame:
-    """Return the examples whose labels are likeliest wrong, the likeliest first, with names."""
-    ranked = mislabelled(difficulty).head(most)
-    names = {
-        "label": [class_name(meta, label) for label in ranked["label"]],
-        "taken_for": [taken_for_name(meta, label) for label in ranked["taken_for"]],
-    }
-    kinds = dict.fromkeys(names, pl.String)
-    columns = ["index", "label", "taken_for", "mean_loss", "seen", "correct"]
-    return ranked.with_columns(pl.DataFrame(names, schema=kinds)).select(columns)
 
 
 def _runs_there(folder: Path) -> str:

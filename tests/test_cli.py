@@ -25,6 +25,7 @@ from crest.samplers.saved import from_tables
 from stages import prepare
 from tests.tiny import CPU, digits_parameters
 
+WITHOUT = ("difficulty", "preset")  # parameters
 REPOSITORY = Path(__file__).parents[1]
 COMMANDS = (
     "fingerprint",
@@ -33,6 +34,7 @@ COMMANDS = (
     "select",
     "evaluate",
     "analyze",
+    "difficulty",
     "reuse",
     "export",
     "report",
@@ -130,7 +132,7 @@ def test_a_misused_command_says_what_is_wrong(empty, arguments):
     assert contents() == before
 
 
-@pytest.mark.parametrize("command", [name for name in COMMANDS if name != "preset"])
+@pytest.mark.parametrize("command", [name for name in COMMANDS if name not in WITHOUT])
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
@@ -416,6 +418,18 @@ def test_analyze_and_report_end_in_a_table(trained):
     assert "random" in table
     assert table.endswith("report: artifacts/report/report.html\n")
     assert succeeds("report", "--show") == table
+
+
+def test_difficulty_takes_records_of_any_training(trained, monkeypatch):
+    run = trained.train("random")
+    assert "holds nothing else; say where the results go: --out" in fails(2, "difficulty", str(run))
+    Path("mine").mkdir()
+    shutil.copy(run / "examples.parquet", "mine")
+    prepared = ("--prepared", "data/prepared")
+    assert succeeds("difficulty", "mine", *prepared) == "mine/difficulty/report.html\n"
+    assert Path("mine/difficulty/mislabelled.csv").is_file()
+    monkeypatch.chdir("mine")  # where there is neither a parameter file nor data
+    assert succeeds("difficulty", "examples.parquet") == "difficulty/report.html\n"
 
 
 def test_a_report_lacking_a_run_leaves_the_earlier(trained):

@@ -15,10 +15,10 @@ from tests.tiny import CPU, FLOAT32, digits_parameters
 SHARE = 0.05
 
 
-def flip(labels: torch.Tensor) -> tuple[torch.Tensor, set[int]]:
+def flip(labels: torch.Tensor, share: float = SHARE) -> tuple[torch.Tensor, set[int]]:
     """Give a share of the examples another label; returns the labels and whose changed."""
     generator = torch.Generator().manual_seed(0)
-    chosen = torch.randperm(len(labels), generator=generator)[: round(SHARE * len(labels))]
+    chosen = torch.randperm(len(labels), generator=generator)[: round(share * len(labels))]
     by = torch.randint(1, 10, (len(chosen),), generator=generator)
     flipped = labels.clone()
     flipped[chosen] = (labels[chosen] + by) % 10

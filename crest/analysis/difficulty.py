@@ -231,11 +231,60 @@ def mislabelled(difficulty: pl.DataFrame) -> pl.DataFrame:
 def hardest(difficulty: pl.DataFrame) -> pl.DataFrame:
     """Sort seen examples, hardest first: most often forgotten, then highest mean loss.
 
-    What was never right was never forgotten: :func:`mislabelled` ranks it.
+    What was never right was never forgotten: :func:`mislabelled` ranks it. None are listed where
+    nobody knows what was forgotten.
     """
-    return difficulty.filter(pl.col("seen") > 0).sort(
+    return difficulty.filter(pl.col("seen") > 0, pl.col("forgotten").is_not_null()).sort(
         -pl.col("forgotten"), -pl.col("mean_loss"), "index"
     )
+
+
+def seen_by_loss(difficulty: pl.DataFrame, groups: int = 20) -> pl.DataFrame:
+    """How often examples were trained on, by their mean loss.
+
+    Parameters
+    ----------
+    difficulty
+        'difficulty' table.
+    groups
+        Most groups of examples, all of nearly one size.
+
+    Returns
+    -------
+    pl.DataFrame
+        ``mean_loss`` and ``seen``, means of a group, by rising loss.
+    """
+    seen = difficulty.filter(pl.col("seen") > 0).sort("mean_loss", "index")
+    group = window_of(pl.int_range(pl.len()), pl.len(), groups)
+    return (
+        seen.group_by(group=group)
+        .agg(pl.col("mean_loss", "seen").mean())
+        .sort("group")
+        .select("mean_loss", "seen")
+    )
+
+
+def times_forgotten(difficulty: pl.DataFrame, most: int = 10) -> pl.DataFrame:
+    """How many examples were forgotten how often.
+
+    Returns
+    -------
+    pl.DataFrame
+        ``group``, the times as a name, and ``examples``: from 0 to ``most`` or more, and those that
+        never were right. No rows where nobody knows.
+    """
+    known = difficulty.filter(pl.col("seen") > 0, pl.col("forgotten").is_not_null())
+    if known.is_empty():
+        return pl.DataFrame(schema={"group": pl.String, "examples": pl.Int64})
+    learned = known.filter(pl.col("first_learned") != NEVER)
+    times = learned["forgotten"].clip(0, most).value_counts(name="examples")
+    found = dict(times.select("forgotten", "examples").rows())
+    names = [str(number) for number in range(max(found, default=-1) + 1)]
+    rows = [(name, found.get(number, 0)) for number, name in enumerate(names)]
+    if most in found:
+        rows[most] = (f"≥ {most}", found[most])
+    rows.append(("never learned", len(known) - len(learned)))
+    return pl.DataFrame(rows, schema={"group": pl.String, "examples": pl.Int64}, orient="row")
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,12 @@ def profile(difficulty: pl.DataFrame, classes: Sequence[str]) -> list[str]:
 
 
 def _learned(seen: pl.DataFrame) -> str:
+    if seen["forgotten"].null_count():
+        times = seen["seen"].to_list()
+        return (
+            f"{len(seen):,} examples were trained on, from {min(times):,} to {max(times):,} "
+            f"times, {statistics.fmean(times):.1f} on average; what was right was not reported."
+        )
     learned = seen.filter(pl.col("first_learned") != NEVER)
     kept = len(learned.filter(pl.col("forgotten") == 0))
     often = len(learned.filter(pl.col("forgotten") >= OFTEN))

@@ -80,8 +80,9 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
     "examples": {
         "pass": pl.String,  # training: as trained on; selection: as scored by the method
         "index": pl.Int64,
-        "label": pl.Int64,
+        "label": pl.Int64,  # null where there is none, of what LossBatchSampler saved
         "seen": pl.Int32,
+        # These three are null where LossBatchSampler was not given what is right.
         "correct": pl.Int32,
         "forgotten": pl.Int32,  # times it went from right to wrong between two visits
         "first_learned": pl.Int32,  # step at which it was first right, -1 for never
@@ -141,11 +142,13 @@ def write_table(
     frame: pl.DataFrame,
     table: str | None = None,
     about: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
 ) -> None:
     """Write a table with its schema and version.
 
     ``table`` names the schema where the file is called something else; ``about`` says what the
-    table is of, to be read with :func:`read_about`.
+    table is of, to be read with :func:`read_about`; ``more`` are columns and types beside those of
+    the schema.
 
     Raises
     ------
@@ -154,14 +157,20 @@ def write_table(
     polars.exceptions.PolarsError
         If the frame lacks a column or has one of another type: a fault of ours, not of a user.
     """
-    content = table_bytes(frame, table or table_name(path), about)
+    content = table_bytes(frame, table or table_name(path), about, more)
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
-def table_bytes(frame: pl.DataFrame, table: str, about: Mapping[str, str] | None = None) -> bytes:
+def table_bytes(
+    frame: pl.DataFrame,
+    table: str,
+    about: Mapping[str, str] | None = None,
+    more: Mapping[str, Any] | None = None,
+) -> bytes:
     """Return what :func:`write_table` writes, for a stream."""
-    checked = frame.select(pl.col(column).cast(kind) for column, kind in TABLES[table].items())
+    columns = {**TABLES[table], **(more or {})}
+    checked = frame.select(pl.col(column).cast(kind) for column, kind in columns.items())
     metadata = {
         "crest_table": table,
         "crest_schema": str(schema_version(table)),

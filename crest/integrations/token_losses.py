@@ -62,6 +62,20 @@ def example_losses(
     return losses.reshape(rows, -1).sum(1), (labels != IGNORED).reshape(rows, -1).sum(1)
 
 
+def outcomes(outputs: Any, labels: Any) -> tuple[Tensor, ...]:
+    """Return whether each example was classified rightly and as what, both of length n.
+
+    Nothing where an example has not one label of several classes.
+    """
+    logits = getattr(outputs, "logits", None)
+    if not isinstance(logits, Tensor) or not isinstance(labels, Tensor):
+        return ()
+    if labels.dim() != 1 or labels.is_floating_point() or logits.dim() != 2 or len(logits[0]) < 2:
+        return ()
+    predictions = logits.detach().argmax(1)
+    return predictions == labels, predictions
+
+
 def require_one_mean(args: Any) -> None:
     """Refuse what keeps a step from being that of the mean over all processes' items."""
     if args.n_gpu > 1:

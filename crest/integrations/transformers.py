@@ -12,7 +12,7 @@ from crest.errors import ParameterError, needs_extra
 from crest.integrations.accelerate import own_parts, require_unprepared
 from crest.integrations.checkpoints import Saving, saved
 from crest.integrations.rows import INDEX, LENGTHS, Batches, Collate, Rows
-from crest.integrations.token_losses import example_losses, is_causal, require_one_mean
+from crest.integrations.token_losses import example_losses, is_causal, outcomes, require_one_mean
 from crest.samplers.loss_batches import LossBatchSampler
 
 with needs_extra("transformers"):
@@ -41,8 +41,9 @@ class LossSampled(_Base):
     ----------
     sampling
         Arguments of :class:`~crest.LossBatchSampler`: groups, rule, lag, seed (else ``data_seed``
-        or ``seed``) and options. The lag must cover what is drawn ahead: num_workers ×
-        prefetch_factor + gradient_accumulation_steps + 1.
+        or ``seed``), record (of classes with what was right, and taken for what) and options. The
+        lag must cover what is drawn ahead: num_workers × prefetch_factor +
+        gradient_accumulation_steps + 1.
     losses
         ``losses(outputs, labels)``: one for each example, where cross-entropy, the mean squared
         error and binary cross-entropy of the model's logits are not what is trained; a step is
@@ -133,12 +134,12 @@ class LossSampled(_Base):
                 outputs, labels, self.model.config, self._loss_shifts_labels,
                 self.args.label_smoothing_factor,
             )  # fmt: skip
-            self._report(sums / items.clamp(min=1))
+            self._report(sums / items.clamp(min=1), *self._outcomes(outputs, labels))
             return self._weighed(sums).sum() / (
                 items.sum() if num_items_in_batch is None else num_items_in_batch
             )
         losses = self._losses(outputs, labels)
-        self._report(losses)
+        self._report(losses, *self._outcomes(outputs, labels))
         scaled = 1 if num_items_in_batch is None else self.accelerator.num_processes  # by Trainer
         if self._indices is None:
             return losses.mean() / scaled
@@ -152,6 +153,10 @@ class LossSampled(_Base):
             return losses
         return losses * self.sampler.weights(self._indices).to(losses.device)
 
-    def _report(self, losses: Tensor) -> None:
+    def _outcomes(self, outputs: Any, labels: Any) -> tuple[Tensor, ...]:
+        recorded = self.sampler is not None and self.sampler.records
+        return outcomes(outputs, labels) if recorded else ()
+
+    def _report(self, losses: Tensor, *outcome: Tensor) -> None:
         if self._indices is not None:
-            self.sampler.update(self._indices, losses)
+            self.sampler.update(self._indices, losses, *outcome)

@@ -1,51 +1,27 @@
 """The report's page: everything in one HTML file that needs nothing else."""
 
 import json
-from base64 import b64encode
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from crest.analysis.comparison import percent, run_name, seconds
-from crest.analysis.difficulty import Group, notable
 from crest.analysis.profile import profile
 from crest.analysis.runs import Analysis
-from crest.artifacts import NEVER
-from crest.data.files import ImageMeta, Meta, TextMeta, open_array
-from crest.errors import ArtifactError, needs_extra
-from crest.figures import gallery, svg, thumbnail
+from crest.data.files import Meta
+from crest.errors import needs_extra
+from crest.figures import Picture, gallery, svg
 from crest.figures.visible import visible
-from crest.pipeline.texts import class_name, read_texts, taken_for_name
+from crest.pipeline.sheets import sheets
 
 with needs_extra("pipeline"):
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
 TEMPLATES = Path(__file__).parent / "templates"
-LONGEST = 400  # characters printed of a text
-
-# Title and note of each group of examples.
-SHEETS = {
-    "hardest": (
-        "Hardest",
-        "Most often forgotten: right at one time and wrong at the next. What was always wrong was "
-        "never forgotten, see below.",
-    ),
-    "mislabelled": (
-        "Likely mislabelled",
-        "The highest mean losses over training first, for wrong labels are learned last. Taken "
-        "for: the class that most of its wrong classifications name. This is an order, and no "
-        "verdict: some will be rare or odd instead, and where no label is wrong all are. Look. "
-        "artifacts/analyze/mislabelled.csv goes on where this ends.",
-    ),
-    "most_selected": ("Most selected", "Most often picked into a mini-batch coreset."),
-    "never_selected": ("Never selected", "Spread evenly over the data."),
-    "excluded": ("Excluded early", "First to be left out as learned."),
-}
 
 
 @dataclass(frozen=True)
@@ -72,45 +48,25 @@ class Drawing:
 
 
 @dataclass(frozen=True)
-class Passage:
-    """A text as it is printed; ``length`` is that of the whole, where only its start is."""
-
-    name: str
-    text: str
-    length: int | None
-
-
-# What a card shows of an example: the data URI of an image, or its texts.
-Content = str | list[Passage]
-
-
-@dataclass(frozen=True)
-class Card:
-    """One example on a contact sheet."""
-
-    index: int
-    label: str
-    facts: Sequence[str]
-    content: Content
-
-
-@dataclass(frozen=True)
-class Sheet:
-    """A contact sheet of some of ``count`` examples."""
-
-    name: str
-    title: str
-    note: str
-    count: int
-    cards: Sequence[Card]
-
-
-@dataclass(frozen=True)
 class Setting:
     """A value of run.json by its full key; ``values`` holds one a run where they differ."""
 
     key: str
     values: Sequence[tuple[str, str]]
+
+
+def _environment() -> Environment:
+    """Return what fills templates; whatever came from data is escaped."""
+    made = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_printable,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.filters |= {"percent": percent, "seconds": seconds}
+    return made
 
 
 def render(page: Page) -> str:
@@ -121,24 +77,49 @@ def render(page: Page) -> str:
     ArtifactError
         If what the examples are is missing, or not that of the description.
     """
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=_printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"percent": percent, "seconds": seconds}
-    return environment.get_template("report.html.j2").render(
+    template = _environment().get_template("report.html.j2")
+    return template.render(
         title=page.title,
         meta=page.meta,
         rows=[row | {"name": run_name(row)} for row in page.summary.iter_rows(named=True)],
         findings=page.findings,
         profile=profile(page.analysis.difficulty, page.meta.classes),
         pictures=_pictures(page),
-        sheets=_sheets(page),
+        sheets=sheets(page.analysis.difficulty, page.meta, page.prepared),
         settings=_settings(page.runs),
+    )
+
+
+def render_records(
+    title: str,
+    difficulty: pl.DataFrame,
+    pictures: Sequence[Picture],
+    meta: Meta | None,
+    prepared: Path,
+) -> str:
+    """Return the HTML of what was recorded of examples; whatever came from data is escaped.
+
+    Parameters
+    ----------
+    difficulty
+        'difficulty' table.
+    meta, prepared
+        As of :func:`sheets`.
+
+    Raises
+    ------
+    ArtifactError
+        As :func:`sheets`.
+    """
+    template = _environment().get_template("difficulty.html.j2")
+    return template.render(
+        title=title,
+        kind="plain" if meta is None else meta.kind,
+        meta=meta,
+        count=len(difficulty),
+        profile=profile(difficulty, [] if meta is None else meta.classes),
+        pictures=[_drawing(picture) for picture in pictures],
+        sheets=sheets(difficulty, meta, prepared),
     )
 
 
@@ -150,76 +131,13 @@ def _pictures(page: Page) -> dict[str, list[Drawing]]:
         "regions": [],
     }
     for picture in gallery(page.analysis, page.threshold):
-        drawn = svg(picture.figure, picture.alt, picture.name)
-        parts[picture.part].append(Drawing(picture.name, drawn, picture.caption))
+        parts[picture.part].append(_drawing(picture))
     return parts
 
 
-def _sheets(page: Page) -> list[Sheet]:
-    """Return the sheets that have an example to show."""
-    groups = notable(page.analysis.difficulty)
-    indices = [index for group in groups for index in group.rows["index"]]
-    contents = CONTENTS[page.meta.kind](page, indices)
-    return [
-        Sheet(group.name, *SHEETS[group.name], group.count, _cards(group, page.meta, contents))
-        for group in groups
-    ]
-
-
-def _cards(group: Group, meta: Meta, contents: Mapping[int, Content]) -> list[Card]:
-    return [
-        Card(
-            row["index"],
-            class_name(meta, row["label"]),
-            [*_taken_for(row, group, meta), *_facts(row)],
-            contents[row["index"]],
-        )
-        for row in group.rows.iter_rows(named=True)
-    ]
-
-
-def _taken_for(row: Mapping[str, Any], group: Group, meta: Meta) -> list[str]:
-    """Name the class that a suspect is taken for."""
-    if group.name != "mislabelled":
-        return []
-    name = taken_for_name(meta, row["taken_for"])
-    return ["never taken for another" if name is None else f"taken for {name}"]
-
-
-def _images(page: Page, indices: Sequence[int]) -> dict[int, Content]:
-    assert isinstance(page.meta, ImageMeta)
-    images = _train_images(page.prepared, page.meta)
-    return {index: _data_uri(images[index]) for index in set(indices)}
-
-
-def _train_images(folder: Path, meta: ImageMeta) -> np.ndarray[Any, Any]:
-    images = open_array(folder, "train", "images")
-    expected = (meta.sizes["train"], *meta.image_shape)
-    if images.shape != expected or images.dtype != np.uint8:
-        raise ArtifactError(
-            f"{folder / 'train_images.npy'}: {images.dtype} {images.shape}, meta.json says "
-            f"uint8 {expected}; run `python cli.py prepare` again"
-        )
-    return images
-
-
-def _data_uri(image: np.ndarray[Any, Any]) -> str:
-    return f"data:image/png;base64,{b64encode(thumbnail(image)).decode('ascii')}"
-
-
-def _texts(page: Page, indices: Sequence[int]) -> dict[int, Content]:
-    assert isinstance(page.meta, TextMeta)
-    names = page.meta.text_columns
-    texts = read_texts(page.prepared, page.meta, indices)
-    return {
-        index: [_passage(name, text) for name, text in zip(names, row, strict=True)]
-        for index, row in texts.items()
-    }
-
-
-def _passage(name: str, text: str) -> Passage:
-    cut = len(text) > LONGEST
-    return Passage(name, text[:LONGEST], len(text) if cut else None)
+def _drawing(picture: Picture) -> Drawing:
+    drawn = svg(picture.figure, picture.alt, picture.name)
+    return Drawing(picture.name, drawn, picture.caption)
 
 
 def _printable(value: Any) -> Any:
@@ -227,29 +145,6 @@ def _printable(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
         return visible(value)
     return value
-
-
-# What of the examples at some indices the cards show, by kind of data; how, the template of that
-# name says.
-CONTENTS: Mapping[str, Callable[[Page, Sequence[int]], Mapping[int, Content]]] = {
-    "image": _images,
-    "text": _texts,
-}
-
-
-def _facts(row: Mapping[str, Any]) -> list[str]:
-    learned = "never right" if row["first_learned"] == NEVER else f"forgotten {row['forgotten']}×"
-    facts = [learned if row["seen"] else "not scored"]
-    if row["seen"]:
-        facts.append(f"right {row['correct']} of {row['seen']}")
-        facts.append(f"loss {row['mean_loss']:.2f}")
-    if row["el2n"] is not None:
-        facts.append(f"EL2N {row['el2n']:.2f}")
-    if row["selected"]:
-        facts.append(f"selected {row['selected']}×")
-    if row["excluded_at"] != NEVER:
-        facts.append(f"out at step {row['excluded_at']:,}")
-    return facts
 
 
 def _settings(runs: Mapping[str, Mapping[str, Any]]) -> list[Setting]:

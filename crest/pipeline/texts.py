@@ -69,14 +69,31 @@ def free_name(name: str, taken: Collection[str]) -> str:
     return free_name(f"{name}_", taken) if name in taken else name
 
 
-def class_name(meta: Meta, label: int) -> str:
-    """Return the name of a label, or its number where it has none."""
-    return meta.classes[label] if 0 <= label < len(meta.classes) else str(label)
+def class_name(meta: Meta | None, label: int | None) -> str | None:
+    """Return the name of a label, its number where it has none; None where there is no label."""
+    if label is None:
+        return None
+    named = meta is not None and 0 <= label < len(meta.classes)
+    return meta.classes[label] if meta is not None and named else str(label)
 
 
-def taken_for_name(meta: Meta, label: int | None) -> str | None:
+def taken_for_name(meta: Meta | None, label: int | None) -> str | None:
     """Return the name of the class that an example is taken for; None for none."""
     return None if label is None or label == NEVER else class_name(meta, label)
+
+
+def ranked(
+    rows: pl.DataFrame, meta: Meta | None, more: Sequence[str] = (), most: int = 1000
+) -> pl.DataFrame:
+    """Return the first rows of a 'difficulty' table, with the names of their classes."""
+    first = rows.head(most)
+    names = {
+        "label": [class_name(meta, label) for label in first["label"]],
+        "taken_for": [taken_for_name(meta, label) for label in first["taken_for"]],
+    }
+    kinds = dict.fromkeys(names, pl.String)
+    columns = ["index", "label", "taken_for", "mean_loss", "seen", "correct", *more]
+    return first.with_columns(pl.DataFrame(names, schema=kinds)).select(columns)
 
 
 def read_texts(folder: Path, meta: TextMeta, rows: Sequence[int]) -> dict[int, list[str]]:

@@ -7,19 +7,25 @@ each example was.
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 from torch.utils.data import Sampler
 
+from crest.artifacts import EXAMPLES, write_table
 from crest.data.given import integers, whole_number
 from crest.devices.generators import generator_for
 from crest.errors import OrderError, ParameterError
 from crest.samplers.loss_exchange import Exchange
-from crest.samplers.loss_reports import NAME, Batch, Reports
+from crest.samplers.loss_records import LAST_LOSS, NAME, LossRecords
+from crest.samplers.loss_reports import Batch, Reports
 from crest.samplers.loss_reports import delivered as reported_batches
 from crest.samplers.loss_rounds import LossRounds
 from crest.samplers.rules import RULES, build_rule
+
+if TYPE_CHECKING:
+    import polars as pl
 
 COUNTED_EVERY = 32  # batches whose losses are taken into account, and exchanged, together
 LEAST_LAG, MOST_LAG = 16, 64
@@ -70,6 +76,9 @@ class LossBatchSampler(Sampler[list[int]]):
         As of torch's DistributedSampler: how many processes train together, and which is this one;
         None to ask torch.distributed. Each is given its part of every batch, and reports its own
         losses; all processes must iterate.
+    record
+        Whether what is reported of each example is counted, for :meth:`examples`; losses are then
+        asked for whatever the rule.
     **options
         Of the rule, such as ``exponent``, ``floor``, ``ceiling`` and ``until`` of ``focused``.
 
@@ -80,7 +89,8 @@ class LossBatchSampler(Sampler[list[int]]):
 
     Notes
     -----
-    8 bytes an example; 16 at a round's start, more with groups.
+    8 bytes an example; 16 at a round's start, more with groups; 25 more where they are recorded,
+    33 with predictions.
     """
 
     def __init__(
@@ -95,6 +105,7 @@ class LossBatchSampler(Sampler[list[int]]):
         epoch_steps: int | None = None,
         num_replicas: int | None = None,
         rank: int | None = None,
+        record: bool = False,
         **options: Any,
     ) -> None:
         self._count = _at_least_1("count", count)
@@ -116,8 +127,14 @@ class LossBatchSampler(Sampler[list[int]]):
             "seed": seed, "lag": self._lag, "epoch_steps": self._epoch,
             "groups": _digest(strata), "options": dict(options),
         }  # fmt: skip
+        if record:
+            self._settings["record"] = True
+        self._asks = self._rule.needs_losses or record
         self._rounds = LossRounds(self._count, self._rule, generator, strata)
-        self._reports = Reports(self._count, self._size, self._lag, self._rule, self._exchange)
+        self._reports = Reports(
+            self._count, self._size, self._lag, self._rule, self._exchange,
+            LossRecords(self._count) if record else None,
+        )  # fmt: skip
         self._iteration: _Iteration | None = None
         self._loaded: Mapping[str, Any] | None = None  # since when no batch was drawn
         self._replaced: Mapping[str, Any] | None = None  # loaded before that, likewise
@@ -141,6 +158,11 @@ class LossBatchSampler(Sampler[list[int]]):
         """Number of the first batch whose losses are due; where they are optional, of the next."""
         due = self._reports.due
         return due[0].number if due else self._reports.drawn
+
+    @property
+    def records(self) -> bool:
+        """Whether what is reported of each example is counted."""
+        return "record" in self._settings
 
     @property
     def weighted(self) -> bool:
@@ -221,7 +243,9 @@ class LossBatchSampler(Sampler[list[int]]):
         """Return the number after the last batch of the epoch that a batch is in."""
         return min(self._steps, (number // self._epoch + 1) * self._epoch)
 
-    def update(self, indices: Any, losses: Any) -> None:
+    def update(
+        self, indices: Any, losses: Any, correct: Any = None, predictions: Any = None
+    ) -> None:
         """Report the losses of the next batch, or of the next part of it; in the order of batches.
 
         Parameters
@@ -231,6 +255,11 @@ class LossBatchSampler(Sampler[list[int]]):
         losses
             Of each example, k numbers of 0 or more, as they were in training: before weights and
             before any mean. On a GPU they are fetched later, together.
+        correct
+            Where it is recorded: whether each was classified rightly, k truth values. None where
+            there is no right and wrong; every report has it, or none.
+        predictions
+            Beside correct: the classes that the outputs name, k integers, for ``taken_for``.
 
         Raises
         ------
@@ -238,12 +267,52 @@ class LossBatchSampler(Sampler[list[int]]):
             If these indices are not those that are due: of no batch, of a batch that was reported
             already, or of a later one.
         ParameterError
-            If losses are not one for each index, or the lag is smaller than what the loader draws
-            ahead.
+            If losses are not one for each index, the lag is smaller than what the loader draws
+            ahead, or correct and predictions are not as in the reports before.
         TrainingError
             If a loss is not a finite number of 0 or more.
         """
-        self._reports.include(indices, losses)
+        self._reports.include(indices, losses, correct, predictions)
+
+    def examples(self, labels: Any = None) -> "pl.DataFrame":
+        """Return what was reported of each example so far: rows of the 'examples' table.
+
+        As training saw it: ``first_learned`` is the number of a batch. ``correct``, ``forgotten``
+        and ``first_learned`` are null where correct was not reported, ``taken_for`` where
+        predictions were not, ``el2n`` always. A last column, ``last_loss``, is beside the table's.
+        Of several processes all must call it, and all are given the whole.
+
+        Parameters
+        ----------
+        labels
+            n integers; None for null.
+
+        Raises
+        ------
+        OrderError
+            If the sampler was made without ``record=True``, or a batch was reported in part.
+        ParameterError
+            If labels are not one for each example.
+        """
+        records, last = self._reports.recorded()
+        return records.frame(labels, last)
+
+    def save(self, folder: str | Path, labels: Any = None) -> None:
+        """Write :meth:`examples` into a folder, as ``examples.parquet``.
+
+        ``cli.py difficulty`` reads it. Of several processes all must call it; the first
+        writes.
+
+        Raises
+        ------
+        ArtifactError
+            If it cannot be written.
+        OrderError, ParameterError
+            As :meth:`examples`.
+        """
+        table = self.examples(labels)
+        if self._exchange.first:
+            write_table(Path(folder) / EXAMPLES, table, more=LAST_LOSS)
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a later :meth:`load_state_dict` needs to go on exactly.
@@ -274,7 +343,8 @@ class LossBatchSampler(Sampler[list[int]]):
         if not isinstance(state, Mapping) or state.get("version") != VERSION:
             raise ParameterError(f"{NAME}: state: not what state_dict() of this version returned")
         found = state["settings"]
-        other = [name for name, value in self._settings.items() if found.get(name) != value]
+        names = self._settings | found
+        other = [name for name in names if found.get(name) != self._settings.get(name)]
         if other:
             raise ParameterError(
                 f"{NAME}: state: of a sampler with other {', '.join(other)}; load it into one that "
@@ -302,7 +372,7 @@ class LossBatchSampler(Sampler[list[int]]):
         self._loaded = self._replaced = None
         reports, alone = self._reports, self._exchange.alone
         number, begins = reports.drawn, not self._rounds.holds(self._size)
-        if not self._rule.needs_losses:
+        if not self._asks:
             reports.forget_until(number - self._lag)
         elif begins or number % COUNTED_EVERY == 0:
             reports.count_until(number - self._lag, required=begins or not alone)

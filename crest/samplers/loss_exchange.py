@@ -1,4 +1,4 @@
-"""What processes that train together tell each other of their losses."""
+"""What processes that train together tell each other of their reports."""
 
 from collections.abc import Sequence
 
@@ -39,7 +39,7 @@ class Exchange:
             )
         self._ends = [rank * size // self.replicas for rank in range(self.replicas + 1)]
         self.ends = (self._ends[self._rank], self._ends[self._rank + 1])  # of this process's part
-        self.alone = self.replicas == 1
+        self.alone, self.first = self.replicas == 1, self._rank == 0
         self._group: dist.ProcessGroup | None = None
 
     def require_all(self) -> None:
@@ -65,20 +65,23 @@ class Exchange:
         dist.all_reduce(value, op=dist.ReduceOp.MAX, group=self._connected())
         return bool(value.item())
 
-    def gathered(self, losses: Sequence[Tensor | None]) -> Tensor:
-        """Return the losses of whole batches, float32 k×m, from this process's parts of them.
+    def gathered(self, reported: Sequence[Tensor | None]) -> Tensor:
+        """Return what was reported of whole batches, k×m, from this process's parts of them.
 
         All processes call it, with their parts of the same batches.
         """
-        mine = torch.stack([part for part in losses if part is not None]).cpu()
+        parts = [part for part in reported if part is not None]
+        if len({part.device for part in parts}) > 1:  # of a saved state, and of a GPU since
+            parts = [part.cpu() for part in parts]
+        mine = torch.stack(parts).cpu()
         if self.alone:
             return mine
         widths = [end - start for start, end in zip(self._ends, self._ends[1:], strict=False)]
-        padded = torch.zeros(len(mine), max(widths))
+        padded = torch.zeros(len(mine), max(widths), dtype=mine.dtype)
         padded[:, : mine.shape[1]] = mine
-        parts = [torch.empty_like(padded) for _ in widths]
-        dist.all_gather(parts, padded, group=self._connected())
-        return torch.cat([part[:, :width] for part, width in zip(parts, widths, strict=True)], 1)
+        found = [torch.empty_like(padded) for _ in widths]
+        dist.all_gather(found, padded, group=self._connected())
+        return torch.cat([part[:, :width] for part, width in zip(found, widths, strict=True)], 1)
 
     def _connected(self) -> dist.ProcessGroup:
         """Return a group of its own, so that no exchange of training is waited for."""

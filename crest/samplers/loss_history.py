@@ -39,12 +39,7 @@ class LossHistory:
             for batch, values in zip(indices.long(), losses, strict=True):
                 known = ~values.isnan()
                 self._rule.remember(self.columns, batch[known], values[known])
-        indices, losses = indices.flatten(), losses.flatten()
-        known = ~losses.isnan()
-        if not bool(known.all()):
-            indices, losses = indices[known], losses[known]
-        # NumPy's assignment keeps the last of an index that comes twice, torch's any of them.
-        self.losses.numpy()[indices.numpy()] = losses.numpy()
+        keep_last(self.losses, indices, losses)
 
     def observed(self, progress: float, rounds: int, groups: Tensor | None) -> Observed:
         """Return what a rule is told at a round's start."""
@@ -61,3 +56,13 @@ class LossHistory:
         """Take over a saved state."""
         self.losses = state["losses"].clone()
         self.columns = {name: values.clone() for name, values in state["columns"].items()}
+
+
+def keep_last(target: Tensor, indices: Tensor, losses: Tensor) -> None:
+    """Write losses into a target, in place; k×m both, NaN where one got lost."""
+    indices, losses = indices.flatten(), losses.flatten()
+    known = ~losses.isnan()
+    if not bool(known.all()):
+        indices, losses = indices[known], losses[known]
+    # NumPy's assignment keeps the last of an index that comes twice, torch's any of them.
+    target.numpy()[indices.numpy()] = losses.numpy()

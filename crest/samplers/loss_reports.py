@@ -2,6 +2,7 @@
 
 from collections import deque
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,11 +12,11 @@ from torch import Tensor
 
 from crest.errors import OrderError, ParameterError, TrainingError
 from crest.samplers.loss_exchange import Exchange
-from crest.samplers.loss_history import LossHistory
+from crest.samplers.loss_history import LossHistory, keep_last
+from crest.samplers.loss_records import NAME, UNKNOWN, LossRecords
 from crest.samplers.loss_rounds import Order
 from crest.samplers.rules.rule import Rule
 
-NAME = "LossBatchSampler"  # in messages
 FORGOTTEN = 2048  # batches drawn with no report at all, more than any loader holds ahead
 
 
@@ -23,7 +24,8 @@ FORGOTTEN = 2048  # batches drawn with no report at all, more than any loader ho
 class Batch:
     """A batch that was drawn: a stretch of ``order``, of which this process has a part.
 
-    ``losses`` are those of the part that were ``reported``, NaN where they got lost.
+    ``losses`` are those of the part that were ``reported``, NaN where they got lost; ``outcomes``
+    what else was, where it is recorded.
     """
 
     number: int
@@ -32,6 +34,7 @@ class Batch:
     size: int
     ends: tuple[int, int]  # of the part, within the batch
     losses: Tensor | None = None
+    outcomes: Tensor | None = None
     reported: int = 0
 
     @property
@@ -73,6 +76,7 @@ class Batch:
         """Take the losses for lost."""
         self.reported = self.ends[1] - self.ends[0]
         self.losses = torch.full((self.reported,), torch.nan)
+        self.outcomes = torch.full((self.reported,), UNKNOWN, dtype=torch.int32)
 
 
 class Reports:
@@ -86,6 +90,8 @@ class Reports:
         Batches that may be drawn before the losses of the first of them are reported.
     rule
         Says whether losses are asked for, and what is remembered.
+    records
+        Of all that was reported, None for none; losses are then asked for whatever the rule.
 
     Attributes
     ----------
@@ -95,12 +101,22 @@ class Reports:
         Batches drawn so far.
     """
 
-    def __init__(self, count: int, size: int, lag: int, rule: Rule, exchange: Exchange) -> None:
+    def __init__(
+        self,
+        count: int,
+        size: int,
+        lag: int,
+        rule: Rule,
+        exchange: Exchange,
+        records: LossRecords | None = None,
+    ) -> None:
         self._count = count
         self._size = size
         self._lag = lag
-        self._needed, self._weighted = rule.needs_losses, rule.weighted
+        self._needed = rule.needs_losses or records is not None
+        self._weighted = rule.weighted
         self._exchange = exchange
+        self._records = records
         self.history = LossHistory(count, rule)
         self.drawn = 0
         self._ahead: deque[Batch] = deque()
@@ -133,7 +149,9 @@ class Reports:
             "the next batch is reported"
         )
 
-    def include(self, indices: Any, losses: Any) -> None:
+    def include(
+        self, indices: Any, losses: Any, correct: Any = None, predictions: Any = None
+    ) -> None:
         """Take a report; see :meth:`crest.LossBatchSampler.update`."""
         given, values = _as_indices(indices), _as_losses(losses)
         if len(given) != len(values) or not len(given):
@@ -143,11 +161,17 @@ class Reports:
         batch = self._due(given)
         self._require_lag(batch)
         due = batch.part[batch.reported : batch.reported + len(given)]
-        if not torch.equal(given, due):
+        in_order = torch.equal(given, due)
+        if not in_order:
             values = self._in_order(batch, given, values)
         if values.device.type == "cpu":
             _require_losses(due, values)
-        batch.losses = values if batch.losses is None else torch.cat([batch.losses, values])
+        if self._records is not None:
+            outcomes = self._records.outcomes(len(given), correct, predictions)
+            if not in_order:
+                outcomes = self._in_order(batch, given, outcomes)
+            batch.outcomes = _after(batch.outcomes, outcomes)
+        batch.losses = _after(batch.losses, values)
         batch.reported += len(given)
         self._made += 1
 
@@ -163,20 +187,54 @@ class Reports:
             batches = [batch for batch in batches if batch.number < missing]
         if not batches:
             return
-        losses = self._exchange.gathered([batch.losses for batch in batches])
-        indices = torch.stack([batch.indices for batch in batches])
-        self._require(indices.flatten(), losses.flatten())
+        indices, losses = self._losses_of(batches)
         self.history.remember(indices, losses)
+        if self._records is not None:
+            self._record(batches, indices, losses, self._records)
         for _ in batches:
             self._ahead.popleft()
 
-    def _require(self, indices: Tensor, losses: Tensor) -> None:
-        """Refuse losses that are none; those of a GPU are known now."""
-        if self._ahead[0].number < self._lost_until:
-            known = ~losses.isnan()
-            indices, losses = indices[known], losses[known]
-        if len(indices):
-            _require_losses(indices, losses)
+    def _losses_of(self, batches: Sequence[Batch]) -> tuple[Tensor, Tensor]:
+        """Return indices and losses of whole batches, k×m; NaN where a loss got lost.
+
+        Losses that are none are refused; those of a GPU are known now.
+        """
+        losses = self._exchange.gathered([batch.losses for batch in batches])
+        indices = torch.stack([batch.indices for batch in batches])
+        known = ~losses.isnan() if batches[0].number < self._lost_until else None
+        some = (indices, losses) if known is None else (indices[known], losses[known])
+        if some[0].numel():
+            _require_losses(some[0].flatten(), some[1].flatten())
+        return indices, losses
+
+    def _record(
+        self, batches: Sequence[Batch], indices: Tensor, losses: Tensor, records: LossRecords
+    ) -> None:
+        """Count what was reported of batches, the lost left out."""
+        outcomes = self._exchange.gathered([batch.outcomes for batch in batches])
+        numbers = torch.tensor([batch.number for batch in batches], dtype=torch.int32)
+        known = ~losses.isnan()
+        if bool(known.any()):
+            numbers = numbers[:, None].expand_as(indices)
+            records.count(indices[known], losses[known], outcomes[known], numbers[known])
+
+    def recorded(self) -> tuple[LossRecords, Tensor]:
+        """Return records and last losses of all that was reported; all processes call it.
+
+        Raises
+        ------
+        OrderError
+            If nothing is recorded, or a batch was reported in part.
+        """
+        if self._records is None:
+            raise OrderError(f"{NAME}: nothing was recorded; make it with record=True")
+        self._require_whole("examples")
+        records, last = deepcopy(self._records), self.history.losses.clone()
+        if done := [batch for batch in self._ahead if not batch.due]:
+            indices, losses = self._losses_of(done)
+            keep_last(last, indices, losses)
+            self._record(done, indices, losses, records)
+        return records, last
 
     def forget_until(self, last: int) -> None:
         """Forget batches up to a number, whose losses nobody needs."""
@@ -203,13 +261,8 @@ class Reports:
         OrderError
             If a batch was reported in part.
         """
-        for batch in self.due:
-            if batch.reported:
-                raise OrderError(
-                    f"{NAME}.state_dict: batch {batch.number} was reported in part; report the "
-                    "rest first"
-                )
-        done = [batch.losses for batch in self._ahead if not batch.due]
+        self._require_whole("state_dict")
+        done = [batch for batch in self._ahead if not batch.due]
         indices = [batch.indices for batch in self._ahead]
         empty = torch.empty(0, self._size)
         state = {
@@ -218,12 +271,25 @@ class Reports:
             "lost_until": self._lost_until,
             "history": self.history.state_dict(),
             "ahead": torch.stack(indices) if indices else empty.int(),
-            "reported": self._exchange.gathered(done) if done else empty,
+            "reported": self._exchange.gathered([one.losses for one in done]) if done else empty,
         }
-        if not self._weighted:
-            return state
-        weights = [batch.order.weights_of(*batch.ends_of_all) for batch in self._ahead]
-        return state | {"weights": torch.stack(weights) if weights else empty}
+        if self._records is not None:
+            outcomes = [batch.outcomes for batch in done]
+            state["records"] = self._records.state_dict()
+            state["outcomes"] = self._exchange.gathered(outcomes) if done else empty.int()
+        if self._weighted:
+            weights = [batch.order.weights_of(*batch.ends_of_all) for batch in self._ahead]
+            state["weights"] = torch.stack(weights) if weights else empty
+        return state
+
+    def _require_whole(self, name: str) -> None:
+        """Refuse a batch that was reported in part."""
+        for batch in self.due:
+            if batch.reported:
+                raise OrderError(
+                    f"{NAME}.{name}: batch {batch.number} was reported in part; report the rest "
+                    "first"
+                )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Take over a saved state, also one of another number of processes."""
@@ -239,6 +305,10 @@ class Reports:
         )
         for batch, losses in zip(self._ahead, state["reported"], strict=False):
             batch.losses, batch.reported = losses[slice(*ends)].clone(), ends[1] - ends[0]
+        if self._records is not None:
+            self._records.load_state_dict(state["records"])
+            for batch, outcomes in zip(self._ahead, state["outcomes"], strict=False):
+                batch.outcomes = outcomes[slice(*ends)].clone()
 
     def _due(self, given: Tensor) -> Batch:
         """Return the batch whose losses are due, if the indices can be its."""
@@ -273,7 +343,7 @@ class Reports:
         )
 
     def _in_order(self, batch: Batch, given: Tensor, values: Tensor) -> Tensor:
-        """Return losses in the batch's order, for indices that came in another."""
+        """Return values in the batch's order, for indices that came in another."""
         rest = batch.part[batch.reported :]
         if len(given) != len(rest):
             raise OrderError(
@@ -329,6 +399,11 @@ def _as_losses(losses: Any) -> Tensor:
             "mean over what an example has, such as its tokens or pixels"
         )
     return values.float()
+
+
+def _after(before: Tensor | None, values: Tensor) -> Tensor:
+    """Return a batch's values, after those of its part that was reported before."""
+    return values if before is None else torch.cat([before, values])
 
 
 def _is_within(given: Tensor, part: Tensor) -> bool:

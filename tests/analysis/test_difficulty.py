@@ -17,7 +17,9 @@ from crest.analysis.difficulty import (
     overall_score,
     score_by_window,
     scores,
+    seen_by_loss,
     selected_by_score,
+    times_forgotten,
 )
 from crest.artifacts import TABLES, read_table, write_table
 from crest.samplers.example_tracker import ExampleTracker, error_norms
@@ -176,6 +178,17 @@ def test_a_majority_of_wrong_classifications_is_found_whatever_their_order():
 def test_a_tracker_of_no_errors_refuses_them():
     with pytest.raises(ValueError, match="no errors"):
         ExampleTracker(2, errors=False).record_errors(torch.tensor([0]), torch.ones(1))
+    with pytest.raises(ValueError, match="no votes"):
+        ExampleTracker(2, errors=False).record_wrong(torch.tensor([0]), torch.tensor([1]))
+
+
+def test_a_tracker_of_votes_alone_keeps_them_as_one_of_errors_does():
+    frames = []
+    for tracker in (ExampleTracker(2), ExampleTracker(2, errors=False, votes=True)):
+        tracker.record_wrong(torch.tensor([0, 0, 1]), torch.tensor([3, 3, 2]))
+        frames.append(tracker.frame(torch.tensor([0, 0]), "training"))
+    assert frames[1]["taken_for"].to_list() == [3, 2]
+    assert frames[0].equals(frames[1])
 
 
 @pytest.mark.parametrize("state", [{}, ExampleTracker(3).state_dict()])
@@ -318,6 +331,34 @@ def test_hardest_are_the_most_forgotten_without_the_unseen():
     assert hardest(difficulty_table(ONE_WRONG))["index"].to_list() == [1, 2, 0]
     once = examples(seen=[9, 9, 2], forgotten=[0, 2, 0], first_learned=[3, 5, -1])
     assert hardest(difficulty_table(once))["index"].to_list() == [1, 0, 2]
+
+
+def test_where_nobody_knows_what_was_forgotten_nothing_is_hardest():
+    unknown = SCORING.with_columns(
+        pl.lit(None, pl.Int32).alias(name) for name in ("forgotten", "correct", "first_learned")
+    )
+    table = difficulty_table(unknown)
+    assert [group.name for group in notable(table)] == ["mislabelled"]
+    assert times_forgotten(table).is_empty()
+    assert scores(table)["score"].null_count() == len(table)
+
+
+def test_times_forgotten_are_counted_and_the_rest_taken_together():
+    seen, never = [9] * 8 + [0, 9], [1] * 9 + [-1]
+    scoring = examples(seen, [0, 0, 0, 1, 3, 3, 9, 4, 0, 0], never)
+    assert times_forgotten(difficulty_table(scoring), most=3).rows() == [
+        ("0", 3), ("1", 1), ("2", 0), ("≥ 3", 4), ("never learned", 1),
+    ]  # fmt: skip
+    few = times_forgotten(difficulty_table(scoring.head(4)), most=3)
+    assert few.rows() == [("0", 3), ("1", 1), ("never learned", 0)]
+
+
+def test_times_seen_are_means_of_groups_of_one_size_by_loss():
+    scoring = examples([1, 2, 3, 4, 0], [0] * 5, [1] * 5).with_columns(
+        loss_sum=pl.Series([4.0, 6.0, 6.0, 4.0, 0.0])
+    )
+    found = seen_by_loss(difficulty_table(scoring), groups=2)
+    assert found.rows() == [(1.5, 3.5), (3.5, 1.5)]
 
 
 def test_mislabelled_ranks_whatever_was_seen_by_its_mean_loss():

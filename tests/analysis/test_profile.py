@@ -51,6 +51,17 @@ def test_it_counts_what_was_learned_and_names_the_hardest_classes():
     assert len(found) == 3
 
 
+def test_where_what_was_right_was_not_reported_it_says_so():
+    unknown = {name: [None] * 3 for name in ("label", "forgotten", "correct", "first_learned")}
+    found = profile(table(**unknown, seen=[2, 4, 6], mean_loss=[0.1, 0.2, 0.3]), [])
+    assert found == [
+        "3 examples were trained on, from 2 to 6 times, 4.0 on average; what was right was not "
+        "reported.",
+        "The labels that are likeliest wrong are those of the 3 highest mean losses, shown below: "
+        "from 0.30 down to 0.10, where the median is 0.20.",
+    ]
+
+
 def test_it_says_where_the_selections_went_and_what_was_dropped():
     found = profile(
         table(

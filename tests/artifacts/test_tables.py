@@ -68,6 +68,14 @@ def test_a_table_may_be_called_something_else(tmp_path) -> None:
     assert read_table(path, "coresets").equals(example("coresets"))
 
 
+def test_columns_beside_those_of_the_schema_come_last(tmp_path) -> None:
+    frame = example("validation").with_columns(more=pl.lit(0.5, dtype=pl.Float64), none=pl.lit(1))
+    write_table(tmp_path / "validation.parquet", frame, more={"more": pl.Float32})
+    found = read_table(tmp_path / "validation.parquet")
+    assert found.columns == [*TABLES["validation"], "more"]
+    assert found["more"].dtype == pl.Float32
+
+
 def test_columns_are_put_in_order_and_made_as_narrow_as_the_schema(tmp_path) -> None:
     wide = example("validation").select(pl.col("*").exclude("step"), pl.col("step").cast(pl.Int64))
     write_table(tmp_path / "validation.parquet", wide)

@@ -26,7 +26,8 @@ TOKENS = torch.randint(3, WORDS, (COUNT, LENGTH), generator=GENERATOR)
 LENGTHS = torch.randint(3, LENGTH + 1, (COUNT,), generator=GENERATOR)
 MASK = torch.arange(LENGTH) < LENGTHS[:, None]
 CLASSES = TOKENS[:, 0] % 3
-SETTINGS = {"rule": "focused", "lag": 6, "seed": 4}
+SETTINGS = {"rule": "focused", "lag": 6, "seed": 4, "record": True}
+RECORDS = ["seen", "correct", "forgotten", "first_learned", "taken_for"]
 
 
 class FocusedTrainer(LossSampled, transformers.Trainer):
@@ -82,12 +83,16 @@ def recorded(made):
     """Note the indices of each batch that is reported."""
     batches, report = [], made._report
 
-    def noting(losses):
+    def noting(losses, *outcome):
         batches.append(made._indices.tolist())
-        report(losses)
+        report(losses, *outcome)
 
     made._report = noting
     return batches
+
+
+def records(made):
+    return made.sampler.examples().select(RECORDS).rows()
 
 
 def weights(model):
@@ -109,6 +114,7 @@ def run(rank, folder):
         found[kind] = {
             "whole": batches, "rest": others,
             "weights": weights(whole.model), "resumed": weights(rest.model),
+            "records": records(whole), "rest of records": records(rest),
         }  # fmt: skip
     found["evaluated first"] = evaluated_first(folder, processes)
     return found
@@ -126,7 +132,7 @@ def evaluated_first(folder, processes):
 
 
 def plain(kind):
-    """The batches and the weights of a plain loop, whose step is the mean over all its items."""
+    """Batches, weights and records of a plain loop, whose step is the mean over all its items."""
     model = classifier() if kind == "classes" else language_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     per_epoch = STEPS // EPOCHS * ACCUMULATED
@@ -144,7 +150,8 @@ def plain(kind):
         losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=0.1)
         losses = losses.reshape(SIZE, -1).sum(1)
         counts = (labels != -100).reshape(SIZE, -1).sum(1)
-        sampler.update(batch, losses / counts)
+        named = (logits.argmax(1) == labels, logits.argmax(1)) if kind == "classes" else ()
+        sampler.update(batch, losses / counts, *named)
         batches.append(batch)
         sums, items = sums + losses.sum(), items + counts.sum()
         if len(batches) % ACCUMULATED == 0:
@@ -152,7 +159,8 @@ def plain(kind):
             (sums / items).backward()
             optimizer.step()
             sums, items = 0.0, 0
-    return batches, weights(model)
+    examples = [list(row) for row in sampler.examples().select(RECORDS).rows()]
+    return batches, weights(model), examples
 
 
 def test_steps_are_those_of_a_plain_loop_on_one_and_two_processes_also_when_resumed(
@@ -163,13 +171,14 @@ def test_steps_are_those_of_a_plain_loop_on_one_and_two_processes_also_when_resu
     for ranks in on_processes([1, 2], __name__, "run", tmp_path):
         for one in ranks:
             assert ("the processes would train apart" in one["evaluated first"]) == (len(ranks) > 1)
-        for kind, (batches, trained_to) in expected.items():
+        for kind, (batches, trained_to, examples) in expected.items():
             of_kind = [rank[kind] for rank in ranks]
             parts = zip(*[one["whole"] for one in of_kind], strict=True)
             assert [list(chain(*part)) for part in parts] == batches
             rest = zip(*[one["rest"] for one in of_kind], strict=True)
             assert [list(chain(*part)) for part in rest] == batches[8 * ACCUMULATED :]
             for one in of_kind:
+                assert one["records"] == one["rest of records"] == examples
                 torch.testing.assert_close(one["weights"], trained_to, atol=1e-5, rtol=1e-4)
                 torch.testing.assert_close(one["resumed"], trained_to, atol=1e-5, rtol=1e-4)
 

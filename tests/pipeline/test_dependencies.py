@@ -81,10 +81,13 @@ def test_every_stage_is_known() -> None:
 
 
 def test_files_that_are_no_code_are_named_where_a_stage_reads_them() -> None:
-    """But for what DVC draws with, and for the presets, which no stage reads."""
+    """But for what DVC draws with, the presets and the page of difficulty, which no stage reads."""
     files = {path.relative_to(ROOT) for one in OURS for path in (ROOT / one).rglob("*.*")}
     left = {path for path in files if path.suffix not in (".py", ".pyc", ".typed")}
     left -= {path for path in left if path.parent == Path("crest/presets")}
+    left -= {
+        Path("crest/pipeline/templates", f"{page}.html.j2") for page in ("difficulty", "plain")
+    }
     drawn = {
         Path(plot["template"]) for one in PLOTS if isinstance(one, dict) for plot in one.values()
     }

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 import crest
+from crest.artifacts import read_table
 from crest.errors import OrderError, ParameterError, TrainingError
 from crest.samplers.loss_batches import LossBatchSampler
 from crest.samplers.rules import RULES
@@ -34,12 +35,20 @@ def losses_of(indices, step):
     return LOSSES[indices] * (1.0 + math.sin(step + 1.0)) + 0.001
 
 
+def outcomes_of(indices, step):
+    """What a classifier of five classes might name, class 0 being right."""
+    named = (indices * 7 + step * step) % 5
+    return named == 0, named
+
+
 def trained(made, stop=None, losses=losses_of, first=0):
     """The batches of a plain loop without a loader, up to a number of steps."""
     batches = []
     for step, batch in enumerate(islice(made, stop), first):
         batches.append(batch)
-        made.update(batch, losses(torch.tensor(batch), step))
+        indices = torch.tensor(batch)
+        more = outcomes_of(indices, step) if made.records else ()
+        made.update(batch, losses(indices, step), *more)
     return batches
 
 
@@ -348,14 +357,16 @@ PROCESSES = """
     import json, sys
     from multiprocessing import get_context
     import torch, torch.distributed as dist
-    from tests.samplers.test_loss_batches import sampler, trained
+    from tests.samplers.test_loss_batches import GROUPS, sampler, trained
     def work(rank, size, store, results):
         dist.init_process_group("gloo", init_method=f"file://{store}", rank=rank, world_size=size)
-        begun = sampler(batch_size=18)
+        begun = sampler(batch_size=18, record=True)
         parts = trained(begun, 31)
-        state, resumed = begun.state_dict(), sampler(batch_size=18)
+        state, resumed = begun.state_dict(), sampler(batch_size=18, record=True)
         resumed.load_state_dict(state)
-        results.put((rank, parts + trained(resumed, first=31)))
+        parts += trained(resumed, first=31)
+        resumed.save(f"{store}-records", GROUPS)
+        results.put((rank, (parts, resumed.examples(GROUPS).rows())))
         dist.destroy_process_group()
     size, store, context = int(sys.argv[1]), sys.argv[2], get_context("fork")
     results = context.Queue()
@@ -373,8 +384,13 @@ def test_processes_share_the_same_sequence_also_when_resumed(size, tmp_path) -> 
     command = [sys.executable, "-c", code, str(size), store]
     done = run(command, cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    ranks = json.loads(done.stdout)
-    whole = trained(sampler(batch_size=18))
+    ranks, records = zip(*json.loads(done.stdout), strict=True)
+    alone = sampler(batch_size=18, record=True)
+    whole = trained(alone)
+    examples = [list(row) for row in alone.examples(GROUPS).rows()]
+    assert all(found == examples for found in records)
+    saved = read_table(tmp_path / "store-records" / "examples.parquet")
+    assert [list(row) for row in saved.rows()] == examples
     assert [list(chain(*parts)) for parts in zip(*ranks, strict=True)] == whole
     assert {len(parts[0]) for parts in ranks} <= {18 // size, -(-18 // size)}
 
