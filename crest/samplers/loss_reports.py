@@ -117,7 +117,7 @@ class Reports:
         self._weighted = rule.weighted
         self._exchange = exchange
         self._records = records
-        self.history = LossHistory(count, rule)
+        self.history = LossHistory(count if self._needed else 0, rule)
         self.drawn = 0
         self._ahead: deque[Batch] = deque()
         self._made = 0  # reports

@@ -76,11 +76,12 @@ class LossRounds:
         drawn = self._rule.draw(observed, self._generator)
         if drawn is not None and len(drawn.members) < 2 * size:
             drawn = None
-        members = self._in_order(drawn)
         weights = _by_index(drawn, self._count) if self._rule.weighted else None
+        members = self._in_order(None if drawn is None else drawn.members.int())
+        del drawn
         left = self._rest()
         if len(left.indices):
-            members = torch.cat([left.indices, _late(members, left.indices, self._count)])
+            members = _behind(left.indices, members, self._count)
         if weights is not None:
             weights = weights[members]
             weights[: len(left.indices)] = left.weights_of(0, len(left.indices))
@@ -119,12 +120,12 @@ class LossRounds:
         weights = None if order.weights is None else order.weights[start:]
         return Order.of(order.indices[start:], weights)
 
-    def _in_order(self, drawn: Round | None) -> Tensor:
-        """Return who takes part as they are to come, int32."""
-        if drawn is None and self._groups is None:
+    def _in_order(self, members: Tensor | None) -> Tensor:
+        """Return who takes part as they are to come, int32; None for all."""
+        if members is None and self._groups is None:
             return random_order(self._count, self._generator)
-        every = torch.arange(self._count, dtype=torch.int32) if drawn is None else drawn.members
-        members = every.int()
+        if members is None:
+            members = torch.arange(self._count, dtype=torch.int32)
         if self._groups is None:
             return shuffled(members, self._generator)
         return stratified_order(members, self._groups, self._generator)
@@ -138,9 +139,23 @@ def _by_index(drawn: Round | None, count: int) -> Tensor:
     return weights
 
 
-def _late(members: Tensor, left: Tensor, count: int) -> Tensor:
-    """Put those of a new round that are left of the last at its end: no batch has both."""
+def _behind(left: Tensor, members: Tensor, count: int) -> Tensor:
+    """Return what is left of a round and the next one's members, int32: no batch has one twice.
+
+    Members that are left of the last round as well come at the end.
+    """
     again = torch.zeros(count, dtype=torch.bool)
     again[left] = True
-    near = torch.cat([again[some] for some in members.split(AT_ONCE)])
-    return torch.cat([members[~near], members[near]])
+    order = torch.empty(len(left) + len(members), dtype=torch.int32)
+    order[: len(left)] = left
+    end, late = len(left), []
+    for some in members.split(AT_ONCE):
+        near = again[some]
+        if bool(near.any()):
+            late.append(some[near])
+            some = some[~near]
+        order[end : end + len(some)] = some
+        end += len(some)
+    if late:
+        order[end:] = torch.cat(late)
+    return order

@@ -13,6 +13,8 @@ from crest.regions.active import ActiveSet
 from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.shares import stratified_order
 
+AT_ONCE = 2**20  # losses
+
 
 @dataclass(frozen=True)
 class Focus:
@@ -54,9 +56,12 @@ class Focus:
 
 
 def _mean_of_known(losses: Tensor) -> float:
-    unknown = losses.isnan()
-    known = losses[~unknown] if bool(unknown.any()) else losses  # as mostly: no copy of V
-    return float(known.double().mean()) if len(known) else 0.0
+    total, count = 0.0, 0
+    for some in losses.split(AT_ONCE):  # of many, a copy would take more than they
+        known = some[~some.isnan()].double()
+        total += float(known.sum())
+        count += len(known)
+    return total / count if count else 0.0
 
 
 def focus_subset(

@@ -1,5 +1,7 @@
 """Random order of many numbers, at the pace of a processor's cache."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -24,35 +26,44 @@ def shuffled(values: Tensor, generator: torch.Generator) -> Tensor:
     """
     if len(values) <= PLAIN:
         return _shuffled(values, generator)
-    count = min(MOST_BUCKETS, -(-len(values) // IN_CACHE))
-    order = torch.empty_like(values)
-    start = 0
-    for bucket in _spread(values, count, generator):
-        together = _shuffled(torch.cat(bucket), generator)
-        order[start : start + len(together)] = together
-        start += len(together)
-        bucket.clear()
-    return order
+    return _in_buckets(lambda start, end: values[start:end], len(values), generator)
 
 
 def random_order(count: int, generator: torch.Generator) -> Tensor:
     """Return the numbers below ``count`` in a random order, int32; each order as likely."""
     if count <= PLAIN:
         return torch.randperm(count, generator=generator, dtype=torch.int32)
-    return shuffled(torch.arange(count, dtype=torch.int32), generator)
+    return _in_buckets(
+        lambda start, end: torch.arange(start, end, dtype=torch.int32), count, generator
+    )
 
 
-def _spread(values: Tensor, count: int, generator: torch.Generator) -> list[list[Tensor]]:
-    """Put each value into one of so many buckets at random; each bucket is a list of pieces."""
-    buckets: list[list[Tensor]] = [[] for _ in range(count)]
-    for some in values.split(AT_ONCE):
-        chosen = torch.randint(count, (len(some),), generator=generator, dtype=torch.uint8)
-        sizes = chosen.bincount(minlength=count).tolist()
-        for bucket, part in zip(
-            buckets, some[chosen.argsort(stable=True)].split(sizes), strict=True
-        ):
-            bucket.append(part)
-    return buckets
+def _in_buckets(
+    part: Callable[[int, int], Tensor], length: int, generator: torch.Generator
+) -> Tensor:
+    """Return values in random order, of which ``part`` returns those from a place to another.
+
+    They lie bucket by bucket in the tensor that is returned, and are shuffled there.
+    """
+    count = min(MOST_BUCKETS, -(-length // IN_CACHE))
+    stretches = [(at, min(at + AT_ONCE, length)) for at in range(0, length, AT_ONCE)]
+    chosen = torch.empty(length, dtype=torch.uint8)  # the bucket of each
+    sizes = []
+    for start, end in stretches:
+        some = torch.randint(count, (end - start,), generator=generator, dtype=torch.uint8)
+        chosen[start:end] = some
+        sizes.append(some.bincount(minlength=count))
+    ends = torch.stack(sizes).sum(0).cumsum(0).tolist()
+    places = [0, *ends[:-1]]
+    order = torch.empty(length, dtype=part(0, 0).dtype)
+    for (start, end), each in zip(stretches, sizes, strict=True):
+        together = part(start, end)[chosen[start:end].argsort(stable=True)]
+        for bucket, values in enumerate(together.split(each.tolist())):
+            order[places[bucket] : places[bucket] + len(values)] = values
+            places[bucket] += len(values)
+    for start, end in zip([0, *ends[:-1]], ends, strict=True):
+        order[start:end] = _shuffled(order[start:end], generator)
+    return order
 
 
 def _shuffled(values: Tensor, generator: torch.Generator) -> Tensor:

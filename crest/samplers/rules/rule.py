@@ -96,12 +96,14 @@ class Rule:
 
 def drawn_by_chance(chances: Tensor, generator: torch.Generator) -> Tensor:
     """Draw who takes part, each by its chance (float32, n); int32."""
-    members = []
+    members = torch.empty(len(chances), dtype=torch.int32)
+    count = 0
     for start in range(0, len(chances), AT_ONCE):
         some = chances[start : start + AT_ONCE]
-        part = torch.rand(len(some), generator=generator) < some
-        members.append((part.nonzero().flatten() + start).int())
-    return torch.cat(members)
+        part = (torch.rand(len(some), generator=generator) < some).nonzero().flatten()
+        members[count : count + len(part)] = part + start
+        count += len(part)
+    return members[:count]
 
 
 def some_of(members: Tensor, count: int, generator: torch.Generator) -> Tensor:
