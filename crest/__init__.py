@@ -23,7 +23,8 @@ What was chosen outlives the run, for other models and other loops:
 ...     (losses * weights).mean().backward()
 ...     optimizer.step()
 
-A DataLoader takes them too: :class:`CoresetBatchSampler` and :class:`Weighted`.
+A DataLoader takes them too: :class:`CoresetBatchSampler` and :class:`Weighted`. Its workers decode
+what :class:`Coresets` choose while training goes on: :meth:`Coresets.batch_sampler`.
 """
 
 from importlib import import_module

@@ -16,13 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from crest import artifacts
-from crest.data.given import Gather
+from crest.data.given import Gather, whole_number
 from crest.devices.transfer import on_device
 from crest.errors import (
     ArtifactError,
     OrderError,
     TrainingError,
 )
+from crest.loop_support.batches import ChosenBatches, Iteration, Queue
 from crest.loop_support.guards import Autocast, Ranks, Weights, refuse_cleared, warn_of_rounding
 from crest.loop_support.logits import is_finite, logits_of, refuse_probabilities
 from crest.loop_support.option_types import Options
@@ -49,6 +50,8 @@ class Coresets:
     One mini-batch is one optimiser step. For gradient accumulation take it in parts, each divided
     by the whole: ``(losses * weights).sum() / m``; examples/gradient_accumulation.py shows it.
 
+    Worker processes decode mini-batches that were chosen ahead: :meth:`batch_sampler`.
+
     Examples are scored in eval mode, without gradients where none are needed, and left as it
     was: modes, BatchNorm's statistics and ``requires_grad``. Only its weights are read, so that
     optimiser, schedule, augmentation and precision of training are the loop's own. A step that a
@@ -58,8 +61,10 @@ class Coresets:
     ----------
     model
         A classifier on its device that ends in a :class:`torch.nn.Linear`; its output is the
-        logits, B×C, or has them as ``logits``, like transformers' classifiers. The module itself,
-        not what torch.compile made of it: the two share their weights.
+        logits, B×C, or has them as ``logits``, like transformers' classifiers. Of what
+        torch.compile, DistributedDataParallel or DataParallel made of it, the module within is
+        scored: they share their weights. Weights that no process has as a whole (FSDP, tensor
+        parallelism) are refused.
     inputs
         Returns the model's inputs for indices (int64, k, on the CPU), without augmentation: a
         tensor, or a mapping of tensors that are the model's keyword arguments. They are moved to
@@ -86,6 +91,12 @@ class Coresets:
     together
         Where processes of torch.distributed train together, they are to choose the same: arguments
         and choices are compared. False where each is to choose for itself, from data of its own.
+    lag
+        The mini-batch of step k is chosen once step k − ``lag`` was reported, by the model and the
+        outputs as they are then. Above 1 it is chosen within :meth:`step`; the first ``lag`` are
+        chosen by the initial model. For :meth:`batch_sampler`, it must cover what the loader draws
+        ahead: num_workers × prefetch_factor + 1. full, random, sgd, large, stratified and replay
+        choose the same with any lag.
     **options
         Parameters of the method, by their names in its section of params.yaml; the defaults of
         crest are the paper's. To compare methods by one word, name them:
@@ -112,8 +123,10 @@ class Coresets:
         lengths: Any = None,
         saved: SavedCoresets | None = None,
         together: bool = True,
+        lag: int = 1,
         **options: Unpack[Options],
     ) -> None:
+        self._lag = whole_number(lag, "lag", 1)
         count, parameters = parameters_of(
             method, METHODS, steps, batch_size, seed, precision, options
         )
@@ -130,12 +143,14 @@ class Coresets:
         warn_of_rounding(model)
         self._model = model
         self._split = split
-        self._settings = settings_of(method, parameters.train.seed, context)
+        self._settings = settings_of(method, parameters.train.seed, context) | {"lag": self._lag}
         self._device = context.precision.device
         self._steps = count
         self._rows: dict[str, list[Any]] = {name: [] for name in RECORDED}
-        self._minibatch: MiniBatchCoreset | None = None  # whose step was not reported yet
-        self._asked_at = self._given_at = 0.0
+        self._queue = Queue(self._choose, count, self._lag)
+        self._iteration: Iteration | None = None  # of a loader
+        self._seconds_choosing = self._given_at = 0.0
+        self._probed_at = -1
         self._logits_checked = False
         self._weights = Weights(model)
         self._autocast = Autocast(model, self._device)
@@ -163,14 +178,45 @@ class Coresets:
         while self.steps_taken < self._steps:
             yield self._next()
 
+    def batch_sampler(self) -> ChosenBatches:
+        """Return the mini-batches as lists of (index, weight), for a DataLoader with workers.
+
+        >>> coresets = Coresets(..., lag=9)  # num_workers × prefetch_factor + 1
+        >>> loader = DataLoader(
+        ...     Weighted(data), batch_sampler=coresets.batch_sampler(), num_workers=4
+        ... )
+        >>> for inputs, targets, weights in loader:
+        ...     ...
+        ...     coresets.step(logits)
+
+        The sequence is that of iterating over the Coresets themselves, for any number of workers.
+        One iteration yields all steps that are left; mini-batches that a loader had drawn and that
+        were not reported come again, in another iteration or after :meth:`load_state_dict`. Steps
+        are reported in the order of mini-batches, each before the next is asked for; the order is
+        not known where a loader has ``in_order=False``.
+
+        What cannot be done by workers: the examples that a method scores are known only when it
+        chooses, so that ``inputs`` is called in this process. ``outputs="remembered"``, as of
+        :func:`crest.economical`, scores few.
+
+        Raises
+        ------
+        OrderError
+            When it is iterated: if steps are not reported, another iteration has begun meanwhile,
+            or the loader was resumed without the Coresets. Beside what iterating over the Coresets
+            raises. Too small a lag is refused by :meth:`step`.
+        """
+        return ChosenBatches(self._begin, self._steps)
+
     @property
     def steps_taken(self) -> int:
         """Steps reported so far."""
-        return len(self._rows["step"])
+        return self._queue.reported
 
     def step(self, logits: Any = None) -> None:
         """Take note that the optimiser's step on the last mini-batch was taken.
 
+        Of a loader, on the first that was not reported. With a lag above 1 a mini-batch is chosen.
         With ``gradient="training"`` the gradients are read as they are now; those that were scaled
         or clipped in place are taken for the loss's, those that are not finite are left out.
 
@@ -185,32 +231,39 @@ class Coresets:
         OrderError
             If no mini-batch was taken for it, or its logits or gradients are needed and not there.
         ParameterError
-            If the logits are none of this mini-batch, or its inputs not finite.
+            If the logits are none of this mini-batch, its inputs not finite, or ``lag`` smaller
+            than what a loader draws ahead.
         TrainingError
             If the model's weights are not finite.
         """
         with self._alone("step"):
-            minibatch = self._minibatch
+            queue, minibatch = self._queue, self._queue.due
             if minibatch is None:
                 raise OrderError(
                     "step: no mini-batch was taken since the last step; iterate for one"
                 )
+            queue.require_lag()
             now = time.perf_counter()
             with self._called(), plain_autograd():
                 outputs = None if logits is None else self._outputs(logits, minibatch)
                 if self._settings.get("gradient") == "training":
                     refuse_cleared(self._model, None if outputs is None else outputs.losses)
                 self._method.update(minibatch, outputs, now - self._given_at)
-            self._record(minibatch, now - self._asked_at)
-            self._minibatch = None
+            self._record(minibatch, self._seconds_choosing + now - self._given_at)
+            self._seconds_choosing = 0.0
+            queue.report()
             self._autocast.after_step()
+            if self._lag > 1:
+                queue.fill()
+            self._given_at = time.perf_counter()
 
     def state_dict(self) -> dict[str, Any]:
         """Return a copy of everything that a later :meth:`load_state_dict` needs to go on exactly.
 
         A tree of dictionaries and lists of tensors, numbers, strings, booleans and None: for
         torch.save, and for torch.load with ``weights_only=True``. Model and optimiser have states
-        of their own.
+        of their own. Mini-batches that were chosen and not reported are in it: what a loader had
+        drawn is neither lost nor repeated.
 
         Raises
         ------
@@ -223,6 +276,7 @@ class Coresets:
                 "settings": self._settings,
                 "rows": self._rows,
                 "method": self._method.state_dict(),
+                "ahead": self._queue.state_dict(),
             }
             return deepcopy(state) | {"digest": digest_of(state)}
 
@@ -238,7 +292,8 @@ class Coresets:
             copy = checked_state(state, self._settings)
             self._method.load_state_dict(copy["method"])
         self._rows = copy["rows"]
-        self._minibatch = None
+        self._queue.load_state_dict(copy["ahead"], len(self._rows["step"]))
+        self._iteration = None
         self._ranks = None  # what was chosen from here on before does not count
 
     def __reduce_ex__(self, protocol: Any) -> NoReturn:
@@ -259,7 +314,8 @@ class Coresets:
 
         ``steps`` (lr, loss and accuracy are null: the loop knows them) and, of a method that
         chooses, ``coresets``, ``regions`` (the open one ends here) and ``examples`` (how each was
-        when scored). Nothing changes for the steps to come.
+        when scored). With a lag above 1 they hold what was chosen ahead too, up to the last step.
+        Nothing changes for the steps to come.
 
         Raises
         ------
@@ -306,25 +362,71 @@ class Coresets:
 
     def _next(self) -> tuple[Tensor, Tensor]:
         with self._alone("next mini-batch"):
+            if self._iteration is not None:  # of a loader that was left
+                self._leave_loader()
             self._require_reported("next mini-batch")
-            self._asked_at = time.perf_counter()
-            self._autocast.before_minibatch()
-            if self._scores_examples and self.steps_taken % CHECKED_EVERY == 0:
-                self._weights.check()
-            with self._called(), plain_autograd(), self._autocast.apart():
-                minibatch = self._chosen()
-                self._compare(minibatch)
+            minibatch = self._draw()
+            assert minibatch is not None, "steps are left"
+            with plain_autograd():
                 # Copies: the method may return the same mini-batch again.
                 indices = minibatch.indices.clone()
                 weights = minibatch.weights.to(self._device, copy=True)
-            self._minibatch = minibatch
             self._given_at = time.perf_counter()
             return indices, weights
 
-    def _chosen(self) -> MiniBatchCoreset:
+    def _begin(self) -> Iteration:
+        """Begin an iteration of a loader."""
+        with self._alone("next batch"):
+            self._leave_loader()
+            self._iteration = Iteration(self._draw_for, self.steps_taken)
+            return self._iteration
+
+    def _draw_for(self, iteration: Iteration) -> MiniBatchCoreset | None:
+        """Draw the next mini-batch of a loader's iteration."""
+        with self._alone("next batch"):
+            if self._iteration is not iteration:
+                raise OrderError(
+                    "next batch: another iteration has begun or a state was loaded meanwhile; "
+                    "iterate anew, one at a time"
+                )
+            if iteration.drawn != self._queue.drawn:
+                raise OrderError(
+                    f"next batch: the loader goes on after {iteration.drawn} batches, the Coresets "
+                    f"after {self._queue.drawn}; load states of both that were saved after the "
+                    "same step"
+                )
+            waited = self._queue.due is None
+            minibatch = self._draw()
+            if waited:
+                self._given_at = time.perf_counter()
+            return minibatch
+
+    def _leave_loader(self) -> None:
+        """Let what a loader had drawn, and what was not reported, come again."""
+        self._iteration = None
+        self._queue.rewind()
+
+    def _draw(self) -> MiniBatchCoreset | None:
+        if self._probed_at != self.steps_taken:  # once a step, however many are drawn ahead
+            self._probed_at = self.steps_taken
+            self._autocast.before_minibatch()
+        return self._queue.draw()
+
+    def _choose(self, step: int) -> MiniBatchCoreset:
+        """Choose the mini-batch of a step, by the model as it is."""
+        started = time.perf_counter()
+        if self._scores_examples and step % CHECKED_EVERY == 0:
+            self._weights.check()
+        with self._called(), plain_autograd(), self._autocast.apart():
+            minibatch = self._chosen(step)
+            self._compare(step, minibatch)
+        self._seconds_choosing += time.perf_counter() - started
+        return minibatch
+
+    def _chosen(self, step: int) -> MiniBatchCoreset:
         """Ask the method; where the model was changed, that is why it fails."""
         try:
-            return self._method.minibatch(self.steps_taken)
+            return self._method.minibatch(step)
         except RuntimeError:
             self._weights.check()
             raise
@@ -350,12 +452,12 @@ class Coresets:
         finally:
             self._busy.release()
 
-    def _compare(self, minibatch: MiniBatchCoreset) -> None:
+    def _compare(self, step: int, minibatch: MiniBatchCoreset) -> None:
         """Compare the choice with that of other processes that train together."""
         if self._together and self._ranks is None:
             self._ranks = Ranks.of(self._settings)
         if self._ranks is not None:
-            self._ranks.compare(self.steps_taken, minibatch.indices)
+            self._ranks.compare(step, minibatch.indices)
 
     def _outputs(self, output: Any, minibatch: MiniBatchCoreset) -> Outputs | None:
         """Return what the loop has passed, with its losses where the method asks for them."""
@@ -385,7 +487,7 @@ class Coresets:
         return logits
 
     def _require_reported(self, what: str) -> None:
-        if self._minibatch is not None:
+        if self._iteration is None and self._queue.due is not None:
             raise OrderError(
                 f"{what}: the step on the last mini-batch was not reported; call step() of the "
                 "coresets after the optimiser's. A mini-batch is one step of it: to accumulate "

@@ -77,6 +77,10 @@ def test_gradients_accumulate_over_the_parts_of_a_mini_batch() -> None:
     assert accuracy("gradient_accumulation.py", "--steps", 60) > 0.9
 
 
+def test_a_loader_with_workers_trains_on_what_is_chosen_meanwhile() -> None:
+    assert accuracy("dataloader_coresets.py", "--steps", 60, "--part", 32) > 0.85
+
+
 def test_a_loader_with_workers_trains_on_what_the_loop_kept(saved) -> None:
     assert accuracy("dataloader_saved_coresets.py", saved) > 0.85
 

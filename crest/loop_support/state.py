@@ -35,7 +35,7 @@ def checked_state(state: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
             f"state: of Coresets with other {', '.join(different)}; load it into Coresets that "
             "are built as those were"
         )
-    copy = {name: _on_cpu(state.get(name)) for name in ("settings", "rows", "method")}
+    copy = {name: _on_cpu(state.get(name)) for name in ("settings", "rows", "method", "ahead")}
     if digest_of(copy) != state.get("digest"):
         raise ParameterError(
             "state: damaged, or of another version: its contents are not those that state_dict() "

@@ -18,7 +18,8 @@ class Classifier(nn.Module):
 
     Its parameters and its name are those of the network. Nothing of it is copied. What
     torch.compile made of the network, or of parts of it, is not used: they share their weights,
-    and compiled code has no second derivatives.
+    and compiled code has no second derivatives. Nor is DistributedDataParallel around it, whose
+    forward pass waits for the other processes.
 
     Parameters
     ----------
@@ -29,12 +30,12 @@ class Classifier(nn.Module):
     Raises
     ------
     ParameterError
-        If the network's weights are not there yet.
+        If the network's weights are not there yet, or no process has them as a whole.
     """
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
-        self.network = _uncompiled(network)
+        self.network = _unwrapped(network)
         _require_weights(self.network)
         self._place: Any = None  # of the logits, in an output of several tensors
 
@@ -130,14 +131,22 @@ def _described(output: Any) -> str:
     return f"a {kind} ({', '.join(parts[:6])}), and which of it are the logits is not clear"
 
 
-def _uncompiled(network: nn.Module) -> nn.Module:
-    """Return the module that torch.compile was given; any other as it is."""
+def _unwrapped(network: nn.Module) -> nn.Module:
+    """Return the module within what torch.compile or data parallelism made of it."""
+    while (inner := _inner(network)) is not None:
+        network = inner
+    return network
+
+
+def _inner(network: nn.Module) -> nn.Module | None:
+    if isinstance(network, nn.parallel.DistributedDataParallel | nn.DataParallel):
+        module: nn.Module = network.module
+        return module
     compiler = sys.modules.get("torch._dynamo")  # slow to import, and there if anything is compiled
     if compiler is not None and isinstance(network, compiler.OptimizedModule):
-        original = network._orig_mod
-        assert isinstance(original, nn.Module)
+        original: nn.Module = network._orig_mod
         return original
-    return network
+    return None
 
 
 def _eager() -> AbstractContextManager[object]:
@@ -148,6 +157,7 @@ def _eager() -> AbstractContextManager[object]:
 
 
 def _require_weights(network: nn.Module) -> None:
+    _refuse_sharded(network)
     for name, weight in network.named_parameters():
         if is_lazy(weight):
             raise ParameterError(
@@ -159,3 +169,25 @@ def _require_weights(network: nn.Module) -> None:
                 f"train.model: {name} of {network._get_name()} has no values, being on the meta "
                 "device; load the model's weights first"
             )
+
+
+def _refuse_sharded(network: nn.Module) -> None:
+    """Refuse weights of which each process has a part: to score is then a step of all of them."""
+    sharded = sys.modules.get("torch.distributed.fsdp")  # there if anything is sharded
+    tensors = sys.modules.get("torch.distributed.tensor")
+    if sharded is not None:
+        for name, module in network.named_modules():
+            if isinstance(module, sharded.FullyShardedDataParallel):
+                raise _sharded(name or "the module", "FullyShardedDataParallel")
+    if tensors is not None:
+        for name, weight in network.named_parameters():
+            if isinstance(weight, tensors.DTensor):
+                raise _sharded(name, "a DTensor, as of fully_shard or tensor parallelism")
+
+
+def _sharded(name: str, kind: str) -> ParameterError:
+    return ParameterError(
+        f"train.model: {name} is {kind}: no process has all of its weights, which scoring examples "
+        "and the quadratic model need. Let one process choose by a copy that is whole, train on "
+        "saved coresets, or draw by the losses of training: crest.LossBatchSampler needs no model"
+    )

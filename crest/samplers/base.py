@@ -83,11 +83,14 @@ class Method(Protocol):
     """Chooses what to train on."""
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
-        """Return the mini-batch of step ``step``; called once for each step, in order."""
+        """Return the mini-batch of step ``step``; called once for each step, in order.
+
+        It may be some steps ahead of :meth:`update`.
+        """
         ...
 
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
-        """Take note that the step on this mini-batch, the last, was taken.
+        """Take note that the step on this mini-batch, the next in order, was taken.
 
         Parameters
         ----------

@@ -84,7 +84,7 @@ class Greedy:
 
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Note what the step took."""
-        self._region_rows[-1]["seconds_train"] = seconds
+        self._region_rows[minibatch.region]["seconds_train"] = seconds
 
     def state_dict(self) -> dict[str, Any]:
         """Return V, the recorded losses, the rows so far and the generator."""

@@ -89,8 +89,9 @@ class LossBatchSampler(Sampler[list[int]]):
 
     Notes
     -----
-    8 bytes an example; 16 at a round's start, more with groups; 25 more where they are recorded,
-    33 with predictions.
+    8 bytes an example, 4 with ``random``; about 21 at a round's start, 18 with ``random``, as
+    benchmarks/speed/loss_batches.py measures it at ten million; more with groups; 25 more where
+    they are recorded, 33 with predictions.
     """
 
     def __init__(

@@ -95,7 +95,7 @@ class Renewed:
         self._counts = {"examples_scored": 0}
         self._period: _Period | None = None
         self._passes = Passes(0, context.generator)
-        self._region_rows: list[dict[str, object]] = []
+        self._region_rows: list[dict[str, Any]] = []
         self._coreset_rows = CoresetRows(context.train.labels)
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
@@ -117,9 +117,13 @@ class Renewed:
 
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Note what the step took."""
-        assert self._period is not None, "update follows minibatch"
-        spent = self._period.seconds
-        spent["train"] = spent.get("train", 0.0) + seconds
+        period = self._period
+        assert period is not None, "update follows minibatch"
+        if minibatch.region == period.number:
+            period.seconds["train"] = period.seconds.get("train", 0.0) + seconds
+        else:  # drawn ahead, and another was chosen since
+            row = self._region_rows[minibatch.region]
+            row["seconds_train"] += seconds
 
     def state_dict(self) -> dict[str, Any]:
         """Return the coreset, what is left of the pass through it, and the rows so far."""

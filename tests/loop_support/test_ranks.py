@@ -65,8 +65,10 @@ def test_a_store_that_is_gone_is_told_of_once_and_training_goes_on() -> None:
 PROCESSES = """
 import sys, torch, torch.distributed as dist
 from torch.nn import functional as F
-from crest import Coresets, ParameterError, TrainingError
-from tests.tiny import convnet, image_split
+from torch.nn.parallel import DistributedDataParallel
+from torch.utils.data import DataLoader, TensorDataset
+from crest import Coresets, ParameterError, TrainingError, Weighted
+from tests.tiny import convnet, image_split, linear_model, linear_split
 
 torch.set_num_threads(1)
 dist.init_process_group("gloo")
@@ -98,7 +100,23 @@ def steps(broadcast, **options):
         coresets.step()
     return coresets.steps_taken
 
+def through_workers():
+    split, model = linear_split(), DistributedDataParallel(linear_model())
+    data = Weighted(TensorDataset(split.features, split.labels))
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+    options = {"steps": 12, "batch_size": 8, "subset_size": 24, "lag": 3}
+    coresets = Coresets(model, split.inputs, split.labels, **options)
+    shares = (batch[rank::2] for batch in coresets.batch_sampler())
+    for features, labels, weights in DataLoader(data, batch_sampler=shares, num_workers=1):
+        losses = F.cross_entropy(model(features), labels, reduction="none")
+        optimizer.zero_grad()
+        (losses * weights).mean().backward()
+        optimizer.step()
+        coresets.step()
+    return coresets.steps_taken
+
 say("same", steps(True))
+say("through workers", through_workers())
 say("apart, as asked", steps(False, together=False, seed=rank))
 dist.barrier()
 if rank == 0:
@@ -135,6 +153,7 @@ def test_processes_of_torch_distributed_choose_the_same_or_are_told(tmp_path: Pa
     assert done.returncode == 0, done.stderr
     for rank in (0, 1):
         assert f"{rank} same: 12" in done.stdout
+        assert f"{rank} through workers: 12" in done.stdout
         assert f"{rank} apart, as asked: 12" in done.stdout
     assert "1 refused: seed: 1 on rank 1, 0 on rank 0." in done.stdout
     assert re.search(r"\d noticed: rank \d has chosen other examples for step \d+", done.stdout)

@@ -3,14 +3,12 @@
 import copy
 import pickle
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import nullcontext
-from pathlib import Path
 
 import pytest
 import torch
 from torch import Tensor, nn
-from torch import distributed as dist
 from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 
@@ -292,14 +290,6 @@ def test_features_and_logits_are_the_same_and_so_are_gradients_through_them(
         found.append((features, logits))
     assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
     assert_same(*models)
-
-
-@pytest.fixture
-def process_group(tmp_path: Path) -> Iterator[None]:
-    store = dist.FileStore(str(tmp_path / "store"), 1)
-    dist.init_process_group("gloo", store=store, rank=0, world_size=1)
-    yield
-    dist.destroy_process_group()
 
 
 @pytest.mark.parametrize("name", ["resnet20", "own", "bert"])

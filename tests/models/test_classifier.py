@@ -7,6 +7,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from crest.errors import ParameterError
 from crest.models.classifier import Classifier
@@ -145,6 +146,38 @@ def test_a_compiled_model_is_run_as_what_it_was_made_of() -> None:
     network.compile(backend=backend)
     assert torch.equal(Classifier(network)(images), expected)
     assert ran == []
+
+
+def test_data_parallel_models_are_run_as_what_is_within_and_wait_for_nobody(
+    process_group: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    network = linear_model()
+    parallel = DistributedDataParallel(network)
+    monkeypatch.setattr(parallel, "forward", lambda *_: pytest.fail("exchanged"))
+    backend = "eager"
+    for wrapped in (
+        parallel,
+        torch.compile(parallel, backend=backend),
+        nn.DataParallel(torch.compile(network, backend=backend)),
+    ):
+        model = Classifier(wrapped)
+        assert model.network is network
+        assert [name for name, _ in model.named_parameters()] == ["weight", "bias"]
+        assert torch.equal(model(FEATURES), network(FEATURES))
+
+
+@pytest.mark.filterwarnings("ignore:FSDP is switching to use .NO_SHARD.:UserWarning")
+def test_weights_that_no_process_has_as_a_whole_are_refused(process_group: None) -> None:
+    from torch.distributed.device_mesh import init_device_mesh
+    from torch.distributed.fsdp import FullyShardedDataParallel, fully_shard
+
+    sharded = nn.Sequential(nn.Linear(4, 4), linear_model())
+    fully_shard(sharded[0], mesh=init_device_mesh("cpu", (1,)))
+    with pytest.raises(ParameterError, match=r"0\.weight is a DTensor.*LossBatchSampler needs no"):
+        Classifier(sharded)
+    older = nn.Sequential(FullyShardedDataParallel(linear_model(), device_id=torch.device("cpu")))
+    with pytest.raises(ParameterError, match="0 is FullyShardedDataParallel: no process has all"):
+        Classifier(older)
 
 
 @pytest.mark.parametrize(

@@ -98,8 +98,9 @@ class Crest:
         )
         self._loss = OpeningLoss(parameters.quadratic.loss == "filtered", self._subsets.scores_all)
         self._region: Region | None = None
+        self._drawn = 0  # steps whose mini-batch was drawn
         self._seconds: dict[str, float] = {}  # of the region to come, by part
-        self._region_rows: list[dict[str, object]] = []
+        self._region_rows: list[dict[str, Any]] = []
         self._coreset_rows = CoresetRows(labels)
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
@@ -116,7 +117,9 @@ class Crest:
                 self._end_region(step)
         if self._region is None:
             self._region = self._open_region(step)
-        return self._supply.next(self._region, step)
+        minibatch = self._supply.next(self._region, step)
+        self._drawn = step + 1
+        return minibatch
 
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Count the step towards the region's next check; take from it what is asked for."""
@@ -128,7 +131,11 @@ class Crest:
             self._quadratic.include_step()
             region.spend("model", time.perf_counter() - started)
         region.steps += 1
-        region.spend("train", seconds)
+        if minibatch.region == region.number:
+            region.spend("train", seconds)
+        else:  # drawn ahead, and another was opened since
+            row = self._region_rows[minibatch.region]
+            row["seconds_train"] += seconds
 
     def _check(self, region: Region) -> float:
         """Return ρ = |F_l(δ) − L_r(w_l + δ)| / L_r(w_l + δ), with L_r the loss on V_r (Eq. 10)."""
@@ -223,8 +230,7 @@ class Crest:
         """Return the tables of the run, in which the open region ends with the last step."""
         rows, region = self._region_rows, self._region
         if region is not None:
-            end = region.start_step + region.steps
-            rows = [*rows, region.row(end, len(self._context.train))]
+            rows = [*rows, region.row(self._drawn, len(self._context.train))]
         coresets = self._coreset_rows.frame()
         regions = pl.DataFrame(rows, schema=dict(TABLES["regions"]))
         parts = ("select", "model", "check")
@@ -249,6 +255,7 @@ class Crest:
             "quadratic": self._quadratic.state_dict(),
             "loss": self._loss.state_dict(),
             "region": None if self._region is None else region_state(self._region),
+            "drawn": self._drawn,
             "seconds": self._seconds,
             "region_rows": self._region_rows,
             "coreset_rows": self._coreset_rows.state_dict(),
@@ -263,6 +270,7 @@ class Crest:
         self._loss.load_state_dict(state["loss"])
         region, device = state["region"], next(self._context.model.parameters()).device
         self._region = None if region is None else load_region(region, device)
+        self._drawn = state["drawn"]
         self._seconds = state["seconds"]
         self._region_rows = state["region_rows"]
         self._coreset_rows.load_state_dict(state["coreset_rows"])
