@@ -80,7 +80,8 @@ class LossBatchSampler(Sampler[list[int]]):
         Whether what is reported of each example is counted, for :meth:`examples`; losses are then
         asked for whatever the rule.
     **options
-        Of the rule, such as ``exponent``, ``floor``, ``ceiling`` and ``until`` of ``focused``.
+        Of the rule, such as ``exponent``, ``floor``, ``ceiling``, ``until`` and ``onset`` of
+        ``focused``.
 
     Raises
     ------
@@ -89,8 +90,8 @@ class LossBatchSampler(Sampler[list[int]]):
 
     Notes
     -----
-    8 bytes an example, 4 with ``random``; about 21 at a round's start, 18 with ``random``, as
-    benchmarks/speed/loss_batches.py measures it at ten million; more with groups; 25 more where
+    Bytes an example, and their peak at a round's start, as benchmarks/speed/loss_batches.py measures
+    it at ten million: 4 and 18 with ``random``, 12 and 26 with ``focused``. More with groups; 25 more where
     they are recorded, 33 with predictions.
     """
 

@@ -31,8 +31,8 @@ def sampler(**options):
 
 
 def losses_of(indices, step):
-    """What training might have: another for each example and step."""
-    return LOSSES[indices] * (1.0 + math.sin(step + 1.0)) + 0.001
+    """What training might have: another for each example and step, and less and less."""
+    return LOSSES[indices] * (1.0 + math.sin(step + 1.0)) * 0.9**step + 0.001
 
 
 def outcomes_of(indices, step):
@@ -86,7 +86,7 @@ def test_the_first_round_is_random_whatever_the_rule() -> None:
 def test_examples_take_part_as_often_as_their_chance_says() -> None:
     """Constant losses: π = (ℓ / mean ℓ)^0.5 in [0.25, 1] a round, which is closed form."""
     losses = torch.linspace(0.0, 2.0, 50)
-    made = LossBatchSampler(50, 5, 6000, until=1.0, lag=1, seed=3)
+    made = LossBatchSampler(50, 5, 6000, until=1.0, onset=None, lag=1, seed=3)
     counts = torch.zeros(50)
     for step, batch in enumerate(made):
         if step >= 100:
@@ -97,7 +97,7 @@ def test_examples_take_part_as_often_as_their_chance_says() -> None:
 
 
 def test_after_until_all_come_alike() -> None:
-    made = LossBatchSampler(40, 10, 400, until=0.5, lag=1)
+    made = LossBatchSampler(40, 10, 400, until=0.5, onset=None, lag=1)
     batches = trained(made, losses=lambda indices, _: indices.float() / 40)
     early = torch.tensor(batches[:200]).flatten().bincount(minlength=40)
     late = torch.tensor(batches[210:]).flatten().bincount(minlength=40)
@@ -120,13 +120,13 @@ def test_workers_and_prefetching_change_nothing(workers, prefetch) -> None:
 
 def test_a_batch_depends_on_losses_up_to_its_number_less_the_lag_only() -> None:
     """Batch 12 begins the second round, of more than six: by losses of 0 to 3 with a lag of 9."""
-    reference = trained(sampler())
+    reference = trained(sampler(onset=None))
 
     def changed_from(step):
         def losses(indices, at):
             return losses_of(indices, at) * (100.0 if at >= step else 1.0)
 
-        return trained(sampler(), losses=losses)
+        return trained(sampler(onset=None), losses=losses)
 
     assert changed_from(4)[:18] == reference[:18]
     assert changed_from(3)[:18] != reference[:18]

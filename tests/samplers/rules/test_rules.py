@@ -13,6 +13,8 @@ from crest.samplers.rules import RULES, build_rule
 from tests.samplers.rules.rounds import generator, observed
 
 LOSSES = torch.tensor([0.0, 0.5, 1.0, 4.0, torch.nan])
+# Without its onset, which of losses that were seen once takes none for learned.
+OPTIONS = {"focused": {"onset": None}}
 BY_LOSSES = sorted(RULES.keys() - {"random", "stratified"})
 
 
@@ -31,7 +33,7 @@ def test_without_a_rule_for_losses_all_take_part(name) -> None:
 
 @pytest.mark.parametrize("name", BY_LOSSES)
 def test_a_round_has_each_example_once_and_is_that_of_its_generator(name) -> None:
-    rule = build_rule(name, {})
+    rule = build_rule(name, OPTIONS.get(name, {}))
     losses = torch.rand(1000, generator=generator(7)).square()
     known = observed(losses, rule=rule, groups=torch.arange(1000) % 5)
     first, second, other = (rule.draw(known, generator(seed)) for seed in (0, 0, 1))
@@ -49,7 +51,7 @@ def test_a_round_has_each_example_once_and_is_that_of_its_generator(name) -> Non
 
 @pytest.mark.parametrize("name", sorted(set(BY_LOSSES) - {"orderdp", "rcap", "seta"}))
 def test_what_was_never_trained_on_takes_part(name) -> None:
-    rule = build_rule(name, {})
+    rule = build_rule(name, OPTIONS.get(name, {}))
     losses = torch.rand(1000, generator=generator(7))
     losses[::10] = torch.nan
     drawn = rule.draw(observed(losses, rule=rule), generator())
@@ -59,7 +61,7 @@ def test_what_was_never_trained_on_takes_part(name) -> None:
 
 @pytest.mark.parametrize("name", sorted(set(BY_LOSSES) - {"orderdp", "rcap", "seta"}))
 def test_before_any_loss_is_known_all_take_part(name) -> None:
-    rule = build_rule(name, {})
+    rule = build_rule(name, OPTIONS.get(name, {}))
     assert rule.draw(observed(torch.full((20,), torch.nan), rule=rule), generator()) is None
 
 
@@ -71,7 +73,8 @@ def test_the_method_of_the_pipeline_has_the_same_options_and_defaults(name) -> N
 
 
 def test_focused_is_the_focus_of_the_method_until_its_share_of_the_steps() -> None:
-    rule = build_rule("focused", {"exponent": 1.0, "floor": 0.1, "ceiling": 2.0, "until": 0.6})
+    options = {"exponent": 1.0, "floor": 0.1, "ceiling": 2.0, "until": 0.6, "onset": None}
+    rule = build_rule("focused", options)
     losses = torch.rand(5000, generator=generator(3)).square()
     drawn = rule.draw(observed(losses, progress=0.59), generator())
     chances = Focus(1.0, 0.1, 2.0).chances(losses)
@@ -88,6 +91,7 @@ def test_focused_is_the_focus_of_the_method_until_its_share_of_the_steps() -> No
         ("focused", {"flor": 0.5}, "'focused' has no option 'flor'; did you mean 'floor'"),
         ("focused", {"exponent": -1.0}, "exponent: must be a number from 0 to 100"),
         ("focused", {"until": True}, "until: must be a number from 0 to 1, not True"),
+        ("focused", {"onset": 0.0}, "onset: must be a number from"),
         ("focused", {"ceiling": 0.0}, "ceiling: must be a number from"),
     ],
 )
