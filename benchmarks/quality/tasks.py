@@ -348,10 +348,11 @@ RANDOM = Variant("random", "random", {})
 
 
 def variant(text: str) -> Variant:
-    """Return what ``focused``, ``focused,ceiling=4`` or ``focused,lag=8`` means."""
+    """Return what ``focused``, ``focused,onset=None`` or ``focused,lag=8`` means."""
     rule, *pairs = text.split(",")
-    options = {name: float(value) for name, value in (pair.split("=") for pair in pairs)}
-    lag = options.pop("lag", None)
+    given = dict(pair.split("=") for pair in pairs)
+    lag = given.pop("lag", None)
+    options = {name: None if value == "None" else float(value) for name, value in given.items()}
     return Variant(text, rule, options, None if lag is None else int(lag))
 
 
