@@ -315,17 +315,21 @@ def text_tasks(sources: argparse.Namespace) -> list[Task]:
                  lambda _: texts.Head(vectors.shape[2], 3), cross_entropy, accuracy, 6, 64, 1e-3)
         )  # fmt: skip
     if sources.language is not None:
-        captions = texts.captions(sources.snli, 1500)
-        for name, length in (("padded", 24), ("packed", 64)):
-            rows = texts.token_rows(captions, sources.language, 2, length, name == "packed")
-            found.append(language_task(f"language model, {name}", rows))
+        captions = texts.captions(sources.snli, 748)
+        found += [
+            language_task("language model, padded", sources, captions[:600], 24, 16),
+            language_task("language model, packed", sources, captions, 64, 8),
+        ]
     return found
 
 
-def language_task(name: str, rows: texts.Rows) -> Task:
-    """Return the training of a language model's last layers."""
+def language_task(
+    name: str, sources: argparse.Namespace, captions: list[str], length: int, batch_size: int
+) -> Task:
+    """Return the training of a language model's last layer."""
+    rows = texts.token_rows(captions, sources.language, 1, length, name.endswith("packed"))
     return Task(name, lambda seed: _split(rows.hidden, rows.following, seed),
-                lambda _: rows.tail.copied(), texts.next_token, likelihood, 2, 16, 3e-4,
+                lambda _: rows.tail.copied(), texts.next_token, likelihood, 3, batch_size, 3e-4,
                 step_losses=over_tokens)  # fmt: skip
 
 
