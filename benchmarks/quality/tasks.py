@@ -283,7 +283,7 @@ def tasks(sources: argparse.Namespace) -> list[Task]:
              squared, explained, 6),
         Task("regression, ink, 5% outliers, Huber", lambda seed: brightness(seed, 0.05),
              lambda _: Conv(1), absolute, explained, 6),
-        Task("segmentation", scenes, pixelwise, cross_entropy, foreground, 8, 16, 1e-2),
+        Task("segmentation", scenes, pixelwise, cross_entropy, foreground, 16, 16, 1e-2),
     ]  # fmt: skip
     if sources.cifar10 is not None:
         found.append(image_task(sources.cifar10))
