@@ -16,7 +16,7 @@ import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -424,6 +424,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--only", nargs="*", help="names of tasks, as in the table")
     parser.add_argument("--rules", nargs="*", default=["focused"], help="RULE,OPTION=VALUE,lag=N")
+    parser.add_argument("--passes", type=float, help="in place of each task's own")
     parser.add_argument("--cifar10", type=Path, help="folder of CIFAR-10's Parquet")
     parser.add_argument("--snli", type=Path, help="folder of SNLI's Parquet")
     parser.add_argument("--encoder", type=Path, help="folder of a sentence encoder, for SNLI")
@@ -439,6 +440,8 @@ def main() -> None:
     rows = {}
     for task in tasks(arguments):
         if arguments.only is None or task.name in arguments.only:
+            if arguments.passes is not None:
+                task = replace(task, passes=arguments.passes)
             rows[task.name] = compared(task, range(arguments.seeds), variants)
             print(described(task.name, rows[task.name]), flush=True)
     if arguments.out:
