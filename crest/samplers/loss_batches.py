@@ -90,9 +90,9 @@ class LossBatchSampler(Sampler[list[int]]):
 
     Notes
     -----
-    Bytes an example, and their peak at a round's start, as benchmarks/speed/loss_batches.py measures
-    it at ten million: 4 and 18 with ``random``, 12 and 26 with ``focused``. More with groups; 25 more where
-    they are recorded, 33 with predictions.
+    Bytes an example, and at their peak at a round's start, as benchmarks/speed/loss_batches.py
+    measures at ten million: 4 and 18 with ``random``, 12 and 26 with ``focused``. More with groups;
+    25 more where they are recorded, 33 with predictions.
     """
 
     def __init__(
