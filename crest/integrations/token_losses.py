@@ -80,7 +80,7 @@ def is_causal(model: Any) -> bool:
     base = model.get_base_model() if hasattr(model, "get_base_model") else model  # PEFT's
     if type(base).__name__ in MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values():
         return True
-    shifted = LOSS_MAPPING.get(getattr(base, "loss_type", None)) is ForCausalLMLoss
+    shifted = LOSS_MAPPING.get(getattr(base, "loss_type", None) or "") is ForCausalLMLoss
     return shifted and not getattr(base.config, "is_encoder_decoder", False)
 
 
