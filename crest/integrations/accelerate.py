@@ -27,6 +27,7 @@ def prepare_loader(accelerator: "Accelerator", loader: DataLoader[Any]) -> Any:
     ``accelerator.prepare`` itself would give each process every other batch of what is its part
     already. The sampler is registered, so that ``save_state`` and ``load_state`` carry it, in the
     middle of an epoch too: go on with the loader as it is, ``skip_first_batches`` would skip twice.
+    Within a step ``save_state`` is refused: no state holds the gradients that it has added up.
     Accelerate draws a batch ahead: the sampler's lag must cover num_workers × prefetch_factor + 2.
 
     Parameters
@@ -58,8 +59,18 @@ def prepare_loader(accelerator: "Accelerator", loader: DataLoader[Any]) -> Any:
                 f"{accumulated} batches that a step accumulates (gradient_accumulation_steps)"
             )
     prepared = own_parts(accelerator, loader)
+    accelerator.register_save_state_pre_hook(lambda *_: _require_whole_steps(accelerator))
     accelerator.register_for_checkpointing(sampler)
     return prepared
+
+
+def _require_whole_steps(accelerator: "Accelerator") -> None:
+    """Refuse a state that would lose the batches which a step has already added up."""
+    if not accelerator.sync_gradients:
+        raise OrderError(
+            f"save_state: within a step of {accelerator.gradient_accumulation_steps} batches; no "
+            "state holds their gradients: save where accelerator.sync_gradients is True"
+        )
 
 
 def require_unprepared(model: Any, processes: int) -> None:

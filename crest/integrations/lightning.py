@@ -1,5 +1,6 @@
 """Lightning: a loader over LossBatchSampler that it neither replaces nor begins anew."""
 
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -28,7 +29,8 @@ class LossLoader:
     does neither, also with ``use_distributed_sampler`` for others; its state, in Lightning's
     checkpoints, is that of the sampler. Make the sampler in ``train_dataloader``, where the
     processes know of each other, and have ``max_epochs`` times the epoch, or ``max_steps`` times
-    ``accumulate_grad_batches``, no more than its steps.
+    ``accumulate_grad_batches``, no more than its steps. A checkpoint within a step, as one by time
+    may be, lacks the gradients that the step has added up: it is warned of.
 
     Parameters
     ----------
@@ -59,6 +61,8 @@ class LossLoader:
                 )
         self._loader = loader
         self._sampler = sampler
+        self._accumulated = accumulated
+        self._trained = 0  # batches that were given to the loop
 
     def __len__(self) -> int:
         """Batches of an epoch."""
@@ -66,12 +70,21 @@ class LossLoader:
 
     def __iter__(self) -> Iterator[Any]:
         """Yield the batches that are left of an epoch; nothing is drawn before the first."""
-        yield from self._loader
+        for batch in self._loader:
+            self._trained += 1
+            yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """Return the sampler's state; of several processes all must call it, as Lightning does."""
+        if self._trained % self._accumulated:
+            warnings.warn(
+                f"LossLoader: a checkpoint within a step of {self._accumulated} batches; resumed "
+                "from it, that step lacks the batches before it: save by every_n_train_steps",
+                stacklevel=2,
+            )
         return self._sampler.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on where the state was taken."""
         self._sampler.load_state_dict(state)
+        self._trained = self._sampler.position

@@ -7,6 +7,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from crest.errors import OrderError, ParameterError
+from crest.integrations.token_losses import learned
 from crest.samplers.loss_batches import LossBatchSampler
 
 INDEX = "crest_index"  # of the indices in a batch
@@ -36,10 +37,14 @@ class Rows(Dataset[tuple[int, Any]]):
 
 
 class Collate:
-    """Puts the indices, and how many tokens each row has, beside what a collator makes of rows."""
+    """Puts the indices, and how many tokens each row has, beside what a collator makes of rows.
 
-    def __init__(self, collator: Callable[[list[Any]], Any]) -> None:
+    ``causal``: whether the first label of a row is of nothing.
+    """
+
+    def __init__(self, collator: Callable[[list[Any]], Any], causal: bool = False) -> None:
         self._collator = collator
+        self._causal = causal
 
     def __call__(self, rows: Sequence[tuple[int, Any]]) -> Any:
         """Return the batch of a list of pairs of index and example.
@@ -59,6 +64,8 @@ class Collate:
                 f"LossSampled: the collator returns a {type(batch).__name__}; let it return a "
                 "dictionary"
             )
+        if self._causal and "labels" in batch:
+            batch["labels"] = learned(batch["labels"])
         batch[INDEX] = torch.tensor([index for index, _ in rows])
         if all(isinstance(row, Mapping) and "input_ids" in row for _, row in rows):
             batch[LENGTHS] = torch.tensor([len(row["input_ids"]) for _, row in rows])

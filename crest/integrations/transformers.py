@@ -68,6 +68,7 @@ class LossSampled(_Base):
         self.sampler: Any = None  # of the loader that was asked for last
         self._sampling = dict(sampling or {})
         self._losses = losses
+        self._causal = is_causal(self.accelerator.unwrap_model(self.model))
         self._resumed_from: str | None = None
         self._indices: Tensor | None = None  # of the batch that is trained on
         self._set_loss()
@@ -81,7 +82,6 @@ class LossSampled(_Base):
         if getattr(config, "output_router_logits", False):
             raise ParameterError("LossSampled: output_router_logits: the loss of routers is lost")
         require_one_mean(self.args)
-        self._loss_shifts_labels |= is_causal(self.accelerator.unwrap_model(self.model))
         self.compute_loss_func = self._mean_of_all
 
     def get_train_dataloader(self) -> DataLoader[Any]:
@@ -107,7 +107,7 @@ class LossSampled(_Base):
         drawn = DataLoader(
             Rows(loader.dataset),
             batch_sampler=Batches(sampler, skipped),
-            collate_fn=Collate(loader.collate_fn),
+            collate_fn=Collate(loader.collate_fn, self._causal and self._losses is None),
             **{name: getattr(loader, name) for name in KEPT},
         )
         return own_parts(self.accelerator, drawn)
@@ -131,8 +131,7 @@ class LossSampled(_Base):
         """Return the loss of a batch as a part of the step's, and report those of its examples."""
         if self._losses is None:
             sums, items = example_losses(
-                outputs, labels, self.model.config, self._loss_shifts_labels,
-                self.args.label_smoothing_factor,
+                outputs, labels, self.model.config, self._causal, self.args.label_smoothing_factor,
             )  # fmt: skip
             self._report(sums / items.clamp(min=1), *self._outcomes(outputs, labels))
             return self._weighed(sums).sum() / (

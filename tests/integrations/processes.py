@@ -18,7 +18,7 @@ def on_processes(sizes: list[int], module: str, function: str, folder: Path) -> 
     command = [sys.executable, "-m", __name__, module, function, str(folder), *map(str, sizes)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=240
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 0, done.stderr[-4000:]
     found: list[list[Any]] = json.loads(done.stdout.splitlines()[-1])
@@ -55,8 +55,10 @@ def _together(size: int, function: Any, folder: Path) -> list[Any]:
         one.start()
     found = {}
     while len(found) < size and FAILED not in found.values():
-        found |= [results.get(timeout=100)]
+        found |= [results.get(timeout=300)]
     if FAILED in found.values():
+        for rank in found:
+            ranks[rank].join(10)  # it has yet to say why
         for one in ranks:
             one.kill()  # the others may wait for the one that failed
         sys.exit(1)

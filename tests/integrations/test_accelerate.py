@@ -8,12 +8,15 @@ from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
 import crest
-from crest.errors import ParameterError
+from crest.errors import OrderError, ParameterError
 from crest.integrations.accelerate import prepare_loader
-from tests.integrations.loops import COUNT, INPUTS, TARGETS, losses_of, network, plain_loop
+from tests.integrations.loops import COUNT, INPUTS, TARGETS, close, losses_of, network, plain_loop
 from tests.integrations.processes import on_processes
 
 pytest.importorskip("accelerate")
+
+PRECISIONS = ["no", "bf16"]
+STOPS = [14, 20]  # batches: the end of the first epoch, and the middle of the second
 
 
 def sampler(**options):
@@ -26,17 +29,17 @@ def loader(made, workers=0):
     return DataLoader(data, batch_sampler=made, num_workers=workers)
 
 
-def trained(folder, stop=None, resume=False):
+def trained(folder, precision, stop=None, resumed=False):
     """The batches of this process, and the weights; left after ``stop`` batches."""
     from accelerate import Accelerator
 
-    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2)
+    accelerator = Accelerator(cpu=True, gradient_accumulation_steps=2, mixed_precision=precision)
     made, batches = sampler(), []
     prepared = prepare_loader(accelerator, loader(made))
     model = network()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     model, optimizer = accelerator.prepare(model, optimizer)
-    if resume:
+    if resumed:
         accelerator.load_state(str(folder / "state"))
     while made.position < made.steps:
         for indices, inputs, targets in prepared:
@@ -54,21 +57,41 @@ def trained(folder, stop=None, resume=False):
 
 
 def run(rank, folder):
-    """A whole run, and one that is left in the middle of the second epoch and resumed."""
-    whole, weights = trained(folder)
-    begun, _ = trained(folder, stop=20)
-    rest, resumed = trained(folder, resume=True)
-    return {"whole": whole, "weights": weights, "parts": begun + rest, "resumed": resumed}
+    """Whole runs, and those that are left at an epoch's end or in its middle, and resumed."""
+    from accelerate.state import AcceleratorState
+
+    found = {}
+    for precision in PRECISIONS:
+        AcceleratorState._reset_state()  # which keeps the first precision
+        found[precision] = [trained(folder, precision)]
+        for stop in STOPS:
+            begun, _ = trained(folder, precision, stop)
+            rest, weights = trained(folder, precision, resumed=True)
+            found[precision].append((begun + rest, weights))
+    return found | {"within a step": refused(folder)}
+
+
+def refused(folder):
+    """What is told where a state would be saved in the middle of a step."""
+    try:
+        trained(folder, PRECISIONS[-1], stop=STOPS[-1] + 1)
+    except OrderError as error:
+        return str(error)
+    return ""
 
 
 def test_processes_train_as_a_plain_loop_does_also_when_resumed(tmp_path) -> None:
-    batches, weights = plain_loop(sampler(), accumulated=2)
     for ranks in on_processes([1, 2], __name__, "run", tmp_path):
-        for kind, trained_to in [("whole", "weights"), ("parts", "resumed")]:
-            parts = zip(*[rank[kind] for rank in ranks], strict=True)
-            assert [list(chain(*part)) for part in parts] == batches
-            for rank in ranks:
-                torch.testing.assert_close(torch.tensor(rank[trained_to]), weights)
+        for rank in ranks:
+            assert "save_state: within a step of 2 batches" in rank["within a step"]
+        for precision in PRECISIONS:
+            batches, weights = plain_loop(sampler(), accumulated=2, mixed=precision == "bf16")
+            for runs in zip(*[rank[precision] for rank in ranks], strict=True):
+                parts = zip(*[found for found, _ in runs], strict=True)
+                assert [list(chain(*part)) for part in parts] == batches
+                for (_, trained_to), rank in zip(runs, ranks, strict=True):
+                    assert trained_to == rank[precision][0][1]
+                    close(torch.tensor(trained_to), weights, precision == "bf16")
 
 
 class Named:

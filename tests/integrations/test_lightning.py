@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 import crest
 from crest.errors import ParameterError
 from crest.integrations.lightning import LossLoader
-from tests.integrations.loops import COUNT, INPUTS, TARGETS, losses_of, network, plain_loop
+from tests.integrations.loops import COUNT, INPUTS, TARGETS, close, losses_of, network, plain_loop
 from tests.integrations.processes import on_processes
 
 
@@ -20,8 +20,12 @@ def sampler(**options):
     return crest.LossBatchSampler(**settings | options)
 
 
+# After which step each is resumed: the last of the first epoch, or one within the second.
+PRECISIONS = {"32-true": 7, "bf16-mixed": 10}
+
+
 def run(rank, folder):
-    """A whole run, and one that is left in the middle of the second epoch and resumed."""
+    """In each precision a whole run, and one that is resumed."""
     import pytorch_lightning as lightning
     from pytorch_lightning.callbacks import ModelCheckpoint
 
@@ -47,31 +51,52 @@ def run(rank, folder):
 
     processes = int(os.environ["WORLD_SIZE"])  # Lightning takes it away
 
-    def trained(resumed_from=None):
+    def trained(precision, resumed_from=None):
         module = Module()
+        saving = ModelCheckpoint(
+            folder / precision, "{step}", every_n_train_steps=PRECISIONS[precision], save_top_k=-1
+        )
         lightning.Trainer(
-            accelerator="cpu", devices=processes, max_epochs=3,
-            strategy="ddp" if processes > 1 else "auto",
+            accelerator="cpu", devices=processes, max_epochs=3, precision=precision,
+            strategy="ddp" if processes > 1 else "auto", callbacks=[saving],
             accumulate_grad_batches=2, logger=False, enable_progress_bar=False,
             enable_model_summary=False, num_sanity_val_steps=0,
-            callbacks=[ModelCheckpoint(folder, "{step}", every_n_train_steps=5, save_top_k=-1)],
         ).fit(module, ckpt_path=resumed_from)  # fmt: skip
         return module.batches, nn.utils.parameters_to_vector(module.parameters()).tolist()
 
-    whole, weights = trained()
-    rest, resumed = trained(folder / "step=10.ckpt")
-    return {"whole": whole, "weights": weights, "rest": rest, "resumed": resumed}
+    return {
+        precision: [
+            trained(precision), trained(precision, folder / precision / f"step={step}.ckpt"),
+        ]
+        for precision, step in PRECISIONS.items()
+    }  # fmt: skip
 
 
 def test_processes_train_as_a_plain_loop_does_also_when_resumed(tmp_path) -> None:
     pytest.importorskip("pytorch_lightning")
-    batches, weights = plain_loop(sampler(), accumulated=2)
     for ranks in on_processes([1, 2], __name__, "run", tmp_path):
-        for kind, trained_to, first in [("whole", "weights", 0), ("rest", "resumed", 20)]:
-            parts = zip(*[rank[kind] for rank in ranks], strict=True)
-            assert [list(chain(*part)) for part in parts] == batches[first:]
-            for rank in ranks:
-                torch.testing.assert_close(torch.tensor(rank[trained_to]), weights)
+        for precision, step in PRECISIONS.items():
+            mixed = precision == "bf16-mixed"
+            batches, weights = plain_loop(sampler(), accumulated=2, mixed=mixed)
+            whole, rest = zip(*[rank[precision] for rank in ranks], strict=True)
+            for runs, first in [(whole, 0), (rest, 2 * step)]:
+                parts = zip(*[found for found, _ in runs], strict=True)
+                assert [list(chain(*part)) for part in parts] == batches[first:]
+            for (_, trained_to), (_, resumed) in zip(whole, rest, strict=True):
+                assert resumed == trained_to
+                close(torch.tensor(trained_to), weights, mixed)
+
+
+def test_a_checkpoint_within_a_step_is_warned_of() -> None:
+    made = sampler()
+    data = crest.Indexed(TensorDataset(INPUTS, TARGETS))
+    loader = LossLoader(DataLoader(data, batch_sampler=made), accumulated=2)
+    batches = iter(loader)
+    made.update(next(batches)[0], torch.ones(11))
+    with pytest.warns(UserWarning, match="a checkpoint within a step of 2 batches"):
+        loader.state_dict()
+    made.update(next(batches)[0], torch.ones(11))
+    loader.state_dict()  # without a warning, which would be an error
 
 
 def test_what_cannot_be_had_is_refused() -> None:

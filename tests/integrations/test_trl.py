@@ -1,13 +1,16 @@
-"""TRL's SFTTrainer with the adapter: which rows, and the losses of their own tokens."""
+"""TRL's SFTTrainer with the adapter: which rows, the losses of their own tokens, the steps."""
 
+import os
 from itertools import chain
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 import crest
 from crest.errors import ParameterError
+from tests.integrations.processes import on_processes
 
 pytest.importorskip("trl")
 
@@ -33,14 +36,27 @@ def data():
     return datasets.Dataset.from_dict({"input_ids": rows, "labels": labels})
 
 
-def trainer(folder, sampling=None, **options):
+def llama():
     torch.manual_seed(0)
-    model = transformers.LlamaForCausalLM(
+    return transformers.LlamaForCausalLM(
         transformers.LlamaConfig(
             vocab_size=WORDS, hidden_size=8, intermediate_size=8, num_hidden_layers=1,
             num_attention_heads=1, max_position_embeddings=64,
         )
     )  # fmt: skip
+
+
+def gpt2():
+    torch.manual_seed(0)
+    return transformers.GPT2LMHeadModel(
+        transformers.GPT2Config(
+            vocab_size=WORDS, n_embd=8, n_layer=1, n_head=1, n_positions=64, bos_token_id=1,
+            eos_token_id=1, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+        )
+    )  # fmt: skip
+
+
+def trainer(folder, sampling=None, model=None, **options):
     vocabulary = {"<pad>": 0, "<eos>": 1, "<unk>": 2} | {str(n): n for n in range(3, WORDS)}
     words = tokenizers.Tokenizer(tokenizers.models.WordLevel(vocabulary, unk_token="<unk>"))
     tokenizer = transformers.PreTrainedTokenizerFast(
@@ -53,12 +69,12 @@ def trainer(folder, sampling=None, **options):
     }  # fmt: skip
     config = SFTConfig(output_dir=str(folder), **made | options)
     return LossSampledSFT(
-        model, config, train_dataset=data(), processing_class=tokenizer,
+        model or llama(), config, train_dataset=data(), processing_class=tokenizer,
         sampling={"lag": 5} | (sampling or {}),
     )  # fmt: skip
 
 
-def reported(made):
+def reported(made, resumed_from=None):
     """Train, and return all indices and losses that were reported."""
     indices, losses, report = [], [], made._report
 
@@ -68,7 +84,7 @@ def reported(made):
         report(values)
 
     made._report = noting
-    made.train()
+    made.train(resume_from_checkpoint=resumed_from)
     return indices, losses
 
 
@@ -127,3 +143,98 @@ def test_groups_are_of_the_rows_that_were_given(tmp_path) -> None:
     assert made._sampling["groups"] == [0] * CUT + [1] * (COUNT - CUT - 1)
     with pytest.raises(ParameterError, match="groups: rows are packed"):
         trainer(tmp_path, sampling={"groups": [0] * COUNT}, packing=True)
+
+
+SIZE, EPOCHS, SAVED_AFTER = 4, 2, 5  # SIZE: of all processes
+KINDS = {
+    "padded": (gpt2, {}),
+    "padded, in bfloat16": (llama, {"bf16": True}),
+    "packed": (llama, {"packing": True, "max_length": 12}),
+    "padding-free": (llama, {"padding_free": True, "max_length": None}),
+}
+
+
+def long_trainer(folder, kind, processes=1, **others):
+    model, options = KINDS[kind]
+    made = {
+        "per_device_train_batch_size": SIZE // processes, "num_train_epochs": EPOCHS,
+        "max_steps": -1, "optim": "sgd", "learning_rate": 0.5, "max_grad_norm": 0.0,
+        "lr_scheduler_type": "constant", "save_strategy": "steps", "save_steps": SAVED_AFTER,
+    }  # fmt: skip
+    return trainer(folder / kind, model=model(), **made | options | others)
+
+
+def weights(model):
+    return nn.utils.parameters_to_vector(model.parameters()).tolist()
+
+
+def run(rank, folder):
+    """Of each kind a whole run, and one that is resumed in the middle of the second epoch."""
+    processes, found = int(os.environ["WORLD_SIZE"]), {}
+    for kind in KINDS:
+        whole = long_trainer(folder, kind, processes)
+        batches, _ = reported(whole)
+        rest = long_trainer(folder, kind, processes)
+        others, _ = reported(rest, str(folder / kind / f"checkpoint-{SAVED_AFTER}"))
+        found[kind] = {
+            "whole": batches, "rest": others,
+            "weights": weights(whole.model), "resumed": weights(rest.model),
+        }  # fmt: skip
+    return found
+
+
+def documents(row):
+    """The input and labels of each document of a row, one alone where rows are not packed."""
+    lengths = row.get("seq_lengths") or [len(row["input_ids"])]
+    columns = (torch.tensor(row[name]).split(lengths) for name in ("input_ids", "labels"))
+    return zip(*columns, strict=True)
+
+
+def plain(rows, kind):
+    """The batches and the weights of a plain loop, whose step is the mean over all its tokens."""
+    model = KINDS[kind][0]()
+    optimizer = torch.optim.SGD(model.parameters(), lr=0.5)
+    per_epoch = len(rows) // (2 * SIZE) * 2
+    sampler = crest.LossBatchSampler(
+        len(rows), SIZE, EPOCHS * per_epoch, seed=42, lag=5, epoch_steps=per_epoch
+    )
+    batches, step, items = [], 0.0, 0
+    for batch in chain.from_iterable(sampler for _ in range(EPOCHS)):
+        means = []
+        for row in (rows[index] for index in batch):
+            sums, count = 0.0, 0
+            for tokens, labels in documents(row):
+                with torch.autocast("cpu", torch.bfloat16, enabled="bfloat16" in kind):
+                    logits = model(tokens[None]).logits[0, :-1].float()
+                sums = sums + F.cross_entropy(logits, labels[1:], reduction="sum")
+                count += int((labels[1:] != -100).sum())
+            means.append(float(sums) / max(count, 1))
+            step, items = step + sums, items + count
+        sampler.update(batch, means)
+        batches.append(batch)
+        if len(batches) % 2 == 0:
+            optimizer.zero_grad()
+            (step / items).backward()
+            optimizer.step()
+            step, items = 0.0, 0
+    return batches, weights(model)
+
+
+def test_steps_are_those_of_a_plain_loop_on_one_and_two_processes_also_when_resumed(
+    tmp_path,
+) -> None:
+    """With accumulation: padded, packed, and one row behind the other without padding."""
+    expected = {}
+    for kind in KINDS:
+        rows = long_trainer(tmp_path / "rows", kind).train_dataset
+        expected[kind] = plain(rows.to_list(), kind)
+    for ranks in on_processes([1, 2], __name__, "run", tmp_path):
+        for kind, (batches, trained_to) in expected.items():
+            of_kind = [rank[kind] for rank in ranks]
+            for name, first in [("whole", 0), ("rest", 2 * SAVED_AFTER)]:
+                parts = zip(*[one[name] for one in of_kind], strict=True)
+                assert [list(chain(*part)) for part in parts] == batches[first:], (kind, name)
+            tolerance = 5e-3 if "bfloat16" in kind else 1e-5
+            for one in of_kind:
+                assert one["resumed"] == one["weights"]
+                torch.testing.assert_close(one["weights"], trained_to, atol=tolerance, rtol=1e-4)
