@@ -27,7 +27,8 @@ $(PROJECT)/data/prepared: | $(INSTALLED)
 		$(if $(SOURCE),--source $(SOURCE))
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile \
+		--no-loadscope-reorder
 
 check: $(INSTALLED)
 	$(BIN)/ruff format --check .

@@ -10,6 +10,20 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"  # models come from folders; no test asks the network
 
+# Files whose tests take longest: they come first, so that no process is left alone with them.
+LONG = (
+    "tests/test_pipeline.py",
+    "tests/cluster/",
+    "tests/devices/test_distributed.py",
+    "tests/test_examples.py",
+    "tests/integrations/",
+)
+
+
+def pytest_collection_modifyitems(items):
+    """Put the longest files first; the order of others stays."""
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))
+
 
 @pytest.fixture(scope="session")
 def samples():
