@@ -19,8 +19,7 @@ from crest.devices.generators import generator_for
 from crest.errors import OrderError, ParameterError
 from crest.samplers.loss_exchange import Exchange
 from crest.samplers.loss_records import LAST_LOSS, NAME, LossRecords
-from crest.samplers.loss_reports import Batch, Reports
-from crest.samplers.loss_reports import delivered as reported_batches
+from crest.samplers.loss_reports import Batch, Reports, reported_batches
 from crest.samplers.loss_rounds import LossRounds
 from crest.samplers.rules import RULES, build_rule
 
@@ -187,7 +186,7 @@ class LossBatchSampler(Sampler[list[int]]):
         Raises
         ------
         ParameterError
-            If the rule weighs losses and their indices are not given.
+            If the rule weighs losses and their indices are not given, or are not one for each.
         OrderError
             As of :meth:`weights`.
         """
@@ -197,7 +196,13 @@ class LossBatchSampler(Sampler[list[int]]):
                     f"{NAME}.mean: indices: the rule '{self._settings['rule']}' weighs losses; "
                     "call mean(losses, indices)"
                 )
-            losses = losses * self.weights(indices).to(losses.device)
+            weights = self.weights(indices).to(losses.device)
+            if weights.shape != losses.shape:
+                raise ParameterError(
+                    f"{NAME}.mean: losses of shape {tuple(losses.shape)} for {len(weights)} "
+                    "indices; give one for each"
+                )
+            losses = losses * weights
         return losses.sum() * (self._exchange.replicas / self._size)
 
     def weights(self, indices: Any) -> Tensor:
@@ -218,7 +223,8 @@ class LossBatchSampler(Sampler[list[int]]):
         Raises
         ------
         OrderError
-            If they are not of the batch whose losses are due, or of the last that was reported.
+            If the rule weighs, and they are not of the batch whose losses are due, or of the last
+            that was reported.
         """
         return self._reports.weights(indices)
 

@@ -423,6 +423,8 @@ def test_weights_are_those_of_the_rule_in_the_order_that_is_asked_for() -> None:
     assert torch.equal(made.weights(batch), expected)  # also after the report
     with pytest.raises(ParameterError, match="the rule 'infobatch' weighs losses"):
         made.mean(losses)
+    with pytest.raises(ParameterError, match=rf"losses of shape \({M},\) for 3 indices"):
+        made.mean(losses, batch[:3])
     outside = [index for index in range(N) if index not in batch][:4]
     next(drawn)
     with pytest.raises(OrderError, match="no indices of the batch"):
@@ -441,8 +443,8 @@ def test_weights_of_a_run_that_is_resumed_are_those_of_one_that_never_stopped() 
 
 def test_rules_without_weights_weigh_one_each() -> None:
     made = LossBatchSampler(N, M, 5, rule="random")
-    batch = next(iter(made))
-    assert made.weights(batch).tolist() == [1.0] * M
+    for batch in made:  # no losses are asked for, and none are reported
+        assert made.weights(batch).tolist() == [1.0] * M
     assert not made.weighted
 
 
