@@ -45,8 +45,8 @@ class Coresets:
     Iterating yields ``(indices, weights)``: ``indices`` int64, m, on the CPU, into the labels;
     ``weights`` float32, m, on the model's device, by which to multiply the losses before their mean
     is taken: of mean 1, but for the random parts that craig and gradmatch take of a coreset, and
-    for by_rule's infobatch. After each optimiser step call :meth:`step`, before gradients are set to
-    zero. A loop that was left goes on where it was. The example is in :mod:`crest`.
+    for by_rule's infobatch. After each optimiser step call :meth:`step`, before gradients are set
+    to zero. A loop that was left goes on where it was. The example is in :mod:`crest`.
 
     One mini-batch is one optimiser step. For gradient accumulation take it in parts, each divided
     by the whole: ``(losses * weights).sum() / m``; examples/gradient_accumulation.py shows it.
