@@ -156,9 +156,8 @@ class LossBatchSampler(Sampler[list[int]]):
 
     @property
     def position(self) -> int:
-        """Number of the first batch whose losses are due; where they are optional, of the next."""
-        due = self._reports.due
-        return due[0].number if due else self._reports.drawn
+        """Number of the first batch whose losses are due; of the next where none are reported."""
+        return self._reports.position
 
     @property
     def records(self) -> bool:

@@ -128,6 +128,17 @@ class Reports:
         """Batches whose losses are due, in the order in which they were drawn."""
         return [batch for batch in self._ahead if batch.due]
 
+    @property
+    def position(self) -> int:
+        """Number of the first batch whose losses are due; of the next where they are not used."""
+        due = [] if self._unused else self.due
+        return due[0].number if due else self.drawn
+
+    @property
+    def _unused(self) -> bool:
+        """Whether no losses are needed, and none was ever reported."""
+        return not self._needed and not self._made
+
     def expect(self, order: Order, start: int) -> Batch:
         """Take note of a batch that was drawn, and return it: a stretch of an order."""
         batch = Batch(self.drawn, order, start, self._size, self._exchange.ends)
@@ -245,7 +256,7 @@ class Reports:
 
     def forget_unreported(self) -> None:
         """Forget all batches, where no losses are needed and none was ever reported."""
-        if not self._needed and not self._made:
+        if self._unused:
             self._ahead.clear()
 
     def give_up(self, number: int) -> None:

@@ -234,6 +234,15 @@ def test_random_needs_no_losses() -> None:
     assert list(made) + list(made) == trained(sampler(rule="random"))
 
 
+def test_the_position_is_after_what_was_drawn_where_no_losses_are_reported() -> None:
+    made, again = sampler(rule="random"), sampler(rule="random")
+    drawn = list(islice(made, 10))
+    again.load_state_dict(made.state_dict())
+    assert made.position == again.position == 10
+    assert drawn + list(again) == trained(sampler(rule="random"))
+    assert again.position == again.steps
+
+
 def test_parts_of_a_batch_may_be_reported_one_after_another() -> None:
     made = sampler()
     batches = []
