@@ -1,4 +1,4 @@
-"""A batch sampler that is given the losses of training: what is learned is drawn less often.
+"""A batch sampler that is given the losses of training, by which a rule says who takes part.
 
 For any loop, loader and task: it knows neither model nor labels, only how large the last loss of
 each example was.
@@ -58,11 +58,11 @@ class LossBatchSampler(Sampler[list[int]]):
     steps
         Batches in all.
     groups
-        n integers, such as labels: any stretch of batches then has of every group its share. None
-        for batches in random order.
+        n integers, such as labels: any stretch of batches then has of every group the share that
+        takes part. None for batches in random order.
     rule
         One of :data:`~crest.samplers.rules.RULES`: ``focused`` (what is learned comes less
-        often), ``random``, ``stratified``.
+        often), ``random``, ``stratified``, or a paper's, such as ``infobatch``.
     seed
         Of all draws.
     lag
