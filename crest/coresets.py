@@ -43,9 +43,10 @@ class Coresets:
     """Says, for each step of a training loop, which examples to train on and with which weights.
 
     Iterating yields ``(indices, weights)``: ``indices`` int64, m, on the CPU, into the labels;
-    ``weights`` float32, m, mean 1, on the model's device, by which to multiply the losses before
-    their mean is taken. After each optimiser step call :meth:`step`, before gradients are set to
-    zero. A loop that was left goes on where it was. The example is in :mod:`crest`.
+    ``weights`` float32, m, on the model's device, by which to multiply the losses before their mean
+    is taken: of mean 1, but for the random parts that craig and gradmatch take of a coreset, and
+    for by_rule's infobatch. After each optimiser step call :meth:`step`, before gradients are set
+    to zero. A loop that was left goes on where it was. The example is in :mod:`crest`.
 
     One mini-batch is one optimiser step. For gradient accumulation take it in parts, each divided
     by the whole: ``(losses * weights).sum() / m``; examples/gradient_accumulation.py shows it.
@@ -224,7 +225,8 @@ class Coresets:
         ----------
         logits
             The logits of the mini-batch before the step, m×C, in a tensor or in what the
-            model returned; needed where ``outputs`` is remembered or ``focus`` above 0.
+            model returned; needed where ``outputs`` is remembered or ``focus`` above 0, and for
+            ``by_rule``.
 
         Raises
         ------

@@ -4,7 +4,8 @@
 
 Losses of 20,000 examples are drawn from a squared uniform distribution, as of a model that has
 learned most; a rule draws 60 rounds of them. Solid: the share of rounds that an example takes part
-in. Dashed: that share times the weight of its loss.
+in. Dashed: that share times the weight of its loss. ``focused`` is drawn without its onset, as once
+training has taken enough of the losses away.
 """
 
 from pathlib import Path
@@ -18,12 +19,13 @@ from crest.samplers.rules import RULES, build_rule
 
 PICTURE = Path(__file__).with_suffix(".png")
 EXAMPLES, ROUNDS, BINS = 20_000, 60, 50
+OPTIONS: dict[str, dict[str, None]] = {"focused": {"onset": None}}
 DRAWN = [name for name in RULES if name != "stratified"]  # which is random's picture
 
 
 def shares(name: str, losses: Tensor) -> tuple[Tensor, Tensor]:
     """Return the mean share of rounds, and that times the weight, of each bin of ranks."""
-    rule, generator = build_rule(name, {}), torch.Generator().manual_seed(1)
+    rule, generator = build_rule(name, OPTIONS.get(name, {})), torch.Generator().manual_seed(1)
     history = LossHistory(EXAMPLES, rule)
     history.remember(torch.arange(EXAMPLES).unsqueeze(0), losses.unsqueeze(0))
     taken, counted = torch.zeros(EXAMPLES), torch.zeros(EXAMPLES)

@@ -34,7 +34,12 @@ def run(source: Path, out: Path, prepared: Path | None) -> None:
         If a table or the data are missing, damaged or not of each other, or ``out`` cannot be
         written.
     """
-    file = source / artifacts.EXAMPLES if source.is_dir() else source
+    file = source if source.is_file() else source / artifacts.EXAMPLES
+    if not file.is_file():
+        raise ArtifactError(
+            f"{file}: no such file; name a folder that LossBatchSampler.save wrote, or a training "
+            "run"
+        )
     examples = training_pass(artifacts.read_table(file, "examples"))
     count = len(examples)
     if examples["index"].to_list() != list(range(count)):

@@ -94,7 +94,7 @@ class ByRuleOptions(TypedDict, total=False):
     rcap_share: float
     rcap_temperature: float
     seta_ratio: float
-    seta_groups: int
+    seta_clusters: int
     seta_window: float
     seta_until: float
 
@@ -197,7 +197,7 @@ class Options(TypedDict, total=False):
     rcap_share: float
     rcap_temperature: float
     seta_ratio: float
-    seta_groups: int
+    seta_clusters: int
     seta_window: float
     seta_until: float
     coreset_size: float | int

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal
 
 from crest.methods.spec import MethodSpec
 from crest.parameters.section import Section, flat, key
-from crest.parameters.types import Count, NonNegative, Positive, Share
+from crest.parameters.types import Share
 
 if TYPE_CHECKING:
     from crest.samplers.base import Context, Method
@@ -29,14 +29,14 @@ class InfoBatchParameters(Section):
 class SelectiveBackpropParameters(Section):
     """The likelier the more losses are smaller."""
 
-    power: NonNegative = key(1.0, "the chance is that share to this power (beta)")
+    power: float = key(1.0, "the chance is that share to this power (beta)", ge=0.0, le=100.0)
 
 
 class UCBParameters(Section):
     """Those with the highest running mean and variance of their losses."""
 
     share: Share = Kept
-    confidence: NonNegative = key(1.0, "what the variance counts beside the mean (c)")
+    confidence: float = key(1.0, "what the variance counts beside the mean (c)", ge=0.0, le=1e6)
     decay: Share = Decay
 
 
@@ -44,7 +44,7 @@ class EpsilonGreedyParameters(Section):
     """Those with the highest running mean of their losses, and some others."""
 
     share: Share = Kept
-    epsilon: Share = key(0.1, "share of them that is drawn from the others")
+    epsilon: float = key(0.1, "share of them that is drawn from the others", ge=0.0, le=1.0)
     decay: Share = Decay
 
 
@@ -59,16 +59,16 @@ class RCAPParameters(Section):
     """Each class's share by its loss, within it the likelier the higher the loss."""
 
     share: Share = Kept
-    temperature: Positive = key(1.0, "of the losses within a class (beta)")
+    temperature: float = key(1.0, "of the losses within a class (beta)", ge=1e-3, le=1e6)
 
 
 class SeTaParameters(Section):
-    """Of a random part the groups of alike losses that a moving window holds."""
+    """Of a random part the clusters of losses that a moving window holds."""
 
     ratio: float = key(0.1, "share that is left out at random (r)", ge=0.0, le=0.999)
-    groups: Count = key(5, "groups of alike losses")
-    window: Share = key(0.9, "share of the groups that takes part")
-    until: Share = key(0.875, "share of the steps after which groups do not count (delta)")
+    clusters: int = key(5, "clusters of losses, by k-means", ge=1, le=1000)
+    window: Share = key(0.9, "share of the clusters that takes part")
+    until: Share = key(0.875, "share of the steps after which clusters do not count (delta)")
 
 
 class ByRuleParameters(Section):

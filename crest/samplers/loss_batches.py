@@ -1,4 +1,4 @@
-"""A batch sampler that is given the losses of training: what is learned is drawn less often.
+"""A batch sampler that is given the losses of training, by which a rule says who takes part.
 
 For any loop, loader and task: it knows neither model nor labels, only how large the last loss of
 each example was.
@@ -19,8 +19,7 @@ from crest.devices.generators import generator_for
 from crest.errors import OrderError, ParameterError
 from crest.samplers.loss_exchange import Exchange
 from crest.samplers.loss_records import LAST_LOSS, NAME, LossRecords
-from crest.samplers.loss_reports import Batch, Reports
-from crest.samplers.loss_reports import delivered as reported_batches
+from crest.samplers.loss_reports import Batch, Reports, reported_batches
 from crest.samplers.loss_rounds import LossRounds
 from crest.samplers.rules import RULES, build_rule
 
@@ -59,11 +58,11 @@ class LossBatchSampler(Sampler[list[int]]):
     steps
         Batches in all.
     groups
-        n integers, such as labels: any stretch of batches then has of every group its share. None
-        for batches in random order.
+        n integers, such as labels: any stretch of batches then has of every group the share that
+        takes part. None for batches in random order.
     rule
         One of :data:`~crest.samplers.rules.RULES`: ``focused`` (what is learned comes less
-        often), ``random``, ``stratified``.
+        often), ``random``, ``stratified``, or a paper's, such as ``infobatch``.
     seed
         Of all draws.
     lag
@@ -157,9 +156,8 @@ class LossBatchSampler(Sampler[list[int]]):
 
     @property
     def position(self) -> int:
-        """Number of the first batch whose losses are due; where they are optional, of the next."""
-        due = self._reports.due
-        return due[0].number if due else self._reports.drawn
+        """Number of the first batch whose losses are due; of the next where none are reported."""
+        return self._reports.position
 
     @property
     def records(self) -> bool:
@@ -187,7 +185,7 @@ class LossBatchSampler(Sampler[list[int]]):
         Raises
         ------
         ParameterError
-            If the rule weighs losses and their indices are not given.
+            If the rule weighs losses and their indices are not given, or are not one for each.
         OrderError
             As of :meth:`weights`.
         """
@@ -197,7 +195,13 @@ class LossBatchSampler(Sampler[list[int]]):
                     f"{NAME}.mean: indices: the rule '{self._settings['rule']}' weighs losses; "
                     "call mean(losses, indices)"
                 )
-            losses = losses * self.weights(indices).to(losses.device)
+            weights = self.weights(indices).to(losses.device)
+            if weights.shape != losses.shape:
+                raise ParameterError(
+                    f"{NAME}.mean: losses of shape {tuple(losses.shape)} for {len(weights)} "
+                    "indices; give one for each"
+                )
+            losses = losses * weights
         return losses.sum() * (self._exchange.replicas / self._size)
 
     def weights(self, indices: Any) -> Tensor:
@@ -218,7 +222,8 @@ class LossBatchSampler(Sampler[list[int]]):
         Raises
         ------
         OrderError
-            If they are not of the batch whose losses are due, or of the last that was reported.
+            If the rule weighs, and they are not of the batch whose losses are due, or of the last
+            that was reported.
         """
         return self._reports.weights(indices)
 

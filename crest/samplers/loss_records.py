@@ -8,7 +8,7 @@ import polars as pl
 import torch
 from torch import Tensor
 
-from crest.artifacts import NEVER
+from crest.artifacts import NEVER, TABLES
 from crest.data.given import integers
 from crest.errors import ParameterError
 from crest.samplers.example_tracker import ExampleTracker
@@ -120,7 +120,7 @@ class LossRecords:
         if not self._has_correct:
             unknown += ["correct", "forgotten", "first_learned"]
         return tracker.frame(given, "training").with_columns(
-            *(pl.lit(None).cast(pl.Int64).alias(name) for name in unknown),
+            *(pl.lit(None, dtype=TABLES["examples"][name]).alias(name) for name in unknown),
             last_loss=pl.Series(last.numpy(), nan_to_null=True),
         )
 

@@ -128,6 +128,17 @@ class Reports:
         """Batches whose losses are due, in the order in which they were drawn."""
         return [batch for batch in self._ahead if batch.due]
 
+    @property
+    def position(self) -> int:
+        """Number of the first batch whose losses are due; of the next where they are not used."""
+        due = [] if self._unused else self.due
+        return due[0].number if due else self.drawn
+
+    @property
+    def _unused(self) -> bool:
+        """Whether no losses are needed, and none was ever reported."""
+        return not self._needed and not self._made
+
     def expect(self, order: Order, start: int) -> Batch:
         """Take note of a batch that was drawn, and return it: a stretch of an order."""
         batch = Batch(self.drawn, order, start, self._size, self._exchange.ends)
@@ -137,7 +148,9 @@ class Reports:
 
     def weights(self, indices: Any) -> Tensor:
         """Return the weights of a batch or a part of it; see LossBatchSampler.weights."""
-        given = _as_indices(indices)
+        given = _as_indices(indices, "weights")
+        if not self._weighted:  # reports may be optional, and then no batch is due
+            return torch.ones(len(given))
         reported = [batch for batch in self._ahead if not batch.due]
         for batch in (*self.due[:1], *reversed(reported)):
             order = batch.part.argsort()
@@ -153,7 +166,7 @@ class Reports:
         self, indices: Any, losses: Any, correct: Any = None, predictions: Any = None
     ) -> None:
         """Take a report; see :meth:`crest.LossBatchSampler.update`."""
-        given, values = _as_indices(indices), _as_losses(losses)
+        given, values = _as_indices(indices, "update"), _as_losses(losses)
         if len(given) != len(values) or not len(given):
             raise ParameterError(
                 f"{NAME}.update: {len(values)} losses for {len(given)} indices; give one for each"
@@ -243,7 +256,7 @@ class Reports:
 
     def forget_unreported(self) -> None:
         """Forget all batches, where no losses are needed and none was ever reported."""
-        if not self._needed and not self._made:
+        if self._unused:
             self._ahead.clear()
 
     def give_up(self, number: int) -> None:
@@ -371,16 +384,16 @@ class Reports:
         )
 
 
-def delivered(state: Mapping[str, Any]) -> int:
+def reported_batches(state: Mapping[str, Any]) -> int:
     """Return how many batches were reported when the state of reports was taken."""
     return int(state["drawn"]) - len(state["ahead"]) + len(state["reported"])
 
 
-def _as_indices(indices: Any) -> Tensor:
+def _as_indices(indices: Any, called: str) -> Tensor:
     """Return indices as int32 on the CPU."""
     given = indices if isinstance(indices, Tensor) else torch.as_tensor(np.asarray(indices))
     if given.is_floating_point() or given.dtype == torch.bool or given.dim() != 1:
-        raise ParameterError(f"{NAME}.update: indices must be whole numbers in a row")
+        raise ParameterError(f"{NAME}.{called}: indices must be whole numbers in a row")
     return given.to("cpu", torch.int32)
 
 

@@ -18,8 +18,9 @@ class MiniBatchCoreset:
     """One mini-batch: which examples, in which order, with which weights.
 
     ``indices`` int64 m and ``weights`` float32 m (mean 1, or a random part of a larger coreset's
-    of mean 1) on the CPU; ``region`` and ``number`` (within the region) say where it comes from,
-    −1 for methods without regions; ``losses`` float32 m as seen at selection, where they were.
+    of mean 1, or those of a rule) on the CPU; ``region`` and ``number`` (within the region) say
+    where it comes from, −1 for methods without regions; ``losses`` float32 m as seen at selection,
+    where they were.
     """
 
     indices: Tensor

@@ -30,6 +30,7 @@ CLASSES = TOKENS[:, 0] % 3
 # Where each is resumed: in the middle of the second epoch, or at its end.
 KINDS = {"classes": 8, "tokens": 10, "tokens in bfloat16": 8}
 SETTINGS = {"rule": "focused", "lag": 6, "seed": 4, "record": True}
+WEIGHTED = SETTINGS | {"rule": "infobatch"}
 RECORDS = ["seen", "correct", "forgotten", "first_learned", "taken_for"]
 
 
@@ -68,7 +69,7 @@ def row(index, kind):
     }
 
 
-def trainer(folder, kind, processes=1, **options):
+def trainer(folder, kind, processes=1, sampling=SETTINGS, **options):
     made = {
         "per_device_train_batch_size": SIZE // processes, "num_train_epochs": EPOCHS,
         "gradient_accumulation_steps": ACCUMULATED, "learning_rate": 0.05, "max_grad_norm": 0.0,
@@ -80,7 +81,7 @@ def trainer(folder, kind, processes=1, **options):
     model = classifier() if kind == "classes" else language_model()
     arguments = transformers.TrainingArguments(output_dir=str(folder), **made | options)
     data = [row(index, kind) for index in range(COUNT)]
-    return FocusedTrainer(model, arguments, train_dataset=data, sampling=SETTINGS)
+    return FocusedTrainer(model, arguments, train_dataset=data, sampling=sampling)
 
 
 def recorded(made):
@@ -133,13 +134,13 @@ def evaluated_first(folder, processes):
     return weights(made.model)
 
 
-def plain(kind):
+def plain(kind, settings=SETTINGS):
     """Batches, weights and records of a plain loop, whose step is the mean over all its items."""
     model = classifier() if kind == "classes" else language_model()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
     per_epoch = STEPS // EPOCHS * ACCUMULATED
     sampler = crest.LossBatchSampler(
-        COUNT, SIZE, STEPS * ACCUMULATED, epoch_steps=per_epoch, **SETTINGS
+        COUNT, SIZE, STEPS * ACCUMULATED, epoch_steps=per_epoch, **settings
     )
     batches, sums, items = [], 0.0, 0
     for batch in chain.from_iterable(sampler for _ in range(EPOCHS)):
@@ -154,9 +155,10 @@ def plain(kind):
         losses = losses.reshape(SIZE, -1).sum(1)
         counts = (labels != -100).reshape(SIZE, -1).sum(1)
         named = (logits.argmax(1) == labels, logits.argmax(1)) if kind == "classes" else ()
+        weighed = losses * sampler.weights(batch)
         sampler.update(batch, losses / counts, *named)
         batches.append(batch)
-        sums, items = sums + losses.sum(), items + counts.sum()
+        sums, items = sums + weighed.sum(), items + counts.sum()
         if len(batches) % ACCUMULATED == 0:
             optimizer.zero_grad()
             (sums / items).backward()
@@ -205,6 +207,23 @@ def test_losses_of_ones_own_are_means_over_examples(tmp_path) -> None:
     own.train()
     default.train()
     torch.testing.assert_close(weights(own.model), weights(default.model))
+
+
+@pytest.mark.parametrize(
+    ("kind", "own"), [("classes", False), ("classes", True), ("tokens", False)]
+)
+def test_a_rule_that_weighs_losses_is_that_of_a_plain_loop(kind, own, tmp_path) -> None:
+    made = trainer(tmp_path, kind, sampling=WEIGHTED, save_strategy="no")
+    if own:
+        made._losses = lambda outputs, labels: F.cross_entropy(
+            outputs.logits, labels, reduction="none", label_smoothing=0.1
+        )
+    batches = recorded(made)
+    made.train()
+    expected, trained_to, _ = plain(kind, WEIGHTED)
+    assert batches == expected
+    torch.testing.assert_close(weights(made.model), trained_to, atol=1e-5, rtol=1e-4)
+    assert plain(kind, WEIGHTED | {"weights": False})[1] != trained_to
 
 
 def test_a_checkpoint_without_the_sampler_is_told(tmp_path) -> None:

@@ -138,6 +138,11 @@ def test_a_packed_rows_loss_is_that_of_its_own_tokens(tmp_path) -> None:
     torch.testing.assert_close(losses, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_a_rule_that_weighs_losses_is_refused(tmp_path) -> None:
+    with pytest.raises(ParameterError, match="rule: the step is TRL's own"):
+        trainer(tmp_path, sampling={"rule": "infobatch"}).train()
+
+
 def test_groups_are_of_the_rows_that_were_given(tmp_path) -> None:
     made = trainer(tmp_path, sampling={"groups": [0] * CUT + [7] + [1] * (COUNT - CUT - 1)})
     assert made._sampling["groups"] == [0] * CUT + [1] * (COUNT - CUT - 1)

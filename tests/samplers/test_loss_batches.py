@@ -234,6 +234,15 @@ def test_random_needs_no_losses() -> None:
     assert list(made) + list(made) == trained(sampler(rule="random"))
 
 
+def test_the_position_is_after_what_was_drawn_where_no_losses_are_reported() -> None:
+    made, again = sampler(rule="random"), sampler(rule="random")
+    drawn = list(islice(made, 10))
+    again.load_state_dict(made.state_dict())
+    assert made.position == again.position == 10
+    assert drawn + list(again) == trained(sampler(rule="random"))
+    assert again.position == again.steps
+
+
 def test_parts_of_a_batch_may_be_reported_one_after_another() -> None:
     made = sampler()
     batches = []
@@ -423,6 +432,8 @@ def test_weights_are_those_of_the_rule_in_the_order_that_is_asked_for() -> None:
     assert torch.equal(made.weights(batch), expected)  # also after the report
     with pytest.raises(ParameterError, match="the rule 'infobatch' weighs losses"):
         made.mean(losses)
+    with pytest.raises(ParameterError, match=rf"losses of shape \({M},\) for 3 indices"):
+        made.mean(losses, batch[:3])
     outside = [index for index in range(N) if index not in batch][:4]
     next(drawn)
     with pytest.raises(OrderError, match="no indices of the batch"):
@@ -441,8 +452,8 @@ def test_weights_of_a_run_that_is_resumed_are_those_of_one_that_never_stopped() 
 
 def test_rules_without_weights_weigh_one_each() -> None:
     made = LossBatchSampler(N, M, 5, rule="random")
-    batch = next(iter(made))
-    assert made.weights(batch).tolist() == [1.0] * M
+    for batch in made:  # no losses are asked for, and none are reported
+        assert made.weights(batch).tolist() == [1.0] * M
     assert not made.weighted
 
 

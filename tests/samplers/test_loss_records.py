@@ -117,6 +117,8 @@ def test_what_was_not_reported_is_unknown_and_no_zero(tmp_path) -> None:
         made.update(batch, losses_of(torch.tensor(batch), step))
     made.save(tmp_path / "run")
     table = read_table(tmp_path / "run" / "examples.parquet")
+    assert table.equals(made.examples())
+    assert table.schema == made.examples().schema
     for name in ("label", "correct", "forgotten", "first_learned", "taken_for", "el2n"):
         assert table[name].null_count() == N, name
     assert table["seen"].sum() == 60 * 16

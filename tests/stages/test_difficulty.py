@@ -122,7 +122,9 @@ def test_what_does_not_belong_together_is_refused_and_leaves_the_earlier(
     other.save(tmp_path / "other")
     with pytest.raises(ArtifactError, match="41 examples, and 40 in the training split of"):
         difficulty.run(tmp_path / "other", out, tmp_path / "prepared")
-    with pytest.raises(ArtifactError, match=r"nothing.examples\.parquet: no such file"):
+    with pytest.raises(
+        ArtifactError, match=r"nothing.examples\.parquet: no such file; name a folder"
+    ):
         (tmp_path / "nothing").mkdir()
         difficulty.run(tmp_path / "nothing", out, None)
     table = artifacts.read_table(losses_only / "examples.parquet")

@@ -6,6 +6,7 @@ arXiv 2303.04947.
 
 import torch
 
+from crest.errors import ParameterError
 from crest.samplers.rules.rule import Observed, Round, Rule, require, some_of
 
 
@@ -32,6 +33,8 @@ def infobatch(ratio: float = 0.5, until: float = 0.875, weights: bool = True) ->
     """
     require("infobatch", "ratio", ratio, 0.0, 0.999)
     require("infobatch", "until", until, 0.0, 1.0)
+    if not isinstance(weights, bool):
+        raise ParameterError(f"rule 'infobatch': weights: must be True or False, not {weights!r}")
 
     def draw(observed: Observed, generator: torch.Generator) -> Round | None:
         known = observed.known
@@ -46,4 +49,4 @@ def infobatch(ratio: float = 0.5, until: float = 0.875, weights: bool = True) ->
         factors[len(whole) :] = 1 / (1 - ratio)
         return Round(members, factors if weights else None)
 
-    return Rule(draw, weighted=bool(weights))
+    return Rule(draw, weighted=weights)

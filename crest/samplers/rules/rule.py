@@ -116,15 +116,19 @@ def highest(members: Tensor, scores: Tensor, count: int) -> Tensor:
     return members[scores.topk(count, sorted=False).indices]
 
 
-def require(rule: str, name: str, value: Any, least: float, most: float) -> None:
-    """Refuse an option that is no number of a range.
+def require(
+    rule: str, name: str, value: Any, least: float, most: float, whole: bool = False
+) -> None:
+    """Refuse an option that is no number, or no whole one, of a range.
 
     Raises
     ------
     ParameterError
         If it is none.
     """
-    if isinstance(value, bool) or not isinstance(value, int | float) or not least <= value <= most:
+    kinds = int if whole else int | float
+    if isinstance(value, bool) or not isinstance(value, kinds) or not least <= value <= most:
+        number = "whole number" if whole else "number"
         raise ParameterError(
-            f"rule '{rule}': {name}: must be a number from {least:g} to {most:g}, not {value!r}"
+            f"rule '{rule}': {name}: must be a {number} from {least:g} to {most:g}, not {value!r}"
         )

@@ -1,4 +1,4 @@
-"""SeTa: of a random part those groups of alike losses that a window holds, from easy to hard.
+"""SeTa: of a random part those clusters of losses that a window holds, from easy to hard.
 
 Zhou et al., *Scale Efficient Training for Large Datasets*, CVPR 2025, arXiv 2503.13385.
 """
@@ -11,22 +11,22 @@ from crest.samplers.rules.rule import Observed, Round, Rule, require, some_of
 MOST_MEANS_STEPS = 100  # of k-means, which ends when no boundary moves
 
 
-def seta(ratio: float = 0.1, groups: int = 5, window: float = 0.9, until: float = 0.875) -> Rule:
-    """Return the rule: a random (1 − r)n, its losses in G groups by k-means, a window of which.
+def seta(ratio: float = 0.1, clusters: int = 5, window: float = 0.9, until: float = 0.875) -> Rule:
+    """Return the rule: a random (1 − r)n, its losses in G clusters by k-means, a window of which.
 
-    The window holds ⌊G·w⌉ neighbouring groups, and moves from easy to hard by one each round,
-    then begins again. The first round is of all groups.
+    The window holds ⌊G·w⌉ neighbouring clusters, and moves from easy to hard by one each round,
+    then begins again. The first round is of all clusters.
 
     Parameters
     ----------
     ratio
         r, the share that is left out at random.
-    groups
+    clusters
         G.
     window
-        w, the share of the groups that take part.
+        w, the share of the clusters that take part.
     until
-        δ, the share of the steps after which the groups are not looked at.
+        δ, the share of the steps after which rounds are of all clusters.
 
     Raises
     ------
@@ -34,10 +34,10 @@ def seta(ratio: float = 0.1, groups: int = 5, window: float = 0.9, until: float 
         If one is out of range.
     """
     require("seta", "ratio", ratio, 0.0, 0.999)
-    require("seta", "groups", groups, 1, 1000)
+    require("seta", "clusters", clusters, 1, 1000, whole=True)
     require("seta", "window", window, 1e-6, 1.0)
     require("seta", "until", until, 0.0, 1.0)
-    wide = max(round(groups * window), 1)
+    wide = max(round(clusters * window), 1)
 
     def draw(observed: Observed, generator: torch.Generator) -> Round | None:
         count = len(observed.losses)
@@ -46,19 +46,19 @@ def seta(ratio: float = 0.1, groups: int = 5, window: float = 0.9, until: float 
             return Round(some)
         losses = observed.losses[some]
         known = ~losses.isnan()
-        group = torch.zeros(len(some), dtype=torch.int64)
-        group[known] = grouped(losses[known], int(groups))
-        first = observed.rounds % (groups - wide + 1)
-        inside = (group >= first) & (group < first + wide)
+        cluster = torch.zeros(len(some), dtype=torch.int64)
+        cluster[known] = clustered(losses[known], clusters)
+        first = observed.rounds % (clusters - wide + 1)
+        inside = (cluster >= first) & (cluster < first + wide)
         return Round(some[inside | ~known])
 
     return Rule(draw)
 
 
-def grouped(values: Tensor, count: int) -> Tensor:
-    """Return the group of each value by k-means, int64 k, from 0 for the lowest.
+def clustered(values: Tensor, count: int) -> Tensor:
+    """Return the cluster of each value by k-means, int64 k, from 0 for the lowest.
 
-    Lloyd's algorithm (1982) from equal quantiles; in one dimension groups are stretches of the
+    Lloyd's algorithm (1982) from equal quantiles; in one dimension clusters are stretches of the
     sorted values, so that only their boundaries move.
     """
     order = values.argsort(stable=True)
@@ -74,6 +74,6 @@ def grouped(values: Tensor, count: int) -> Tensor:
         if torch.equal(moved, ends):
             break
         ends = moved
-    group = torch.empty(len(values), dtype=torch.int64)
-    group[order] = torch.searchsorted(ends, torch.arange(len(values)), right=True)
-    return group
+    cluster = torch.empty(len(values), dtype=torch.int64)
+    cluster[order] = torch.searchsorted(ends, torch.arange(len(values)), right=True)
+    return cluster

@@ -8,6 +8,7 @@ import torch
 from crest.config import Parameters
 from crest.errors import ParameterError
 from crest.parameters.section import flat
+from crest.samplers.loss_batches import LossBatchSampler
 from crest.samplers.rounds import Focus
 from crest.samplers.rules import RULES, build_rule
 from tests.samplers.rules.rounds import generator, observed
@@ -72,6 +73,23 @@ def test_the_method_of_the_pipeline_has_the_same_options_and_defaults(name) -> N
     assert options == defaults
 
 
+@pytest.mark.parametrize("name", RULES)
+def test_no_option_has_the_name_of_an_argument_of_the_sampler_which_would_take_it(name) -> None:
+    options = signature(RULES[name].build).parameters.keys()
+    assert not options & signature(LossBatchSampler).parameters.keys()
+
+
+@pytest.mark.parametrize("name", sorted(set(BY_LOSSES) - {"focused"}))
+def test_what_the_parameters_allow_the_rule_does_not_refuse(name) -> None:
+    """Else a run would fail only once it has read its data, by a key's other name."""
+    section = type(getattr(Parameters().by_rule, name))
+    for option, field in section.model_fields.items():
+        for bound in field.metadata:
+            for value in (getattr(bound, "ge", None), getattr(bound, "le", None)):
+                if value is not None:
+                    build_rule(name, {option: value})
+
+
 def test_focused_is_the_focus_of_the_method_until_its_share_of_the_steps() -> None:
     options = {"exponent": 1.0, "floor": 0.1, "ceiling": 2.0, "until": 0.6, "onset": None}
     rule = build_rule("focused", options)
@@ -93,6 +111,8 @@ def test_focused_is_the_focus_of_the_method_until_its_share_of_the_steps() -> No
         ("focused", {"until": True}, "until: must be a number from 0 to 1, not True"),
         ("focused", {"onset": 0.0}, "onset: must be a number from"),
         ("focused", {"ceiling": 0.0}, "ceiling: must be a number from"),
+        ("seta", {"clusters": 2.5}, "clusters: must be a whole number from 1 to 1000, not 2.5"),
+        ("infobatch", {"weights": "no"}, "weights: must be True or False, not 'no'"),
     ],
 )
 def test_what_cannot_be_is_refused(name, options, message) -> None:
