@@ -25,10 +25,6 @@ from crest import LossBatchSampler
 
 SIZE = 256
 WARM_UP = 2  # turns that do not count
-HEAD = (
-    *("examples", "sampler", "ns an index", "torch ÷ it"),
-    *("µs a report", "first batch, s", "bytes an example"),
-)
 
 
 @dataclass(frozen=True)

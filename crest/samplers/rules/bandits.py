@@ -47,7 +47,8 @@ def epsilon_greedy(share: float = 0.5, epsilon: float = 0.1, decay: float = 0.8)
         if count is None:
             return None
         known = observed.known
-        greedy = highest(known, observed.columns["mean"][known], count - round(epsilon * count))
+        most = count - round(epsilon * count)
+        greedy = highest(known, observed.columns["mean"][known], most, generator)
         others = torch.ones(len(observed.losses), dtype=torch.bool)
         others[greedy] = others[observed.unknown] = False
         some = some_of(others.nonzero().flatten(), count - len(greedy), generator)
@@ -83,7 +84,7 @@ def ucb(share: float = 0.5, confidence: float = 1.0, decay: float = 0.8) -> Rule
             return None
         known, columns = observed.known, observed.columns
         scores = columns["mean"][known] + confidence * columns["variance"][known]
-        return Round(torch.cat([observed.unknown, highest(known, scores, count)]))
+        return Round(torch.cat([observed.unknown, highest(known, scores, count, generator)]))
 
     return Rule(draw, columns={"mean": torch.nan, "variance": 0.0}, remember=_running(decay))
 

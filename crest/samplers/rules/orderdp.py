@@ -33,6 +33,6 @@ def orderdp(subset: float = 0.5, share: float = 0.5) -> Rule:
         every = torch.arange(count)
         some = some_of(every, round(subset * count), generator)
         losses = observed.losses[some].nan_to_num(torch.inf)
-        return Round(highest(some, losses, round(share * len(some))))
+        return Round(highest(some, losses, round(share * len(some)), generator))
 
     return Rule(draw)

@@ -111,9 +111,10 @@ def some_of(members: Tensor, count: int, generator: torch.Generator) -> Tensor:
     return members[torch.randperm(len(members), generator=generator)[:count]]
 
 
-def highest(members: Tensor, scores: Tensor, count: int) -> Tensor:
-    """Return the ``count`` of k members that have the highest scores (k)."""
-    return members[scores.topk(count, sorted=False).indices]
+def highest(members: Tensor, scores: Tensor, count: int, generator: torch.Generator) -> Tensor:
+    """Return the ``count`` of k members that have the highest scores (k); of equals any."""
+    order = torch.randperm(len(members), generator=generator)
+    return members[order[scores[order].topk(count, sorted=False).indices]]
 
 
 def require(

@@ -75,3 +75,13 @@ def test_columns_survive_a_state_and_batches_count_one_after_another() -> None:
     assert torch.equal(history.losses, again.losses)
     for name, column in history.columns.items():
         assert torch.equal(column, again.columns[name])
+
+
+@pytest.mark.parametrize("name", ["ucb", "epsilon_greedy", "orderdp"])
+def test_of_equal_losses_each_example_takes_part_now_and_then(name) -> None:
+    rule, draws = build_rule(name, {}), generator()
+    history = LossHistory(COUNT, rule)
+    history.remember(torch.arange(COUNT).unsqueeze(0), torch.ones(1, COUNT))
+    known = history.observed(0.5, 3, None)
+    taken = {row for _ in range(60) for row in rule.draw(known, draws).members.tolist()}
+    assert taken == set(range(COUNT))
