@@ -2,6 +2,9 @@
 
     python -m benchmarks.speed.loss_batches --examples 50000 1000000 10000000 --rounds 5
 
+With --infobatch FOLDER, a checkout of github.com/NUS-HPC-AI-Lab/InfoBatch, its sampler too, and
+ours by its rule.
+
 In turns, in one process and one thread, by processor time: nanoseconds an index to draw two passes
 through the data in batches of 256, the reports left out; microseconds a report; seconds to the
 first batch. Memory is the greatest that resident memory rises by in a process of its own, in bytes
@@ -13,10 +16,13 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
+from functools import partial
+from importlib import import_module
 from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from torch.utils.data import BatchSampler, RandomSampler
@@ -42,10 +48,20 @@ def of_torch(count: int) -> Turn:
     return _timed(batches, None)
 
 
+def of_infobatch(count: int, module: Any) -> Turn:
+    """Draw two passes of InfoBatch's own, the second by losses."""
+    data = module.InfoBatch(range(count), num_epochs=100)
+    batches = BatchSampler(data.sampler, SIZE, drop_last=True)
+    first = _timed(batches, None)
+    data.scores[:] = torch.rand(count, generator=torch.Generator().manual_seed(0)).square()
+    second = _timed(batches, None)
+    return Turn((first.draw + second.draw) / 2, 0.0, first.first)
+
+
 def of_ours(count: int, rule: str) -> Turn:
     """Draw two passes, and report losses that are spread as in training."""
     sampler = LossBatchSampler(count, SIZE, 2 * (count // SIZE), rule=rule)
-    return _timed(sampler, sampler if rule == "focused" else None)
+    return _timed(sampler, None if rule == "random" else sampler)
 
 
 def _timed(batches: Iterable[list[int]], reports: LossBatchSampler | None) -> Turn:
@@ -93,11 +109,17 @@ def main() -> None:
     parser.add_argument("--examples", type=int, nargs="+", default=[50_000, 1_000_000, 10_000_000])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--out", type=Path)
+    parser.add_argument("--infobatch", type=Path, help="a checkout of InfoBatch")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    kinds = {"torch": of_torch} | {
-        rule: lambda count, rule=rule: of_ours(count, rule) for rule in ("random", "focused")
-    }
+    kinds: dict[str, Callable[[int], Turn]] = {"torch": of_torch}
+    rules = ["random", "focused"]
+    if arguments.infobatch is not None:
+        sys.path.append(str(arguments.infobatch))
+        module = import_module("infobatch.infobatch")
+        kinds["InfoBatch's"] = partial(of_infobatch, module=module)
+        rules.append("infobatch")
+    kinds |= {rule: partial(of_ours, rule=rule) for rule in rules}
     rows = []
     print(
         "| examples | sampler | ns an index | torch ÷ it | µs a report | first batch, s | bytes |"
@@ -116,7 +138,7 @@ def main() -> None:
                 theirs.draw / ours.draw
                 for theirs, ours in zip(turns["torch"], found_turns, strict=True)
             ]
-            taken = 0.0 if name == "torch" else memory(count, name)
+            taken = memory(count, name) if name in rules else 0.0
             cells = (
                 f"{count:,}", name, f"{median(draws):.1f} ({min(draws):.1f}–{max(draws):.1f})",
                 f"{median(ratios):.2f}", f"{median(turn.report for turn in found_turns):.0f}",
