@@ -110,12 +110,10 @@ def test_the_trainer_of_transformers_learns_and_keeps_its_coresets(tmp_path) -> 
     assert {len(one.indices) for region in saved.regions for one in region} == {16}
 
 
-@pytest.mark.parametrize("processes", [1, 2])
-def test_accelerate_draws_by_losses_and_learns(processes) -> None:
+def test_accelerate_draws_by_losses_and_learns_on_two_processes() -> None:
     pytest.importorskip("accelerate")
-    several = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     options = ("--steps", 60, "--workers", 1)
-    launcher = several if processes == 2 else ()
     assert accuracy("accelerate_loop.py", *options, launcher=launcher) > 0.85
 
 
