@@ -113,7 +113,8 @@ def test_with_groups_every_batch_has_their_shares(rule) -> None:
         assert (shares - 1 / 3).abs().max() <= 2 / M
 
 
-@pytest.mark.parametrize(("workers", "prefetch"), [(0, None), (1, 2), (2, 2), (2, 4)])
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on few cores
+@pytest.mark.parametrize(("workers", "prefetch"), [(0, None), (1, 2), (2, 2), (2, 4), (4, 2)])
 def test_workers_and_prefetching_change_nothing(workers, prefetch) -> None:
     assert loaded(sampler(), workers, prefetch) == trained(sampler())
 
