@@ -224,6 +224,7 @@ def shrink(config: Any) -> None:
         if known or isinstance(getattr(config, name, None), int):
             try:
                 setattr(config, name, value)
+            # A property that cannot be set, or a value that this configuration refuses: it stays.
             except (AttributeError, NotImplementedError, ValueError, TypeError):
                 continue
     for part in list(vars(config).values()):
