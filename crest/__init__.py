@@ -40,6 +40,7 @@ if TYPE_CHECKING:
         ParameterError,
         TrainingError,
     )
+    from crest.label_noise import LabelNoise, estimate_label_noise
     from crest.loop_support.options import economical
     from crest.models.checkpointing import checkpoint_activations
     from crest.samplers.indexed import Indexed
@@ -53,6 +54,7 @@ __all__ = [
     "Coresets",
     "CrestError",
     "Indexed",
+    "LabelNoise",
     "LossBatchSampler",
     "OrderError",
     "ParameterError",
@@ -61,6 +63,7 @@ __all__ = [
     "Weighted",
     "checkpoint_activations",
     "economical",
+    "estimate_label_noise",
     "read_coresets",
 ]
 
@@ -71,6 +74,7 @@ _MODULES = {
     "Coresets": "crest.coresets",
     "CrestError": "crest.errors",
     "Indexed": "crest.samplers.indexed",
+    "LabelNoise": "crest.label_noise",
     "LossBatchSampler": "crest.samplers.loss_batches",
     "OrderError": "crest.errors",
     "ParameterError": "crest.errors",
@@ -78,6 +82,7 @@ _MODULES = {
     "TrainingError": "crest.errors",
     "Weighted": "crest.samplers.loading",
     "checkpoint_activations": "crest.models.checkpointing",
+    "estimate_label_noise": "crest.label_noise",
     "economical": "crest.loop_support.options",
     "read_coresets": "crest.samplers.saved",
 }

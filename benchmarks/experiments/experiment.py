@@ -43,10 +43,18 @@ INDIFFERENT = {"train.seed", "train.snapshots"}
 
 
 class Variation(Section):
-    """How the training split is changed: one of them or none, of all of it or a random share."""
+    """How the training split is changed: one of them or none, of all of it or a random share.
+
+    Of the labels a share is shuffled; or each is with some chance the class that ``mistaken`` takes
+    its own for. ``only_right`` leaves out the examples whose label that made a wrong one: no method
+    can know them, so that it bounds what one can gain.
+    """
 
     share: float = Field(default=1.0, gt=0.0, le=1.0)
     shuffled_labels: float = Field(default=0.0, ge=0.0, le=1.0)
+    mistaken_labels: float = Field(default=0.0, ge=0.0, le=1.0)
+    mistaken: dict[int, int] = Field(default_factory=dict)
+    only_right: bool = False
     repeated: int = Field(default=1, ge=1)
     imbalance: float = Field(default=1.0, ge=1.0)
     seed: Seed = 0

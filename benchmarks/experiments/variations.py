@@ -1,5 +1,6 @@
 """Training splits changed in memory: a share, shuffled labels, repeats, classes out of balance."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -49,7 +50,11 @@ def varied(data: Prepared, variation: Variation) -> Prepared:
     generator = torch.Generator().manual_seed(variation.seed)
     rows = drawn(len(labels), variation.share, generator)
     rows = rows[thinned(labels[rows], variation.imbalance, generator)]
-    labels = shuffled(labels[rows], variation.shuffled_labels, generator)
+    right = labels[rows]
+    labels = shuffled(right, variation.shuffled_labels, generator)
+    labels = mistaken(labels, variation.mistaken_labels, variation.mistaken, generator)
+    if variation.only_right:
+        rows, labels = rows[labels == right], labels[labels == right]
     split = VariedSplit(
         data.train, rows.repeat(variation.repeated), labels.repeat(variation.repeated)
     )
@@ -86,3 +91,15 @@ def shuffled(labels: Tensor, share: float, generator: torch.Generator) -> Tensor
     labels = labels.clone()
     labels[chosen] = labels[chosen[torch.randperm(len(chosen), generator=generator)]]
     return labels
+
+
+def mistaken(
+    labels: Tensor, share: float, classes: Mapping[int, int], generator: torch.Generator
+) -> Tensor:
+    """Return labels, each with the chance ``share`` the one that its class is taken for."""
+    if share == 0.0:
+        return labels
+    by = torch.arange(int(labels.max()) + 1)
+    for own, other in classes.items():
+        by[own] = other
+    return torch.where(torch.rand(len(labels), generator=generator) < share, by[labels], labels)

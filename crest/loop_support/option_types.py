@@ -72,6 +72,16 @@ class FocusedOptions(TypedDict, total=False):
     focus_until: float
 
 
+class AdaptiveOptions(TypedDict, total=False):
+    """Options of adaptive."""
+
+    label_noise: bool
+    onset: float
+    exponent: float
+    floor: float
+    until: float
+
+
 class ByRuleOptions(TypedDict, total=False):
     """Options of by_rule."""
 
@@ -79,6 +89,7 @@ class ByRuleOptions(TypedDict, total=False):
         "infobatch", "selective_backprop", "ucb", "epsilon_greedy", "orderdp", "rcap", "seta"
     ]
     draw: Literal["without_replacement", "stratified_without_replacement"]
+    label_noise: bool
     infobatch_ratio: float
     infobatch_until: float
     infobatch_weights: bool
@@ -179,6 +190,11 @@ class Options(TypedDict, total=False):
     learned_window: int
     learned_floor: float | int
     factor: float
+    label_noise: bool
+    onset: float
+    exponent: float
+    floor: float
+    until: float
     rule: Literal[
         "infobatch", "selective_backprop", "ucb", "epsilon_greedy", "orderdp", "rcap", "seta"
     ]
@@ -216,6 +232,7 @@ class Options(TypedDict, total=False):
     large: LargeOptions
     stratified: StratifiedOptions
     focused: FocusedOptions
+    adaptive: AdaptiveOptions
     by_rule: ByRuleOptions
     greedy: GreedyOptions
     craig: CraigOptions

@@ -6,6 +6,7 @@ A new one is a file here and a line in METHODS.
 from collections.abc import Mapping
 
 from crest.errors import ParameterError
+from crest.methods.adaptive import SPEC as ADAPTIVE
 from crest.methods.by_rule import SPEC as BY_RULE
 from crest.methods.craig import SPEC as CRAIG
 from crest.methods.crest import SPEC as CREST
@@ -30,6 +31,7 @@ METHODS: Mapping[str, MethodSpec] = {
     "large": LARGE,
     "stratified": STRATIFIED,
     "focused": FOCUSED,
+    "adaptive": ADAPTIVE,
     "by_rule": BY_RULE,
     "greedy": GREEDY,
     "craig": CRAIG,

@@ -79,6 +79,9 @@ class ByRuleParameters(Section):
         "without_replacement",
         "without_replacement, or with the share that each class has of a round as well",
     )
+    label_noise: bool = key(
+        False, "estimate label noise first; likely wrong labels then take part less often"
+    )
     infobatch: InfoBatchParameters = InfoBatchParameters()
     selective_backprop: SelectiveBackpropParameters = SelectiveBackpropParameters()
     ucb: UCBParameters = UCBParameters()
@@ -91,12 +94,14 @@ class ByRuleParameters(Section):
 def build(context: Context[ByRuleParameters]) -> Method:
     """Return the method for a run."""
     from crest.samplers.by_rule import ByRule
+    from crest.samplers.label_quality import LabelQuality
     from crest.samplers.rules import build_rule
 
     parameters = context.parameters
     rule = build_rule(parameters.rule, flat(getattr(parameters, parameters.rule)))
     stratified = parameters.draw == "stratified_without_replacement"
-    return ByRule(context, parameters.rule, rule, stratified)
+    quality = LabelQuality(context, "by_rule.label_noise", parameters.label_noise)
+    return ByRule(context, parameters.rule, rule, stratified, quality)
 
 
 SPEC = MethodSpec(build, ByRuleParameters, scores_examples=False, outputs=True)

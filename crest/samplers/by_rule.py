@@ -11,6 +11,7 @@ from torch import Tensor
 
 from crest.errors import OrderError
 from crest.samplers.base import Context, Record
+from crest.samplers.label_quality import LabelQuality
 from crest.samplers.loss_history import LossHistory
 from crest.samplers.loss_rounds import LossRounds
 from crest.samplers.random import check_fits
@@ -29,6 +30,8 @@ class ByRule:
         The method, and what says who takes part in a round.
     stratified
         Whether every class has of any stretch of a round the share that takes part.
+    quality
+        How likely each label is right, by which it takes part less often; None to believe all.
 
     Raises
     ------
@@ -36,7 +39,14 @@ class ByRule:
         If the mini-batch is larger than the training set.
     """
 
-    def __init__(self, context: Context[Any], name: str, rule: Rule, stratified: bool) -> None:
+    def __init__(
+        self,
+        context: Context[Any],
+        name: str,
+        rule: Rule,
+        stratified: bool,
+        quality: LabelQuality | None = None,
+    ) -> None:
         labels = context.train.labels
         check_fits(context.batch_size, len(labels))
         self._name = name
@@ -47,6 +57,7 @@ class ByRule:
         self._rounds = LossRounds(
             len(labels), rule, context.generator, labels if stratified else None
         )
+        self._quality = quality or LabelQuality.believed(context)
         self._waiting: list[tuple[Tensor, Tensor]] = []  # batches of this round, and their losses
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
@@ -55,7 +66,7 @@ class ByRule:
             self._remember()
             progress = step / self._steps
             observed = self._history.observed(progress, self._rounds.begun, self._labels)
-            self._rounds.begin(observed, self._size)
+            self._rounds.begin(observed, self._size, self._quality.values)
         order, start = self._rounds.take(self._size)
         end = start + self._size
         return MiniBatchCoreset(order.indices[start:end].long(), order.weights_of(start, end))
@@ -78,17 +89,26 @@ class ByRule:
     def state_dict(self) -> dict[str, Any]:
         """Return what is remembered, what is left of the round, and the generator."""
         self._remember()
-        return {"history": self._history.state_dict(), "rounds": self._rounds.state_dict()}
+        return {
+            "history": self._history.state_dict(),
+            "rounds": self._rounds.state_dict(),
+            "quality": self._quality.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the middle of a round."""
         self._waiting = []
         self._history.load_state_dict(state["history"])
         self._rounds.load_state_dict(state["rounds"])
+        self._quality.load_state_dict(state["quality"])
 
     def record(self) -> Record:
-        """Keep nothing."""
-        return Record()
+        """Keep what the search for label noise took."""
+        quality = self._quality
+        return Record(
+            seconds={"label_noise": quality.seconds} if quality.seconds else None,
+            used=None if quality.possible else {quality.key: "false"},
+        )
 
     def _remember(self) -> None:
         """Let the losses that wait count; of a step that a scaler skipped, those that are known."""

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from crest.samplers.rules.rule import AT_ONCE, Observed, Round, Rule
+from crest.samplers.rules.rule import AT_ONCE, Observed, Round, Rule, drawn_by_chance
 from crest.samplers.shuffling import random_order, shuffled
 from crest.selection.shares import stratified_order
 
@@ -68,12 +68,16 @@ class LossRounds:
         """Whether the round that was begun holds another batch of a size."""
         return len(self._order.array) - self._start >= size
 
-    def begin(self, observed: Observed, size: int) -> None:
+    def begin(self, observed: Observed, size: int, quality: Tensor | None = None) -> None:
         """Put another round behind what is left of the last.
 
         ``size`` is that of a batch: where fewer than two would take part, all examples do.
+        ``quality``, float32 n, is how likely each label is right: of those that the rule takes each
+        takes part with that chance.
         """
         drawn = self._rule.draw(observed, self._generator)
+        if quality is not None:
+            drawn = _trusted(drawn, quality, self._generator)
         if drawn is not None and len(drawn.members) < 2 * size:
             drawn = None
         weights = _by_index(drawn, self._count) if self._rule.weighted else None
@@ -129,6 +133,15 @@ class LossRounds:
         if self._groups is None:
             return shuffled(members, self._generator)
         return stratified_order(members, self._groups, self._generator)
+
+
+def _trusted(drawn: Round | None, quality: Tensor, generator: torch.Generator) -> Round:
+    """Return those of a round whose labels are believed this time."""
+    if drawn is None:
+        return Round(drawn_by_chance(quality, generator))
+    kept = drawn_by_chance(quality[drawn.members.long()], generator).long()
+    weights = None if drawn.weights is None else drawn.weights[kept]
+    return Round(drawn.members[kept], weights)
 
 
 def _by_index(drawn: Round | None, count: int) -> Tensor:

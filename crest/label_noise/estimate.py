@@ -1,0 +1,106 @@
+"""Label noise of a split, or of anybody's tensors."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crest.data.prepared import Inputs, Split
+from crest.devices.generators import generator_for
+from crest.errors import ParameterError
+from crest.label_noise.bags import bags
+from crest.label_noise.leave_one_out import Describe, leave_one_out
+from crest.label_noise.mixture import LabelNoise, label_noise
+from crest.label_noise.patches import Patches
+
+NAME = "estimate_label_noise"
+FILTERS_FROM = 2048  # examples that filters are drawn from
+
+
+def estimate_label_noise(inputs: Tensor, labels: Tensor, seed: int = 0) -> LabelNoise:
+    """Say how many labels are wrong, and how likely each is right; without any training.
+
+    >>> noise = crest.estimate_label_noise(images, labels)
+    >>> print(f"{noise.wrong:.1%} of the labels are wrong")
+    >>> suspects = noise.quality.argsort()[:100]
+
+    Parameters
+    ----------
+    inputs
+        n×C×H×W, images of whatever scale; or n×d, features such as a pretrained network's, which
+        tell more than simple ones of the images.
+    labels
+        n integers of 0 to C − 1.
+    seed
+        Of the features that are drawn.
+
+    Raises
+    ------
+    ParameterError
+        If they are none of those.
+
+    Notes
+    -----
+    Noise is taken to be drawn from all labels alike: where one class is often named as a certain
+    other one, it is not found. It is judged by what the features can tell.
+    """
+    inputs, labels = torch.as_tensor(inputs), torch.as_tensor(labels)
+    if inputs.dim() not in (2, 4):
+        raise ParameterError(
+            f"{NAME}: inputs: of shape {tuple(inputs.shape)}; give features, n×d, or images, "
+            "n×C×H×W"
+        )
+    if labels.dim() != 1 or labels.is_floating_point() or labels.is_complex():
+        raise ParameterError(f"{NAME}: labels: must be n integers, not {_kind(labels)}")
+    if len(labels) != len(inputs) or len(labels) < 2:
+        raise ParameterError(
+            f"{NAME}: {len(inputs)} inputs and {len(labels)} labels; give one for each, two at "
+            "least"
+        )
+    labels = labels.cpu().long()
+    if int(labels.min()) < 0:
+        raise ParameterError(f"{NAME}: labels: row {int(labels.argmin())} is {int(labels.min())}")
+    generator = generator_for(seed, "label noise")
+    describe = _describe(lambda indices: inputs[indices.to(inputs.device)], len(inputs), generator)
+    return _estimate(describe, labels, int(labels.max()) + 1, generator)
+
+
+def noise_of(split: Split, classes: int, generator: torch.Generator) -> LabelNoise | None:
+    """Return the label noise of a split; None of what is neither images, features nor tokens.
+
+    Draws are of the generator, on the CPU.
+    """
+    if not _is_known(split.inputs(torch.zeros(1, dtype=torch.int64))):
+        return None
+    describe = _describe(split.inputs, len(split), generator)
+    return _estimate(describe, split.labels, classes, generator)
+
+
+def _is_known(inputs: Inputs) -> bool:
+    if isinstance(inputs, dict):
+        return {"input_ids", "attention_mask"} <= inputs.keys()
+    return inputs.dim() in (2, 4) and inputs.is_floating_point()
+
+
+def _estimate(
+    describe: Describe, labels: Tensor, classes: int, generator: torch.Generator
+) -> LabelNoise:
+    with torch.no_grad():
+        scores = leave_one_out(describe, labels, classes, generator)
+        return label_noise(scores, labels, generator)
+
+
+def _describe(inputs: Any, count: int, generator: torch.Generator) -> Describe:
+    """Return what describes examples by their kind, tried on one."""
+    first: Inputs = inputs(torch.zeros(1, dtype=torch.int64))
+    if isinstance(first, dict):
+        return lambda indices: bags(inputs(indices))
+    if first.dim() == 2:
+        return lambda indices: inputs(indices).float()
+    some = torch.randperm(count, generator=generator)[:FILTERS_FROM]
+    patches = Patches.of(inputs(some), generator)
+    return lambda indices: patches.features(inputs(indices))
+
+
+def _kind(values: Tensor) -> str:
+    return f"{values.dtype} of shape {tuple(values.shape)}"

@@ -1,0 +1,88 @@
+"""How likely each label of a run is right: found before its first round, kept with its state."""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from crest.label_noise import noise_of
+from crest.samplers.base import Context
+
+NOTICED = 0.05  # share of noise from which it counts: of clean labels less is found
+LEAST_PASSES = 2  # of shorter runs, finding it would be no small part
+
+
+class LabelQuality:
+    """The quality of a run's labels, as :mod:`crest.label_noise` has it; one process finds it.
+
+    Nothing is drawn from the method's generator: without noise the mini-batches are those of a
+    method that never asked.
+
+    Parameters
+    ----------
+    context
+        What the method may use.
+    key
+        The parameter by which it is asked for.
+    wanted
+        Whether it is.
+
+    Attributes
+    ----------
+    seconds
+        What finding it took.
+    possible
+        Whether the inputs are of a kind that noise is found by.
+    """
+
+    def __init__(self, context: Context[Any], key: str, wanted: bool) -> None:
+        count = len(context.train)
+        passes = context.steps * context.batch_size / count
+        self.key = key
+        self._context = context
+        self._found: Tensor | None = None  # n, or none of them: the labels are believed
+        if not wanted or passes < LEAST_PASSES:
+            self._found = torch.empty(0)
+        self.seconds = 0.0
+        self.possible = True
+
+    @classmethod
+    def believed(cls, context: Context[Any]) -> "LabelQuality":
+        """Return that of a method that believes all labels."""
+        return cls(context, "", wanted=False)
+
+    @property
+    def values(self) -> Tensor | None:
+        """float32, n; None where all labels are believed."""
+        if self._found is None:
+            started = time.perf_counter()
+            self._found = self._shared(self._find())
+            self.seconds = time.perf_counter() - started
+        return self._found if len(self._found) else None
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was found."""
+        return {"found": self._found, "seconds": self.seconds, "possible": self.possible}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what was found."""
+        self._found, self.seconds = state["found"], state["seconds"]
+        self.possible = state["possible"]
+
+    def _find(self) -> Tensor:
+        """Return the quality of each label; 1 each where little noise is found."""
+        context = self._context
+        count = len(context.train)
+        if not context.group.first:
+            return torch.zeros(count)
+        labels = context.train.labels
+        generator = torch.Generator().manual_seed(context.generator.initial_seed())
+        noise = noise_of(context.train, int(labels.max()) + 1, generator)
+        self.possible = noise is not None
+        return torch.ones(count) if noise is None or noise.share < NOTICED else noise.quality
+
+    def _shared(self, quality: Tensor) -> Tensor:
+        """Return the first process's quality; empty where all labels are believed."""
+        quality = self._context.group.sum(quality.to(self._context.precision.device)).cpu()
+        return torch.empty(0) if bool((quality == 1.0).all()) else quality

@@ -1,0 +1,91 @@
+"""Label noise of images, texts and features whose labels were made wrong."""
+
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from torch import Tensor
+
+import crest
+from crest.errors import ParameterError
+from crest.label_noise.bags import bags
+
+
+def shuffled(labels: Tensor, share: float) -> Tensor:
+    generator = torch.Generator().manual_seed(0)
+    some = torch.randperm(len(labels), generator=generator)[: round(share * len(labels))]
+    changed = labels.clone()
+    changed[some] = labels[some[torch.randperm(len(some), generator=generator)]]
+    return changed
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Tensor, Tensor]:
+    found = load_digits()
+    return torch.tensor(found.images).float()[:, None] / 8 - 1, torch.tensor(found.target)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.4])
+@pytest.mark.parametrize("flat", [False, True])
+def test_digits_with_wrong_labels(digits, share, flat):
+    images, true = digits
+    labels = shuffled(true, share)
+    noise = crest.estimate_label_noise(images.flatten(1) if flat else images, labels)
+    wrong = labels != true
+    assert noise.wrong == pytest.approx(float(wrong.double().mean()), abs=0.02)
+    if share:
+        first = noise.quality.argsort()[: int(wrong.sum())]
+        assert wrong[first].double().mean() > 0.9
+        assert (noise.predicted[wrong] == true[wrong]).double().mean() > 0.85
+
+
+def test_the_same_seed_gives_the_same_numbers(digits):
+    images, true = digits
+    labels = shuffled(true[:300], 0.3)
+    first, again, other = (
+        crest.estimate_label_noise(images[:300], labels, seed=seed) for seed in (3, 3, 4)
+    )
+    assert first.quality.equal(again.quality)
+    assert not first.quality.equal(other.quality)
+
+
+@pytest.mark.parametrize("shape", [(1, 3, 3), (3, 40, 70), (2, 1, 9), (1, 32, 32)])
+def test_images_of_any_size(shape):
+    generator = torch.Generator().manual_seed(0)
+    images = torch.rand(64, *shape, generator=generator)
+    labels = torch.randint(0, 3, (64,), generator=generator)
+    noise = crest.estimate_label_noise(images, labels)
+    assert noise.quality.shape == (64,)
+    assert bool(noise.quality.isfinite().all())
+
+
+def test_images_that_are_all_the_same():
+    noise = crest.estimate_label_noise(torch.ones(20, 1, 8, 8), torch.arange(20) % 2)
+    assert bool(noise.quality.isfinite().all())
+
+
+def test_bags_tell_tokens_order_and_texts_of_a_pair_apart_but_not_padding():
+    tokens = torch.tensor([[5, 6, 7, 0], [5, 6, 7, 9], [7, 6, 5, 0], [5, 6, 7, 0]])
+    real = torch.tensor([[1, 1, 1, 0]] * 4)
+    kinds = torch.tensor([[0, 0, 0, 0]] * 3 + [[0, 0, 1, 0]])
+    one, padded, turned, pair = bags(
+        {"input_ids": tokens, "attention_mask": real, "token_type_ids": kinds}
+    )
+    assert one.norm() == pytest.approx(1.0)
+    assert one.equal(padded)
+    assert not one.equal(turned)
+    assert not one.equal(pair)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "labels", "says"),
+    [
+        (torch.zeros(3, 4, 5), torch.zeros(3).long(), "n×d"),
+        (torch.zeros(3, 4), torch.zeros(2).long(), "3 inputs and 2 labels"),
+        (torch.zeros(3, 4), torch.zeros(3), "n integers"),
+        (torch.zeros(3, 4), torch.tensor([0, -1, 1]), "row 1 is -1"),
+        (torch.zeros(1, 4), torch.tensor([0]), "two at least"),
+    ],
+)
+def test_what_is_refused(inputs, labels, says):
+    with pytest.raises(ParameterError, match=says):
+        crest.estimate_label_noise(inputs, labels)

@@ -1,0 +1,59 @@
+"""The share of noise and each label's chance, against labels drawn by a mixture that is known."""
+
+import pytest
+import torch
+from torch import Tensor
+
+from crest.label_noise.mixture import label_noise
+
+COUNT = 6000
+
+
+def drawn(share: float, prior: Tensor, spread: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Draw scores, true classes and labels; and return the chance that each label is right."""
+    generator = torch.Generator().manual_seed(0)
+    scores = spread * torch.randn(COUNT, len(prior), generator=generator).double()
+    own = (scores + prior.log()).softmax(1)
+    true = own.multinomial(1, generator=generator)[:, 0]
+    frequencies = torch.bincount(true, minlength=len(prior)).double() / COUNT
+    noisy = torch.rand(COUNT, generator=generator) < share
+    random = frequencies.multinomial(COUNT, replacement=True, generator=generator)
+    labels = torch.where(noisy, random, true)
+    of_label = own.gather(1, labels[:, None])[:, 0]
+    chance = frequencies[labels]
+    right = of_label * (1 - share + share * chance)
+    return scores / 7.0, true, labels, right / ((1 - share) * of_label + share * chance)
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.4])
+@pytest.mark.parametrize("prior", [(0.25, 0.25, 0.25, 0.25), (0.6, 0.3, 0.08, 0.02)])
+def test_share_and_chances_are_those_that_the_labels_were_drawn_by(share, prior):
+    scores, true, labels, right = drawn(share, torch.tensor(prior).double(), spread=4.0)
+    noise = label_noise(scores, labels, torch.Generator().manual_seed(1))
+    assert noise.share == pytest.approx(share, abs=0.03)
+    assert noise.wrong == pytest.approx(float((labels != true).double().mean()), abs=0.03)
+    assert (noise.quality - right).abs().mean() < 0.03
+    assert noise.quality.dtype == torch.float32
+    assert 0.0 <= noise.quality.min() <= noise.quality.max() <= 1.0
+
+
+def test_classes_that_are_hard_to_tell_apart_are_no_noise():
+    scores, true, labels, _ = drawn(0.0, torch.full((4,), 0.25).double(), spread=1.0)
+    noise = label_noise(scores, labels, torch.Generator().manual_seed(1))
+    assert (noise.predicted == true).double().mean() < 0.6
+    assert noise.share < 0.05
+
+
+def test_where_scores_tell_nothing_no_label_is_suspected():
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.randint(0, 3, (500,), generator=generator)
+    noise = label_noise(torch.zeros(500, 3), labels, generator)
+    assert noise.quality.std() < 0.01
+
+
+def test_a_class_of_which_there_is_no_example():
+    scores, _, labels, _ = drawn(0.1, torch.full((4,), 0.25).double(), spread=4.0)
+    with_empty = torch.cat([scores, torch.zeros(COUNT, 1)], 1)
+    noise = label_noise(with_empty, labels, torch.Generator().manual_seed(1))
+    assert noise.share == pytest.approx(0.1, abs=0.03)
+    assert bool(noise.quality.isfinite().all())
