@@ -1,4 +1,4 @@
-"""Label noise: how many labels are wrong, and which, before anything is trained.
+"""Label noise: how many labels are wrong, and which of them.
 
 Every example is classified by all others, in closed form: a ridge regression of simple features,
 each example left out in its turn (:mod:`.leave_one_out`). How often and how surely these

@@ -48,7 +48,7 @@ class _Ridge:
         return (self.predict(features) - leverage * targets) / (1 - leverage)
 
 
-class _Moments:
+class _Sums:
     """Sums over the examples that regressions are made from."""
 
     def __init__(self, describe: Describe, labels: Tensor, classes: int, members: Tensor) -> None:
@@ -113,8 +113,8 @@ def leave_one_out(
     describe = _kept(describe, count)
     order = torch.randperm(count, generator=generator)
     members = order[:LEARNED_FROM].sort().values
-    moments = _Moments(describe, labels, classes, members)
-    ridge = _best(moments, describe, labels, classes, order[: min(TRIED_ON, count)])
+    sums = _Sums(describe, labels, classes, members)
+    ridge = _best(sums, describe, labels, classes, order[: min(TRIED_ON, count)])
     inside = torch.zeros(count, dtype=torch.bool)
     inside[members] = True
     found = torch.empty(count, classes)
@@ -137,12 +137,12 @@ def _kept(describe: Describe, count: int) -> Describe:
 
 
 def _best(
-    moments: _Moments, describe: Describe, labels: Tensor, classes: int, tried: Tensor
+    sums: _Sums, describe: Describe, labels: Tensor, classes: int, tried: Tensor
 ) -> _Ridge:
     """Return the regression whose left-out predictions of some examples err least, squared."""
     batches = tried.split(AT_ONCE)
     described = [
-        (describe(some) - moments.mean.float()) / moments.scale.float() for some in batches
+        (describe(some) - sums.mean.float()) / sums.scale.float() for some in batches
     ]
     features = torch.cat(described)
     targets = F.one_hot(labels[tried], classes).to(features)
@@ -150,4 +150,4 @@ def _best(
     def error(ridge: _Ridge) -> float:
         return float((ridge.left_out(features, targets) - targets).square().mean())
 
-    return min((moments.ridge(penalty) for penalty in PENALTIES), key=error)
+    return min((sums.ridge(penalty) for penalty in PENALTIES), key=error)
