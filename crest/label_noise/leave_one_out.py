@@ -136,14 +136,10 @@ def _kept(describe: Describe, count: int) -> Describe:
     return lambda indices: features[indices.to(features.device)]
 
 
-def _best(
-    sums: _Sums, describe: Describe, labels: Tensor, classes: int, tried: Tensor
-) -> _Ridge:
+def _best(sums: _Sums, describe: Describe, labels: Tensor, classes: int, tried: Tensor) -> _Ridge:
     """Return the regression whose left-out predictions of some examples err least, squared."""
     batches = tried.split(AT_ONCE)
-    described = [
-        (describe(some) - sums.mean.float()) / sums.scale.float() for some in batches
-    ]
+    described = [(describe(some) - sums.mean.float()) / sums.scale.float() for some in batches]
     features = torch.cat(described)
     targets = F.one_hot(labels[tried], classes).to(features)
 

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -91,7 +92,7 @@ class LossBatchSampler(Sampler[list[int]]):
     -----
     Bytes an example, and at their peak at a round's start, as benchmarks/speed/loss_batches.py
     measures at ten million: 4 and 18 with ``random``, 12 and 26 with ``focused``. More with groups;
-    25 more where they are recorded, 33 with predictions.
+    25 more where they are recorded, 33 with predictions, and 4 with ``label_quality``.
     """
 
     def __init__(
@@ -107,6 +108,7 @@ class LossBatchSampler(Sampler[list[int]]):
         num_replicas: int | None = None,
         rank: int | None = None,
         record: bool = False,
+        label_quality: Any = None,
         **options: Any,
     ) -> None:
         self._count = _at_least_1("count", count)
@@ -130,6 +132,9 @@ class LossBatchSampler(Sampler[list[int]]):
         }  # fmt: skip
         if record:
             self._settings["record"] = True
+        self._quality = _quality(label_quality, self._count)
+        if self._quality is not None:
+            self._settings["label_quality"] = _digest(self._quality)
         self._asks = self._rule.needs_losses or record
         self._rounds = LossRounds(self._count, self._rule, generator, strata)
         self._reports = Reports(
@@ -386,9 +391,8 @@ class LossBatchSampler(Sampler[list[int]]):
         if begins:
             progress = number / self._steps
             history = reports.history
-            self._rounds.begin(
-                history.observed(progress, self._rounds.begun, self._strata), self._size
-            )
+            observed = history.observed(progress, self._rounds.begun, self._strata)
+            self._rounds.begin(observed, self._size, self._quality)
         return reports.expect(*self._rounds.take(self._size)).listed
 
 
@@ -448,5 +452,28 @@ def _strata(rule: str, groups: Any, count: int) -> Tensor | None:
     return strata
 
 
-def _digest(groups: Tensor | None) -> str:
-    return "" if groups is None else hashlib.sha256(groups.numpy().tobytes()).hexdigest()
+def _quality(values: Any, count: int) -> Tensor | None:
+    if values is None:
+        return None
+    try:
+        quality = torch.as_tensor(values).detach().cpu().float().clone()
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ParameterError(
+            f"{NAME}: label_quality: must be numbers from 0 to 1, one for each example: {error}"
+        ) from None
+    if quality.shape != (count,):
+        raise ParameterError(
+            f"{NAME}: label_quality: of shape {tuple(quality.shape)} for {count} examples; give "
+            "one number for each"
+        )
+    outside = ~((quality >= 0.0) & (quality <= 1.0))
+    if bool(outside.any()):
+        row = int(outside.int().argmax())
+        raise ParameterError(
+            f"{NAME}: label_quality: row {row} is {float(quality[row]):g}; must be from 0 to 1"
+        )
+    return quality
+
+
+def _digest(values: Tensor | None) -> str:
+    return "" if values is None else hashlib.sha256(values.numpy().tobytes()).hexdigest()

@@ -467,3 +467,46 @@ def test_every_rule_is_the_same_with_workers_and_resumed(rule) -> None:
     first = trained(stopped, 31)
     again.load_state_dict(stopped.state_dict())
     assert first + trained(again, first=31) == alone
+
+
+@pytest.mark.parametrize("rule", ["random", "focused", "infobatch"])
+def test_an_example_takes_part_as_often_as_its_label_is_right(rule):
+    quality = torch.linspace(0.0, 1.0, N)
+    made = sampler(rule=rule, steps=40 * N // M, label_quality=quality)
+    drawn = torch.zeros(N)
+    for batch in trained(made, losses=lambda indices, step: torch.ones(len(indices))):
+        assert len(set(batch)) == len(batch) == M
+        drawn[batch] += 1
+    assert drawn[0] == 0
+    rounds = drawn[-1]  # which takes part in each
+    thirds = drawn.div(rounds).split(N // 3 + 1), quality.split(N // 3 + 1)
+    for share, chance in zip(*thirds, strict=True):
+        assert share.mean() == pytest.approx(float(chance.mean()), abs=0.05)
+
+
+def test_label_quality_is_part_of_what_a_state_is_of():
+    quality = torch.linspace(0.0, 1.0, N)
+    made = sampler(label_quality=quality)
+    before = trained(made, 20)
+    state = made.state_dict()
+    rest = trained(made, first=20)
+    again = sampler(label_quality=quality.tolist())
+    again.load_state_dict(state)
+    assert trained(again, first=20) == rest
+    assert len(before) + len(rest) == STEPS
+    with pytest.raises(ParameterError, match="other label_quality"):
+        sampler().load_state_dict(state)
+
+
+@pytest.mark.parametrize(
+    ("quality", "says"),
+    [
+        (torch.ones(N - 1), "one number for each"),
+        (["good"] * N, "numbers from 0 to 1"),
+        (torch.where(torch.arange(N) == 7, torch.nan, 1.0), "row 7 is nan"),
+        (torch.arange(N) / 100, "row 101 is 1.01"),
+    ],
+)
+def test_label_quality_that_is_refused(quality, says):
+    with pytest.raises(ParameterError, match=says):
+        sampler(label_quality=quality)
