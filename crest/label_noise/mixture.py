@@ -1,12 +1,15 @@
 """The share of noise among labels, and each label's chance to be right, by maximum likelihood."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor
 
 FITTED_TO = 2**13  # examples
 ITERATIONS = 100
+MIXED = 100  # classes up to which scores of others count for a class: its C² numbers take too long
+PULL = 1e-4  # to the start, without which η runs to 0 for ever, or b to an empty class
+MIXING_PULL = 10.0  # of W to 0, as of a prior, for some hundred examples
 
 
 @dataclass(frozen=True)
@@ -36,32 +39,41 @@ class LabelNoise:
 
 @dataclass(frozen=True)
 class _Mixture:
-    """p(y | x) = (1 − η)·q_y(x) + η·f_y with q = softmax(t·s + b), f the labels' frequencies."""
+    """p(y | x) = (1 − η)·q_y(x) + η·f_y, q = softmax(t·(I + W)·s + b), f the frequencies of y."""
 
     temperature: Tensor  # log t
-    biases: Tensor  # C
+    biases: Tensor  # b, C
+    mixing: Tensor  # W, C×C
     noise: Tensor  # log(η / (1 − η))
+
+    @property
+    def share(self) -> Tensor:
+        """η, a scalar."""
+        return self.noise.sigmoid()
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Return q, n×C."""
-        return (scores * self.temperature.exp() + self.biases).softmax(1)
+        mixed = scores + scores @ self.mixing.T
+        return (mixed * self.temperature.exp() + self.biases).softmax(1)
 
     def likelihood(self, scores: Tensor, labels: Tensor, frequencies: Tensor) -> Tensor:
         """Return p(y | x) of each example, n."""
-        share = self.noise.sigmoid()
         own = self.probabilities(scores).gather(1, labels[:, None])[:, 0]
-        return (1 - share) * own + share * frequencies[labels]
+        return (1 - self.share) * own + self.share * frequencies[labels]
 
 
 def label_noise(scores: Tensor, labels: Tensor, generator: torch.Generator) -> LabelNoise:
     """Tell noise among labels from classes that are hard to tell apart.
 
-    The true class has, by predictions that did not use the label, the probability
-    q(x) = softmax(t·s + b); with the probability η the label is another draw of the labels'
-    frequencies f. t, b and η are those of the highest likelihood: where predictions that are sure
-    contradict labels no more often than they say, η is 0, however many examples are hard.
+    The true class has, by predictions s that did not use the label, the probability
+    q(x) = softmax(t·(I + W)·s + b); with the probability η the label is another draw of the labels'
+    frequencies f. t, W, b and η are those of the highest likelihood: where predictions that are
+    sure contradict labels no more often than they say, η is 0, however many examples are hard.
 
     The probability that label y is right is q_y·(1 − η + η·f_y) / p(y | x).
+
+    A chance of each class to be named as each other one would explain what W does, and the other
+    way round: what is often confused for a certain class is not called noise.
 
     Parameters
     ----------
@@ -77,7 +89,7 @@ def label_noise(scores: Tensor, labels: Tensor, generator: torch.Generator) -> L
     frequencies = torch.bincount(labels, minlength=scores.shape[1]).double() / len(labels)
     rows = torch.randperm(len(labels), generator=generator)[:FITTED_TO]
     mixture = _fitted(scores[rows], labels[rows], frequencies)
-    share = float(mixture.noise.sigmoid())
+    share = float(mixture.share)
     probabilities = mixture.probabilities(scores)
     own = probabilities.gather(1, labels[:, None])[:, 0]
     right = own * (1 - share + share * frequencies[labels])
@@ -86,9 +98,18 @@ def label_noise(scores: Tensor, labels: Tensor, generator: torch.Generator) -> L
 
 
 def _fitted(scores: Tensor, labels: Tensor, frequencies: Tensor) -> _Mixture:
-    start = torch.tensor(2.5, dtype=torch.float64), torch.zeros_like(frequencies)
-    mixture = _Mixture(*start, torch.tensor(-2.0, dtype=torch.float64))
+    classes = len(frequencies)
+    exact = torch.float64
+    mixture = _Mixture(
+        torch.tensor(2.5, dtype=exact),
+        torch.zeros(classes, dtype=exact),
+        torch.zeros(classes, classes, dtype=exact),
+        torch.tensor(-2.0, dtype=exact),
+    )
     values = [mixture.temperature, mixture.biases, mixture.noise]
+    if classes <= MIXED:
+        values.append(mixture.mixing)
+    begins = [value.clone() for value in values]
     for value in values:
         value.requires_grad_()
     optimizer = torch.optim.LBFGS(values, max_iter=ITERATIONS, line_search_fn="strong_wolfe")
@@ -96,15 +117,12 @@ def _fitted(scores: Tensor, labels: Tensor, frequencies: Tensor) -> _Mixture:
     def loss() -> Tensor:
         optimizer.zero_grad()
         likelihood = mixture.likelihood(scores, labels, frequencies)
-        # A faint pull to the start, without which η runs to 0 for ever, or b to an empty class.
-        pull = sum(
-            (value - begun).square().sum() for value, begun in zip(values, begins, strict=True)
-        )
-        mean = -likelihood.clamp(min=1e-12).log().mean() + 1e-4 * pull / len(labels)
+        moved = sum((now - begun).square().sum() for now, begun in zip(values, begins, strict=True))
+        pull = PULL * moved + MIXING_PULL * mixture.mixing.square().sum()
+        mean = -likelihood.clamp(min=1e-12).log().mean() + pull / len(labels)
         mean.backward()
         return mean
 
-    begins = [value.detach().clone() for value in values]
     with torch.enable_grad():
         optimizer.step(loss)
-    return _Mixture(*(value.detach() for value in values))
+    return _Mixture(*(getattr(mixture, field.name).detach() for field in fields(mixture)))
