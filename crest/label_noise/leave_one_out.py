@@ -53,10 +53,11 @@ class _Sums:
 
     def __init__(self, describe: Describe, labels: Tensor, classes: int, members: Tensor) -> None:
         self.count = len(members)
-        width, device = (first := describe(members[:1])).shape[1], first.device
-        exact = {"dtype": torch.float64, "device": device}
-        total, targets = torch.zeros(width, **exact), torch.zeros(classes, **exact)
-        gram, cross = torch.zeros(width, width, **exact), torch.zeros(width, classes, **exact)
+        first = describe(members[:1])
+        width = first.shape[1]
+        exact = torch.zeros(0, dtype=torch.float64, device=first.device)
+        total, targets = exact.new_zeros(width), exact.new_zeros(classes)
+        gram, cross = exact.new_zeros(width, width), exact.new_zeros(width, classes)
         for some in members.split(AT_ONCE):
             features = describe(some)
             one_hot = F.one_hot(labels[some], classes).to(features)
