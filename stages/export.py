@@ -36,6 +36,7 @@ with needs_extra("images"):
 
 SHARD_BYTES = 256 * 2**20  # of pixels in a file, which are in memory at once
 SHARD_TEXTS = 100_000
+HEADER_CHARACTERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def run(
     Raises
     ------
     ParameterError
-        If ``regions`` is malformed or holds no region, or ``out`` holds something else.
+        If ``regions`` is malformed or holds no region, or ``out`` is or holds something else.
     ArtifactError
         If the coresets or the prepared data are missing, damaged, or do not go together, or
         ``out`` cannot be written.
@@ -160,8 +161,21 @@ def _of_regions(table: pl.DataFrame, regions: str | None) -> pl.DataFrame:
 
 def _write_csv(out: Path, table: pl.DataFrame, meta: Meta) -> None:
     named = with_class_names(table, meta.classes)
+    _refuse_other_csv(out, named.columns)
     with artifacts.replacing(out) as temporary:
         temporary.write_text(named.write_csv(), encoding="utf-8")
+
+
+def _refuse_other_csv(out: Path, columns: list[str]) -> None:
+    """Refuse to put coresets in the place of a table of anything else, such as analyze's."""
+    if not out.is_file() or out.stat().st_size == 0:
+        return
+    with out.open(encoding="utf-8", errors="replace") as lines:
+        header = lines.readline(HEADER_CHARACTERS).rstrip("\r\n")
+    if header != ",".join(columns):
+        raise ParameterError(
+            f"--out {out}: a file whose columns are not those of an export; name a new one"
+        )
 
 
 def _refuse_others(out: Path) -> None:

@@ -1,38 +1,28 @@
 """The examples, run as a reader would, each in its own process: what they print and keep."""
 
 import importlib.util
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from crest import read_coresets
 from crest.artifacts import read_table
+from tests.processes import ROOT, run, run_ranks
 
-ROOT = Path(__file__).resolve().parents[1]
 EXAMPLES = ROOT / "examples"
 
 
-def start(
-    name: str, *arguments: object, launcher: tuple[str, ...] = ()
-) -> subprocess.CompletedProcess[str]:
-    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
-    return subprocess.run(
-        [sys.executable, *launcher, str(EXAMPLES / name), *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+def start(name: str, *arguments: object) -> subprocess.CompletedProcess[str]:
+    return run(EXAMPLES / name, *arguments)
 
 
-def accuracy(name: str, *arguments: object, launcher: tuple[str, ...] = ()) -> float:
-    done = start(name, *arguments, launcher=launcher)
-    assert done.returncode == 0, done.stderr
-    (found,) = re.findall(r"^accuracy: ([0-9.]+)$", done.stdout, re.MULTILINE)
+def accuracy(*ended: subprocess.CompletedProcess[str]) -> float:
+    """What an example printed, in one process or the first of several."""
+    for done in ended:
+        assert done.returncode == 0, done.stderr
+    (found,) = re.findall(r"^accuracy: ([0-9.]+)$", ended[0].stdout, re.MULTILINE)
     return float(found)
 
 
@@ -46,7 +36,7 @@ def test_every_example_is_run_here() -> None:
 def saved(tmp_path_factory) -> Path:
     """What plain_pytorch.py keeps."""
     folder = tmp_path_factory.mktemp("examples") / "saved"
-    assert accuracy("plain_pytorch.py", "--save", folder, "--steps", 100) > 0.9
+    assert accuracy(start("plain_pytorch.py", "--save", folder, "--steps", 100)) > 0.9
     return folder
 
 
@@ -64,9 +54,10 @@ def test_the_baseline_learns_by_one_word_and_says_that_it_keeps_nothing(tmp_path
 
 
 def test_several_processes_train_together_on_what_one_of_them_chooses(tmp_path) -> None:
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    options = ("--steps", 60, "--save", tmp_path / "saved")
-    assert accuracy("several_processes.py", *options, launcher=launcher) > 0.85
+    ranks = run_ranks(
+        2, EXAMPLES / "several_processes.py", "--steps", 60, "--save", tmp_path / "saved"
+    )
+    assert accuracy(*ranks) > 0.85
     assert read_coresets(tmp_path / "saved").steps == 60
     done = start("several_processes.py")
     assert done.returncode == 1
@@ -74,21 +65,21 @@ def test_several_processes_train_together_on_what_one_of_them_chooses(tmp_path) 
 
 
 def test_gradients_accumulate_over_the_parts_of_a_mini_batch() -> None:
-    assert accuracy("gradient_accumulation.py", "--steps", 60) > 0.9
+    assert accuracy(start("gradient_accumulation.py", "--steps", 60)) > 0.9
 
 
 def test_a_loader_with_workers_trains_on_what_is_chosen_meanwhile() -> None:
-    assert accuracy("dataloader_coresets.py", "--steps", 60, "--part", 32) > 0.85
+    assert accuracy(start("dataloader_coresets.py", "--steps", 60, "--part", 32)) > 0.85
 
 
 def test_a_loader_with_workers_trains_on_what_the_loop_kept(saved) -> None:
-    assert accuracy("dataloader_saved_coresets.py", saved) > 0.85
+    assert accuracy(start("dataloader_saved_coresets.py", saved)) > 0.85
 
 
 def test_a_loader_trains_on_a_run_of_the_pipeline(runs) -> None:
     coresets = runs.train("crest")
     data = ("--prepared", runs.prepared, "--steps", 100, "--workers", 0)
-    assert accuracy("dataloader_saved_coresets.py", coresets, *data) > 0.7
+    assert accuracy(start("dataloader_saved_coresets.py", coresets, *data)) > 0.7
     other = start("dataloader_saved_coresets.py", coresets)
     assert other.returncode == 1
     assert "these coresets were chosen from other data" in other.stderr
@@ -104,7 +95,7 @@ def test_the_trainer_of_transformers_learns_and_keeps_its_coresets(tmp_path) -> 
     folder = tmp_path / "saved"
     source = (EXAMPLES / "transformers_trainer.py").read_text(encoding="utf-8")
     assert "logging_nan_inf_filter=False" in source  # a loss that is NaN is not logged as 0
-    assert accuracy("transformers_trainer.py", "--save", folder, "--steps", 100) > 0.9
+    assert accuracy(start("transformers_trainer.py", "--save", folder, "--steps", 100)) > 0.9
     saved = read_coresets(folder)
     assert saved.steps == 100
     assert {len(one.indices) for region in saved.regions for one in region} == {16}
@@ -112,25 +103,27 @@ def test_the_trainer_of_transformers_learns_and_keeps_its_coresets(tmp_path) -> 
 
 def test_accelerate_draws_by_losses_and_learns_on_two_processes() -> None:
     pytest.importorskip("accelerate")
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
-    options = ("--steps", 60, "--workers", 1)
-    assert accuracy("accelerate_loop.py", *options, launcher=launcher) > 0.85
+    ranks = run_ranks(2, EXAMPLES / "accelerate_loop.py", "--steps", 60, "--workers", 1)
+    assert accuracy(*ranks) > 0.85
 
 
 def test_the_trainer_of_transformers_draws_by_losses_learns_and_resumes(tmp_path) -> None:
     pytest.importorskip("accelerate")
     options = ("--steps", 100, "--folder", tmp_path)
-    assert accuracy("trainer_by_losses.py", *options) > 0.9
+    assert accuracy(start("trainer_by_losses.py", *options)) > 0.9
     assert (tmp_path / "checkpoint-80" / "crest_sampler.pt").is_file()
-    assert accuracy("trainer_by_losses.py", *options, "--resume", tmp_path / "checkpoint-80") > 0.9
+    assert (
+        accuracy(start("trainer_by_losses.py", *options, "--resume", tmp_path / "checkpoint-80"))
+        > 0.9
+    )
 
 
 def test_lightning_draws_by_losses_learns_and_resumes(tmp_path) -> None:
     pytest.importorskip("pytorch_lightning")
     options = ("--steps", 60, "--folder", tmp_path)
-    assert accuracy("lightning_by_losses.py", *options) > 0.85
+    assert accuracy(start("lightning_by_losses.py", *options)) > 0.85
     (kept,) = tmp_path.glob("*step=40.ckpt")
-    assert accuracy("lightning_by_losses.py", *options, "--resume", kept) > 0.85
+    assert accuracy(start("lightning_by_losses.py", *options, "--resume", kept)) > 0.85
 
 
 def test_the_sft_trainer_draws_by_losses_and_says_which_rows_were_dropped(tmp_path) -> None:

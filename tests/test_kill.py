@@ -1,9 +1,6 @@
 """One SIGKILL in the middle of training; benchmarks.robustness.kill_test sends many."""
 
-import os
 import shutil
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -12,27 +9,22 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.processes import ROOT, Running, start
+
 SETTINGS = ["-S", "run.save_interval=0.0", "-S", "train.epochs=20", "-S", "train.threads=1"]
 TABLES = ("steps", "coresets", "regions", "examples", "validation")
 
 
-def start(project: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        [sys.executable, str(ROOT / "cli.py"), "train", "--method", "crest", *SETTINGS],
-        cwd=project,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        stdout=subprocess.DEVNULL,
-    )
+def begin(project: Path) -> Running:
+    return start(ROOT / "cli.py", "train", "--method", "crest", *SETTINGS, folder=project)
 
 
 def kill_once_there_is_a_state(project: Path) -> None:
-    process = start(project)
+    running = begin(project)
     state = project / ".resume" / "train-crest.safetensors"
-    while process.poll() is None and not state.exists():
+    while running.poll() is None and not state.exists():
         time.sleep(0.01)
-    process.kill()
-    process.wait()
+    running.kill()
     assert state.exists()
     assert not (project / "artifacts" / "train" / "crest").exists()
 
@@ -49,7 +41,7 @@ def test_a_killed_run_ends_as_if_it_had_never_been_killed(projects):
     whole, killed = projects
     kill_once_there_is_a_state(killed)
     for project in projects:
-        assert start(project).wait() == 0
+        assert begin(project).wait().returncode == 0
     folders = [project / "artifacts" / "train" / "crest" for project in (whole, killed)]
     models = [load_file(folder / "model.safetensors") for folder in folders]
     assert all(torch.equal(value, models[1][name]) for name, value in models[0].items())

@@ -200,7 +200,7 @@ def test_json_is_json_in_any_encoding(here, encoding, monkeypatch) -> None:
 def test_a_program_whose_output_is_latin_1_ends_without_a_traceback(here) -> None:
     environment = os.environ | {"PYTHONIOENCODING": "latin-1"}
     done = subprocess.run(
-        [sys.executable, ROOT / "cli.py", "train", "-S", "train.model=süß中"],
+        [sys.executable, ROOT / "cli.py", "train", "-S", "train.süß中=1"],
         env=environment,
         capture_output=True,
         check=False,

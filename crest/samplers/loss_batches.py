@@ -120,8 +120,8 @@ class LossBatchSampler(Sampler[list[int]]):
             raise ParameterError(f"{NAME}: batch_size: {batch_size} is more than {count} examples")
         self._lag = _default_lag(count, batch_size) if lag is None else _at_least_1("lag", lag)
         self._epoch = _at_least_1("epoch_steps", steps if epoch_steps is None else epoch_steps)
-        self._strata = strata = _strata(rule, groups, self._count)
         self._rule = build_rule(rule, options)
+        self._strata = strata = _strata(rule, groups, self._count)
         self._exchange = Exchange(num_replicas, rank, self._size)
         seed = whole_number(seed, "seed", 0)
         generator = generator_for(seed, "loss batches")
@@ -441,7 +441,7 @@ def _default_lag(count: int, batch_size: int) -> int:
 
 def _strata(rule: str, groups: Any, count: int) -> Tensor | None:
     if groups is None:
-        if rule in RULES and RULES[rule].needs_groups:
+        if RULES[rule].needs_groups:
             raise ParameterError(f"{NAME}: rule: '{rule}' needs groups, such as the labels")
         return None
     strata = integers(groups, "groups")

@@ -6,6 +6,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from crest.data.given import whole_number
 from crest.errors import OrderError, ParameterError
 
 
@@ -22,15 +23,17 @@ class Exchange:
     Raises
     ------
     ParameterError
-        If there is no such rank, or a batch has fewer examples than there are processes.
+        If either is no whole number, there is no such rank, or a batch has fewer examples than
+        there are processes.
     """
 
     def __init__(self, num_replicas: int | None, rank: int | None, size: int) -> None:
         there = dist.is_available() and dist.is_initialized()
         self._asked = num_replicas is None
-        self.replicas = num_replicas or (dist.get_world_size() if there else 1)
-        self._rank = rank if rank is not None else (dist.get_rank() if there else 0)
-        if not 0 <= self._rank < self.replicas:
+        joined, own = (dist.get_world_size(), dist.get_rank()) if there else (1, 0)
+        self.replicas = whole_number(joined if self._asked else num_replicas, "num_replicas", 1)
+        self._rank = whole_number(own if rank is None else rank, "rank", 0)
+        if self._rank >= self.replicas:
             raise ParameterError(f"rank: {self._rank} is not one of {self.replicas} processes")
         if size < self.replicas:
             raise ParameterError(

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,49 +20,34 @@ from crest.devices.distributed import ALONE, Group, joined, local_rank
 from crest.devices.generators import generator_for
 from crest.errors import ParameterError
 from crest.parameters.sections import TrainParameters
+from crest.pipeline.paths import Paths
 from crest.selection.coresets import MiniBatchCoreset
 from crest.training.step import Stepper, micro_batches
+from tests.processes import ROOT, run, run_ranks
 from tests.tiny import FLOAT32, convnet, image_split
 
-ROOT = Path(__file__).parents[2]
-SHORT = ("-S", "train.precision=float32", "-S", "train.snapshots=0", "-S", "train.budget=0.02")
+CLI = ROOT / "cli.py"
+SHORT = (
+    *("-S", "train.device=cpu", "-S", "train.precision=float32"),
+    *("-S", "train.snapshots=0", "-S", "train.budget=0.02"),
+)
 
 
-def command(processes: int, *arguments: str) -> list[str]:
-    launcher = [sys.executable]
-    if processes > 1:
-        launcher += ["-m", "torch.distributed.run", "--standalone"]
-        launcher += [f"--nproc-per-node={processes}"]
-    return [*launcher, str(ROOT / "cli.py"), "train", *SHORT, *arguments]
-
-
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
-
-
-def run(folder: Path, processes: int, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        command(processes, *arguments),
-        cwd=folder,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+def run_on(
+    processes: int, folder: Path, *arguments: str
+) -> "list[subprocess.CompletedProcess[str]]":
+    options = ("train", *SHORT, *arguments)
+    if processes == 1:
+        return [run(CLI, *options, folder=folder)]
+    return run_ranks(processes, CLI, *options, folder=folder)
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def project(digits: Paths, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with prepared digits and the parameters of the repository."""
     folder = tmp_path_factory.mktemp("project")
-    (folder / "params.yaml").write_text((ROOT / "params.yaml").read_text())
-    subprocess.run(
-        [sys.executable, str(ROOT / "cli.py"), "prepare"],
-        cwd=folder,
-        check=True,
-        capture_output=True,
-    )
+    shutil.copy(ROOT / "params.yaml", folder)
+    shutil.copytree(digits.root / "data", folder / "data")
     return folder
 
 
@@ -93,8 +79,8 @@ def test_two_processes_give_what_one_gives_bit_for_bit(project: Path, settings: 
     arguments = ["--method", "crest", "-S", "train.micro_batches=4", *settings]
     found = []
     for processes in (1, 2):
-        done = run(project, processes, *arguments)
-        assert done.returncode == 0, done.stderr
+        for done in run_on(processes, project, *arguments):
+            assert done.returncode == 0, done.stderr
         found.append(results(project, "crest"))
     (coresets, losses, model), (others, other_losses, other_model) = found
     assert coresets.equals(others)
@@ -103,15 +89,13 @@ def test_two_processes_give_what_one_gives_bit_for_bit(project: Path, settings: 
 
 
 def test_a_killed_process_is_named_and_the_run_goes_on_from_its_state(project: Path) -> None:
-    arguments = ["--method", "random", "-S", "train.micro_batches=2"]
-    assert run(project, 1, *arguments).returncode == 0
-    place = project / "artifacts" / "train" / "random"
-    expected = load_file(place / "model.safetensors")
-    slow = [*arguments, "-S", "train.budget=0.5", "-S", "run.save_interval=0"]
+    """Under torchrun, which ends the others of a group as soon as one is gone."""
+    arguments = ("--method", "random", "-S", "train.micro_batches=2", "-S", "run.save_interval=0")
+    slow = (*arguments, "-S", "train.budget=0.1")
+    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2")
     process = subprocess.Popen(
-        command(2, *slow),
+        [sys.executable, *launcher, str(CLI), "train", *SHORT, *slow],
         cwd=project,
-        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -128,12 +112,13 @@ def test_a_killed_process_is_named_and_the_run_goes_on_from_its_state(project: P
     assert time.monotonic() - killed < 60
     assert re.search(r"rank 1 \(.*, process \d+\) no longer answers", output), output
     assert state.exists()
-    assert run(project, 2, *slow).returncode == 0
-    found = load_file(place / "model.safetensors")
-    assert run(project, 1, *slow).returncode == 0
-    plain = load_file(place / "model.safetensors")
-    assert all(torch.equal(found[name], plain[name]) for name in plain)
-    assert not all(torch.equal(expected[name], plain[name]) for name in plain)
+    place = project / "artifacts" / "train" / "random"
+    assert not place.exists()
+    found = []
+    for processes in (2, 1):
+        assert [done.returncode for done in run_on(processes, project, *slow)] == [0] * processes
+        found.append(load_file(place / "model.safetensors"))
+    assert all(torch.equal(value, found[1][name]) for name, value in found[0].items())
 
 
 def _worker(launcher: int, rank: int) -> int:
@@ -245,20 +230,12 @@ def test_processes_that_were_started_otherwise_are_refused_with_what_differs_and
 
 
 def test_two_processes_with_other_parameters_are_refused_before_any_step(project: Path) -> None:
-    shell = f"{sys.executable} {ROOT / 'cli.py'} train --method random {' '.join(SHORT)}"
-    launcher = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--no-python")
-    done = subprocess.run(
-        [sys.executable, *launcher, "sh", "-c", f"{shell} -S train.lr=0.$((RANK + 1))"],
-        cwd=project,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode != 0
-    assert "train.lr: 0.1 on rank 0, 0.2 on rank 1" in done.stderr
-    assert 'cli.py", line' not in done.stderr  # the launcher ends in a traceback of its own
+    rates = ("-S", "train.lr=0.1"), ("-S", "train.lr=0.2")
+    ranks = run_ranks(2, CLI, "train", "--method", "random", *SHORT, folder=project, each=rates)
+    for done in ranks:
+        assert done.returncode != 0
+        assert "train.lr: 0.1 on rank 0, 0.2 on rank 1" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 LAUNCHED = {

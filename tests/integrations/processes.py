@@ -3,23 +3,19 @@
 import importlib
 import json
 import os
-import subprocess
 import sys
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+from tests.processes import run
+
 FAILED = "failed"
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def on_processes(sizes: list[int], module: str, function: str, folder: Path) -> list[list[Any]]:
     """Call ``function(rank, folder)`` on so many processes, for each size; return their answers."""
-    command = [sys.executable, "-m", __name__, module, function, str(folder), *map(str, sizes)]
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600
-    )
+    done = run(Path(__file__), module, function, folder, *sizes)
     assert done.returncode == 0, done.stderr[-4000:]
     found: list[list[Any]] = json.loads(done.stdout.splitlines()[-1])
     return found

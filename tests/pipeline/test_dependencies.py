@@ -103,6 +103,12 @@ def test_what_is_named_is_there() -> None:
             assert path.startswith(made) or (ROOT / path).exists(), path
 
 
+def test_prepare_runs_again_for_every_key_but_the_number_of_threads() -> None:
+    """As what it makes does not depend on it."""
+    keys = {f"prepare.{key}" for key in PARAMETERS["prepare"]}
+    assert set(STAGES["prepare"]["params"]) == keys - {"prepare.workers"}
+
+
 def command(folder: Path, *arguments: str) -> str:
     """Run a program; returns what it says on stdout."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("GIT_")}

@@ -316,12 +316,17 @@ def test_a_mean_in_place_of_losses_is_refused() -> None:
     [
         ({"batch_size": N + 1}, "batch_size: 204 is more than 203 examples"),
         ({"rule": "focussed"}, "'focussed' is not one of"),
+        ({"rule": ["ucb"]}, r"rule: \['ucb'\] is not one of random, "),
         ({"rule": "stratified"}, "needs groups"),
         ({"groups": [0, 1]}, "groups: 2 for 203 examples"),
         ({"exponents": 1.0}, "has no option 'exponents'; did you mean 'exponent'"),
         ({"floor": 0.0}, "floor: must be a number from"),
         ({"lag": 0}, "lag: 0 is not from 1"),
         ({"rank": 2, "num_replicas": 2}, "rank: 2 is not one of 2"),
+        ({"rank": -1, "num_replicas": 2}, "rank: -1 is not from 0"),
+        ({"rank": "0", "num_replicas": 2}, "rank: must be a whole number from 0 up, not '0'"),
+        ({"rank": 0, "num_replicas": 0}, "num_replicas: 0 is not from 1"),
+        ({"rank": 0, "num_replicas": 2.5}, "num_replicas: must be a whole number from 1 up"),
         ({"batch_size": 2, "rank": 0, "num_replicas": 3}, "cannot be shared by 3 processes"),
     ],
 )

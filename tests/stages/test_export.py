@@ -67,6 +67,21 @@ def prepared_again(meta, out, folder):
 # ------------------------------------------------------------------------------------------- CSV
 
 
+@pytest.mark.parametrize("text", ["method,step,accuracy\ncrest,1,0.5\n", "notes", "region"])
+def test_csv_takes_the_place_of_another_export_and_of_no_other_file(runs, tmp_path, text):
+    out = tmp_path / "curves.csv"
+    out.write_text(text)
+    with pytest.raises(ParameterError, match=r"curves\.csv: a file whose columns are not those"):
+        exported(runs, out)
+    assert out.read_text() == text
+    out.write_text("")
+    exported(runs, out)
+    whole = out.read_text()
+    out.write_text(whole.splitlines()[0] + "\n")
+    exported(runs, out)
+    assert out.read_text() == whole
+
+
 def test_csv_has_every_row_of_the_coresets_and_the_name_of_its_class(runs, tmp_path):
     out = tmp_path / "mine" / "coresets.csv"
     done = exported(runs, out)

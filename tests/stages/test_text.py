@@ -3,10 +3,7 @@
 import itertools
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
 from contextlib import nullcontext
 from pathlib import Path
 from unittest.mock import patch
@@ -29,6 +26,7 @@ from crest.pipeline.paths import Paths
 from crest.pipeline.runs import context_of
 from crest.training.loop import train as train_loop
 from stages import analyze, evaluate, prepare, preset, report, reuse, select, train
+from tests import processes
 from tests.conftest import copied
 from tests.tiny import FLOAT32
 from tests.tiny_text import tiny_model, tiny_roberta
@@ -315,16 +313,9 @@ def test_a_name_of_the_hub_works_offline_from_its_cache(source, model, tmp_path)
     sections = values.model_dump(mode="json", include={"prepare", "train"})
     sections["prepare"]["tokenizer"] = name
     (tmp_path / "params.yaml").write_text(json.dumps(sections))  # JSON is YAML too
-    environment = {**os.environ, "HF_HUB_OFFLINE": "1", "HF_HUB_CACHE": str(tmp_path / "cache")}
+    hub = {"HF_HUB_OFFLINE": 1, "HF_HUB_CACHE": tmp_path / "cache"}
     for command in (["prepare"], ["train", "--method", "random"]):
-        done = subprocess.run(
-            [sys.executable, str(REPOSITORY / "cli.py"), *command],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
+        done = processes.run(REPOSITORY / "cli.py", *command, folder=tmp_path, **hub)
         assert done.returncode == 0, done.stderr
     run = artifacts.read_json(Paths(tmp_path).train("random") / artifacts.RUN)
     assert run["model"] == name
@@ -349,18 +340,18 @@ def test_a_pretrained_encoder_learns_real_pairs(samples, minilm, tmp_path):
             "label_column": None,
             "validation": 0.997,
         },
-        train={"batch_size": 16, "lr": 5e-4},
+        train={"batch_size": 8, "lr": 5e-4},
     )
     paths = Paths(tmp_path)
     prepare.run(parameters.prepare, paths.prepared)
     data = prepared_data(parameters, paths, FLOAT32.device)
     spec = spec_for(parameters.train, data.meta)
     network = fresh_model(spec, 0, FLOAT32.device)
-    context = context_of(parameters, "random", data, network, 25, FLOAT32)
+    context = context_of(parameters, "random", data, network, 15, FLOAT32)
     chosen = torch.arange(len(data.train))
     before = float(Evaluator(network, data.train, FLOAT32).score(chosen).losses.mean())
     method = METHODS["random"].build(context)
-    train_loop(network, method, data.train, None, 25, parameters.train, FLOAT32)
+    train_loop(network, method, data.train, None, 15, parameters.train, FLOAT32)
     after = float(Evaluator(network, data.train, FLOAT32).score(chosen).losses.mean())
     assert before == pytest.approx(math.log(3), abs=0.1)
     assert after < 0.6 * before

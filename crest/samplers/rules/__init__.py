@@ -56,7 +56,7 @@ def build_rule(name: str, options: Mapping[str, Any]) -> Rule:
     ParameterError
         If it is unknown, or has no such option, or not of that value.
     """
-    if name not in RULES:
+    if not isinstance(name, str) or name not in RULES:
         raise ParameterError(f"LossBatchSampler: rule: {name!r} is not one of {', '.join(RULES)}")
     build = RULES[name].build
     known = list(signature(build).parameters)
