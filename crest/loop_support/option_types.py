@@ -99,6 +99,13 @@ class ByRuleOptions(TypedDict, total=False):
     seta_until: float
 
 
+class SelectiveBackpropOptions(TypedDict, total=False):
+    """Options of selective_backprop."""
+
+    power: float
+    history: int
+
+
 class GreedyOptions(TypedDict, total=False):
     """Options of greedy."""
 
@@ -200,6 +207,8 @@ class Options(TypedDict, total=False):
     seta_clusters: int
     seta_window: float
     seta_until: float
+    power: float
+    history: int
     coreset_size: float | int
     passes: int
     per_class: bool
@@ -217,6 +226,7 @@ class Options(TypedDict, total=False):
     stratified: StratifiedOptions
     focused: FocusedOptions
     by_rule: ByRuleOptions
+    selective_backprop: SelectiveBackpropOptions
     greedy: GreedyOptions
     craig: CraigOptions
     gradmatch: GradmatchOptions

@@ -17,6 +17,7 @@ from crest.methods.greedy import SPEC as GREEDY
 from crest.methods.large import SPEC as LARGE
 from crest.methods.random import SPEC as RANDOM
 from crest.methods.replay import SPEC as REPLAY
+from crest.methods.selective_backprop import SPEC as SELECTIVE_BACKPROP
 from crest.methods.sgd import SPEC as SGD
 from crest.methods.spec import MethodSpec
 from crest.methods.stratified import SPEC as STRATIFIED
@@ -31,6 +32,7 @@ METHODS: Mapping[str, MethodSpec] = {
     "stratified": STRATIFIED,
     "focused": FOCUSED,
     "by_rule": BY_RULE,
+    "selective_backprop": SELECTIVE_BACKPROP,
     "greedy": GREEDY,
     "craig": CRAIG,
     "gradmatch": GRADMATCH,
