@@ -85,7 +85,7 @@ def saved_rows(path: Path) -> tuple[list[Row], Experiment | None]:
 
 
 def table(arguments: argparse.Namespace) -> int:
-    print(markdown(*saved_rows(arguments.rows)), end="")
+    print(markdown(*saved_rows(arguments.rows), arguments.beside), end="")
     return 0
 
 
@@ -141,6 +141,7 @@ def parser() -> argparse.ArgumentParser:
     running.set_defaults(command=run)
     showing = commands.add_parser("table", help="print the table in Markdown")
     showing.add_argument("rows", type=Path, help="the --out of run")
+    showing.add_argument("--beside", metavar="NAME", help="a run that all are compared with too")
     showing.set_defaults(command=table)
     drawing = commands.add_parser("curves", help="draw accuracy by step and by second")
     drawing.add_argument("rows", type=Path, help="the --out of run")

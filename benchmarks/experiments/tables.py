@@ -8,7 +8,9 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 from benchmarks.experiments.experiment import Experiment, same_but_budget
+from benchmarks.experiments.reaching import Reached, steps_to
 from benchmarks.experiments.rows import Row
+from crest.errors import ParameterError
 
 Place = tuple[str, str]
 
@@ -19,13 +21,15 @@ COLUMNS = (
     "accuracy (seeds)",
     "relative error",
     "steps",
-    "examples",
+    "backpropagated",
+    "scored",
     "seconds",
     "÷ random",
     "speed-up over full",
     "updates",
     "− random",
     "− random, equal time",
+    "steps to random's accuracy",
 )
 
 
@@ -100,6 +104,19 @@ class Group:
     def mean(self, key: str) -> float:
         return fmean(row[key] for row in self.rows)
 
+    @property
+    def scored(self) -> float:
+        """Examples that a forward pass was for choosing alone."""
+        return fmean(row.get("counts", {}).get("examples_scored", 0) for row in self.rows)
+
+    def is_another_length_of(self, other: "Group") -> bool:
+        """Whether another run is the same but for the budget."""
+        mine, theirs = self.rows[0], other.rows[0]
+        if self.method != other.method or (self.time_of or other.time_of) is not None:
+            return False
+        same = same_but_budget(mine["overrides"], theirs["overrides"])
+        return same and self.shares(other, but_budget=True)
+
     def shares(self, other: "Group", but_budget: bool = False) -> bool:
         """Whether another run has the same model, data and parameters of training."""
         mine, theirs = self.rows[0], other.rows[0]
@@ -145,6 +162,7 @@ class Table:
 
     groups: Sequence[Group]
     reference: float | None = None
+    beside: Group | None = None
 
     def random(self, group: Group) -> Group | None:
         """Plain Random with the same parameters of training, the budget among them."""
@@ -169,6 +187,14 @@ class Table:
         full = self.full(group)
         accuracy = self.reference if full is None else full.accuracy
         return None if accuracy is None else abs(group.accuracy - accuracy) / accuracy
+
+    def steps_to_random(self, group: Group) -> Reached | None:
+        """Return the steps at which the run, at any length, has the accuracy of its Random."""
+        random = self.random(group)
+        lengths = [other for other in self.groups if other.is_another_length_of(group)]
+        if random is None or random is group or len(lengths) < 2:
+            return None
+        return steps_to(random.accuracy, [(one.mean("steps"), one.accuracy) for one in lengths])
 
     def ratio(self, group: Group) -> float | None:
         """Seconds over Random's, on the same machine."""
@@ -203,13 +229,21 @@ class Table:
             _cell(self.relative_error(group), lambda value: f"{value:.2%}"),
             _count(group.mean("steps")),
             _count(group.mean("examples_trained")),
+            _count(group.scored) if group.scored else DASH,
             self._seconds(group),
             _cell(self.ratio(group), lambda value: f"{value:.2f}"),
             _cell(self.speed_up(group), lambda pair: f"{pair[0]:.2f}{COMPUTED * pair[1]}"),
             _count(group.mean("updates")) if group.mean("updates") else DASH,
             difference_cell(group, random),
             difference_cell(group, rival),
+            reached_cell(self.steps_to_random(group), random),
+            *([] if self.beside is None else [difference_cell(group, self.beside)]),
         ]
+
+    @property
+    def columns(self) -> list[str]:
+        """What the cells of a row are of."""
+        return [*COLUMNS, *([] if self.beside is None else [f"− {self.beside.name}"])]
 
     @property
     def machines(self) -> list[str]:
@@ -253,6 +287,13 @@ def difference_cell(group: Group, other: Group | None) -> str:
     return signed + ("" if error is None else f" ± {100 * error:.2f}")
 
 
+def reached_cell(reached: Reached | None, random: Group | None) -> str:
+    """Return a share of Random's steps, in percent."""
+    if reached is None or random is None:
+        return DASH
+    return f"{reached.sign}{reached.steps / random.mean('steps'):.0%}"
+
+
 def _cell(value: Any, formatted: Callable[[Any], str]) -> str:
     return DASH if value is None else formatted(value)
 
@@ -266,14 +307,36 @@ def _figures(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def markdown(rows: Sequence[Row], experiment: Experiment | None = None) -> str:
-    """Return the table and, below it, what its columns and figures are of."""
+def markdown(
+    rows: Sequence[Row], experiment: Experiment | None = None, beside: str | None = None
+) -> str:
+    """Return the table and, below it, what its columns and figures are of.
+
+    Parameters
+    ----------
+    beside
+        The run that all others are compared with in a column of its own, whatever they differ in.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such run.
+    """
     groups = grouped(rows, experiment)
-    table = Table(groups, experiment.reference if experiment else None)
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
+    other = None if beside is None else _named(beside, groups)
+    table = Table(groups, experiment.reference if experiment else None, other)
+    lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
     lines += ["| " + " | ".join(table.cells(group)) + " |" for group in groups]
     title = [experiment.description, ""] if experiment else []
     return "\n".join([*title, *lines, "", *_notes(table, experiment), *_machines(table)]) + "\n"
+
+
+def _named(name: str, groups: Sequence[Group]) -> Group:
+    for group in groups:
+        if group.name == name:
+            return group
+    names = ", ".join(group.name for group in groups)
+    raise ParameterError(f"--beside: '{name}' is not one of {names}")
 
 
 def _notes(table: Table, experiment: Experiment | None) -> list[str]:
@@ -285,6 +348,14 @@ def _notes(table: Table, experiment: Experiment | None) -> list[str]:
         notes.append(
             "Seconds are of the processor, choosing and training on one thread, unless marked wall."
         )
+    if any(table.steps_to_random(group) for group in table.groups):
+        notes.append(
+            "Steps to random's accuracy: of the run at all its budgets, each with its schedule "
+            "compressed to it, linear in the logarithm of the steps between them; a share of "
+            "random's steps."
+        )
+    if any(group.scored for group in table.groups):
+        notes.append("Scored: examples that went forward only, to be chosen among.")
     if len(table.machines) > 1:
         notes.append(
             "Seconds on different machines are given apart, in the machines' order below; ÷ random "
