@@ -1,9 +1,12 @@
 """The definitions of experiments: the tables of rivals compare what they say they compare."""
 
+from functools import cache
+
 import pytest
 
-from benchmarks.experiments.commands import EXPERIMENTS, known
-from benchmarks.experiments.experiment import Plan, same_but_budget
+from benchmarks.experiments import commands
+from benchmarks.experiments.commands import EXPERIMENTS
+from benchmarks.experiments.experiment import Experiment, Plan, same_but_budget
 from crest.config import Parameters
 from crest.training.schedules import budget_steps, total_steps
 
@@ -29,6 +32,11 @@ TABLES = (
     "rivals-digits",
 )
 IMAGES = {"rivals-schedule": 50_000, "rivals-schedule-digits": 1_297}
+
+
+@cache
+def known(name: str) -> Experiment:
+    return commands.known(name)
 
 
 def own(plan: Plan) -> dict[str, object]:
