@@ -21,12 +21,23 @@ COLUMNS = (
     "accuracy (seeds)",
     "relative error",
     "steps",
-    "backpropagated",
-    "scored",
+    "examples",
     "seconds",
     "÷ random",
     "speed-up over full",
     "updates",
+    "− random",
+    "− random, equal time",
+)
+# Of a table that compares rules at several budgets.
+RULE_COLUMNS = (
+    "run",
+    "accuracy (seeds)",
+    "steps",
+    "backpropagated",
+    "scored",
+    "seconds",
+    "÷ random",
     "− random",
     "− random, equal time",
     "steps to random's accuracy",
@@ -162,6 +173,7 @@ class Table:
 
     groups: Sequence[Group]
     reference: float | None = None
+    of_rules: bool = False
     beside: Group | None = None
 
     def random(self, group: Group) -> Group | None:
@@ -220,30 +232,37 @@ class Table:
                 return 1.0 / over, True
         return None
 
-    def cells(self, group: Group) -> list[str]:
-        """Return a row, of COLUMNS."""
+    def cells(self, group: Group) -> dict[str, str]:
+        """Return a row: every column there is, by its name."""
         random, rival = self.random(group), self.random_in_its_time(group)
-        return [
-            group.name,
-            accuracy_cell(group),
-            _cell(self.relative_error(group), lambda value: f"{value:.2%}"),
-            _count(group.mean("steps")),
-            _count(group.mean("examples_trained")),
-            _count(group.scored) if group.scored else DASH,
-            self._seconds(group),
-            _cell(self.ratio(group), lambda value: f"{value:.2f}"),
-            _cell(self.speed_up(group), lambda pair: f"{pair[0]:.2f}{COMPUTED * pair[1]}"),
-            _count(group.mean("updates")) if group.mean("updates") else DASH,
-            difference_cell(group, random),
-            difference_cell(group, rival),
-            reached_cell(self.steps_to_random(group), random),
-            *([] if self.beside is None else [difference_cell(group, self.beside)]),
-        ]
+        trained = _count(group.mean("examples_trained"))
+        cells = {
+            "run": group.name,
+            "accuracy (seeds)": accuracy_cell(group),
+            "relative error": _cell(self.relative_error(group), lambda value: f"{value:.2%}"),
+            "steps": _count(group.mean("steps")),
+            "examples": trained,
+            "backpropagated": trained,
+            "scored": _count(group.scored) if group.scored else DASH,
+            "seconds": self._seconds(group),
+            "÷ random": _cell(self.ratio(group), lambda value: f"{value:.2f}"),
+            "speed-up over full": _cell(
+                self.speed_up(group), lambda pair: f"{pair[0]:.2f}{COMPUTED * pair[1]}"
+            ),
+            "updates": _count(group.mean("updates")) if group.mean("updates") else DASH,
+            "− random": difference_cell(group, random),
+            "− random, equal time": difference_cell(group, rival),
+            "steps to random's accuracy": reached_cell(self.steps_to_random(group), random),
+        }
+        if self.beside is not None:
+            cells[f"− {self.beside.name}"] = difference_cell(group, self.beside)
+        return cells
 
     @property
-    def columns(self) -> list[str]:
-        """What the cells of a row are of."""
-        return [*COLUMNS, *([] if self.beside is None else [f"− {self.beside.name}"])]
+    def columns(self) -> tuple[str, ...]:
+        """Which of the cells are printed."""
+        columns = RULE_COLUMNS if self.of_rules else COLUMNS
+        return columns if self.beside is None else (*columns, f"− {self.beside.name}")
 
     @property
     def machines(self) -> list[str]:
@@ -308,12 +327,17 @@ def _figures(value: float) -> str:
 
 
 def markdown(
-    rows: Sequence[Row], experiment: Experiment | None = None, beside: str | None = None
+    rows: Sequence[Row],
+    experiment: Experiment | None = None,
+    of_rules: bool = False,
+    beside: str | None = None,
 ) -> str:
     """Return the table and, below it, what its columns and figures are of.
 
     Parameters
     ----------
+    of_rules
+        Whether RULE_COLUMNS are printed.
     beside
         The run that all others are compared with in a column of its own, whatever they differ in.
 
@@ -324,9 +348,11 @@ def markdown(
     """
     groups = grouped(rows, experiment)
     other = None if beside is None else _named(beside, groups)
-    table = Table(groups, experiment.reference if experiment else None, other)
+    table = Table(groups, experiment.reference if experiment else None, of_rules, other)
     lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
-    lines += ["| " + " | ".join(table.cells(group)) + " |" for group in groups]
+    for group in groups:
+        cells = table.cells(group)
+        lines.append("| " + " | ".join(cells[column] for column in table.columns) + " |")
     title = [experiment.description, ""] if experiment else []
     return "\n".join([*title, *lines, "", *_notes(table, experiment), *_machines(table)]) + "\n"
 
@@ -348,20 +374,21 @@ def _notes(table: Table, experiment: Experiment | None) -> list[str]:
         notes.append(
             "Seconds are of the processor, choosing and training on one thread, unless marked wall."
         )
-    if any(table.steps_to_random(group) for group in table.groups):
+    if table.of_rules and any(table.steps_to_random(group) for group in table.groups):
         notes.append(
             "Steps to random's accuracy: of the run at all its budgets, each with its schedule "
             "compressed to it, linear in the logarithm of the steps between them; a share of "
             "random's steps."
         )
-    if any(group.scored for group in table.groups):
+    if table.of_rules and any(group.scored for group in table.groups):
         notes.append("Scored: examples that went forward only, to be chosen among.")
     if len(table.machines) > 1:
         notes.append(
             "Seconds on different machines are given apart, in the machines' order below; ÷ random "
             "and speed-up compare runs on the same machine only."
         )
-    if any((table.speed_up(group) or (0, False))[1] for group in table.groups):
+    computed = any((table.speed_up(group) or (0, False))[1] for group in table.groups)
+    if computed and not table.of_rules:
         notes.append(
             f"{COMPUTED} computed: full training was not run on the same machine and threads; its "
             "steps times Random's seconds a step stand for it."
