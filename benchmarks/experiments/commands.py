@@ -85,7 +85,8 @@ def saved_rows(path: Path) -> tuple[list[Row], Experiment | None]:
 
 
 def table(arguments: argparse.Namespace) -> int:
-    print(markdown(*saved_rows(arguments.rows)), end="")
+    rows, of = saved_rows(arguments.rows)
+    print(markdown(rows, of, arguments.rules, arguments.beside), end="")
     return 0
 
 
@@ -141,6 +142,10 @@ def parser() -> argparse.ArgumentParser:
     running.set_defaults(command=run)
     showing = commands.add_parser("table", help="print the table in Markdown")
     showing.add_argument("rows", type=Path, help="the --out of run")
+    showing.add_argument(
+        "--rules", action="store_true", help="columns for rules that are run at several budgets"
+    )
+    showing.add_argument("--beside", metavar="NAME", help="a run that all are compared with too")
     showing.set_defaults(command=table)
     drawing = commands.add_parser("curves", help="draw accuracy by step and by second")
     drawing.add_argument("rows", type=Path, help="the --out of run")

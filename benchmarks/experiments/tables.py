@@ -8,7 +8,9 @@ from statistics import fmean, median, stdev
 from typing import Any
 
 from benchmarks.experiments.experiment import Experiment, same_but_budget
+from benchmarks.experiments.reaching import Reached, steps_to
 from benchmarks.experiments.rows import Row
+from crest.errors import ParameterError
 
 Place = tuple[str, str]
 
@@ -26,6 +28,19 @@ COLUMNS = (
     "updates",
     "− random",
     "− random, equal time",
+)
+# Of a table that compares rules at several budgets.
+RULE_COLUMNS = (
+    "run",
+    "accuracy (seeds)",
+    "steps",
+    "backpropagated",
+    "scored",
+    "seconds",
+    "÷ random",
+    "− random",
+    "− random, equal time",
+    "steps to random's accuracy",
 )
 
 
@@ -100,6 +115,19 @@ class Group:
     def mean(self, key: str) -> float:
         return fmean(row[key] for row in self.rows)
 
+    @property
+    def scored(self) -> float:
+        """Examples that a forward pass was for choosing alone."""
+        return fmean(row.get("counts", {}).get("examples_scored", 0) for row in self.rows)
+
+    def is_another_length_of(self, other: "Group") -> bool:
+        """Whether another run is the same but for the budget."""
+        mine, theirs = self.rows[0], other.rows[0]
+        if self.method != other.method or (self.time_of or other.time_of) is not None:
+            return False
+        same = same_but_budget(mine["overrides"], theirs["overrides"])
+        return same and self.shares(other, but_budget=True)
+
     def shares(self, other: "Group", but_budget: bool = False) -> bool:
         """Whether another run has the same model, data and parameters of training."""
         mine, theirs = self.rows[0], other.rows[0]
@@ -145,6 +173,8 @@ class Table:
 
     groups: Sequence[Group]
     reference: float | None = None
+    of_rules: bool = False
+    beside: Group | None = None
 
     def random(self, group: Group) -> Group | None:
         """Plain Random with the same parameters of training, the budget among them."""
@@ -170,6 +200,14 @@ class Table:
         accuracy = self.reference if full is None else full.accuracy
         return None if accuracy is None else abs(group.accuracy - accuracy) / accuracy
 
+    def steps_to_random(self, group: Group) -> Reached | None:
+        """Return the steps at which the run, at any length, has the accuracy of its Random."""
+        random = self.random(group)
+        lengths = [other for other in self.groups if other.is_another_length_of(group)]
+        if random is None or random is group or len(lengths) < 2:
+            return None
+        return steps_to(random.accuracy, [(one.mean("steps"), one.accuracy) for one in lengths])
+
     def ratio(self, group: Group) -> float | None:
         """Seconds over Random's, on the same machine."""
         random = self.random(group)
@@ -194,22 +232,37 @@ class Table:
                 return 1.0 / over, True
         return None
 
-    def cells(self, group: Group) -> list[str]:
-        """Return a row, of COLUMNS."""
+    def cells(self, group: Group) -> dict[str, str]:
+        """Return a row: every column there is, by its name."""
         random, rival = self.random(group), self.random_in_its_time(group)
-        return [
-            group.name,
-            accuracy_cell(group),
-            _cell(self.relative_error(group), lambda value: f"{value:.2%}"),
-            _count(group.mean("steps")),
-            _count(group.mean("examples_trained")),
-            self._seconds(group),
-            _cell(self.ratio(group), lambda value: f"{value:.2f}"),
-            _cell(self.speed_up(group), lambda pair: f"{pair[0]:.2f}{COMPUTED * pair[1]}"),
-            _count(group.mean("updates")) if group.mean("updates") else DASH,
-            difference_cell(group, random),
-            difference_cell(group, rival),
-        ]
+        trained = _count(group.mean("examples_trained"))
+        cells = {
+            "run": group.name,
+            "accuracy (seeds)": accuracy_cell(group),
+            "relative error": _cell(self.relative_error(group), lambda value: f"{value:.2%}"),
+            "steps": _count(group.mean("steps")),
+            "examples": trained,
+            "backpropagated": trained,
+            "scored": _count(group.scored) if group.scored else DASH,
+            "seconds": self._seconds(group),
+            "÷ random": _cell(self.ratio(group), lambda value: f"{value:.2f}"),
+            "speed-up over full": _cell(
+                self.speed_up(group), lambda pair: f"{pair[0]:.2f}{COMPUTED * pair[1]}"
+            ),
+            "updates": _count(group.mean("updates")) if group.mean("updates") else DASH,
+            "− random": difference_cell(group, random),
+            "− random, equal time": difference_cell(group, rival),
+            "steps to random's accuracy": reached_cell(self.steps_to_random(group), random),
+        }
+        if self.beside is not None:
+            cells[f"− {self.beside.name}"] = difference_cell(group, self.beside)
+        return cells
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Which of the cells are printed."""
+        columns = RULE_COLUMNS if self.of_rules else COLUMNS
+        return columns if self.beside is None else (*columns, f"− {self.beside.name}")
 
     @property
     def machines(self) -> list[str]:
@@ -253,6 +306,13 @@ def difference_cell(group: Group, other: Group | None) -> str:
     return signed + ("" if error is None else f" ± {100 * error:.2f}")
 
 
+def reached_cell(reached: Reached | None, random: Group | None) -> str:
+    """Return a share of Random's steps, in percent."""
+    if reached is None or random is None:
+        return DASH
+    return f"{reached.sign}{reached.steps / random.mean('steps'):.0%}"
+
+
 def _cell(value: Any, formatted: Callable[[Any], str]) -> str:
     return DASH if value is None else formatted(value)
 
@@ -266,14 +326,43 @@ def _figures(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def markdown(rows: Sequence[Row], experiment: Experiment | None = None) -> str:
-    """Return the table and, below it, what its columns and figures are of."""
+def markdown(
+    rows: Sequence[Row],
+    experiment: Experiment | None = None,
+    of_rules: bool = False,
+    beside: str | None = None,
+) -> str:
+    """Return the table and, below it, what its columns and figures are of.
+
+    Parameters
+    ----------
+    of_rules
+        Whether RULE_COLUMNS are printed.
+    beside
+        The run that all others are compared with in a column of its own, whatever they differ in.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such run.
+    """
     groups = grouped(rows, experiment)
-    table = Table(groups, experiment.reference if experiment else None)
-    lines = ["| " + " | ".join(COLUMNS) + " |", "|" + "---|" * len(COLUMNS)]
-    lines += ["| " + " | ".join(table.cells(group)) + " |" for group in groups]
+    other = None if beside is None else _named(beside, groups)
+    table = Table(groups, experiment.reference if experiment else None, of_rules, other)
+    lines = ["| " + " | ".join(table.columns) + " |", "|" + "---|" * len(table.columns)]
+    for group in groups:
+        cells = table.cells(group)
+        lines.append("| " + " | ".join(cells[column] for column in table.columns) + " |")
     title = [experiment.description, ""] if experiment else []
     return "\n".join([*title, *lines, "", *_notes(table, experiment), *_machines(table)]) + "\n"
+
+
+def _named(name: str, groups: Sequence[Group]) -> Group:
+    for group in groups:
+        if group.name == name:
+            return group
+    names = ", ".join(group.name for group in groups)
+    raise ParameterError(f"--beside: '{name}' is not one of {names}")
 
 
 def _notes(table: Table, experiment: Experiment | None) -> list[str]:
@@ -285,12 +374,21 @@ def _notes(table: Table, experiment: Experiment | None) -> list[str]:
         notes.append(
             "Seconds are of the processor, choosing and training on one thread, unless marked wall."
         )
+    if table.of_rules and any(table.steps_to_random(group) for group in table.groups):
+        notes.append(
+            "Steps to random's accuracy: of the run at all its budgets, each with its schedule "
+            "compressed to it, linear in the logarithm of the steps between them; a share of "
+            "random's steps."
+        )
+    if table.of_rules and any(group.scored for group in table.groups):
+        notes.append("Scored: examples that went forward only, to be chosen among.")
     if len(table.machines) > 1:
         notes.append(
             "Seconds on different machines are given apart, in the machines' order below; ÷ random "
             "and speed-up compare runs on the same machine only."
         )
-    if any((table.speed_up(group) or (0, False))[1] for group in table.groups):
+    computed = any((table.speed_up(group) or (0, False))[1] for group in table.groups)
+    if computed and not table.of_rules:
         notes.append(
             f"{COMPUTED} computed: full training was not run on the same machine and threads; its "
             "steps times Random's seconds a step stand for it."

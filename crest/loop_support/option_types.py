@@ -110,6 +110,13 @@ class ByRuleOptions(TypedDict, total=False):
     seta_until: float
 
 
+class SelectiveBackpropOptions(TypedDict, total=False):
+    """Options of selective_backprop."""
+
+    power: float
+    history: int
+
+
 class GreedyOptions(TypedDict, total=False):
     """Options of greedy."""
 
@@ -216,6 +223,8 @@ class Options(TypedDict, total=False):
     seta_clusters: int
     seta_window: float
     seta_until: float
+    power: float
+    history: int
     coreset_size: float | int
     passes: int
     per_class: bool
@@ -234,6 +243,7 @@ class Options(TypedDict, total=False):
     focused: FocusedOptions
     adaptive: AdaptiveOptions
     by_rule: ByRuleOptions
+    selective_backprop: SelectiveBackpropOptions
     greedy: GreedyOptions
     craig: CraigOptions
     gradmatch: GradmatchOptions

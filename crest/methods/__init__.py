@@ -18,6 +18,7 @@ from crest.methods.greedy import SPEC as GREEDY
 from crest.methods.large import SPEC as LARGE
 from crest.methods.random import SPEC as RANDOM
 from crest.methods.replay import SPEC as REPLAY
+from crest.methods.selective_backprop import SPEC as SELECTIVE_BACKPROP
 from crest.methods.sgd import SPEC as SGD
 from crest.methods.spec import MethodSpec
 from crest.methods.stratified import SPEC as STRATIFIED
@@ -33,6 +34,7 @@ METHODS: Mapping[str, MethodSpec] = {
     "focused": FOCUSED,
     "adaptive": ADAPTIVE,
     "by_rule": BY_RULE,
+    "selective_backprop": SELECTIVE_BACKPROP,
     "greedy": GREEDY,
     "craig": CRAIG,
     "gradmatch": GRADMATCH,

@@ -110,6 +110,11 @@ class TrainParameters(Section):
         "cosine",
         "cosine, linear: down to 0; steps: x0.1 at 60% and at 85% of the steps, as in the paper",
     )
+    horizon: Literal["budget", "full"] = key(
+        "budget",
+        "steps that schedule is laid out over: the run's own, or those of full training, which the "
+        "budget cuts off",
+    )
     warmup: float = key(
         0.1, "share of the steps over which the learning rate rises to lr", ge=0.0, lt=1.0
     )

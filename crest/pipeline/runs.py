@@ -97,7 +97,7 @@ def train_model(
             precision,
             _watching(data, advance),
             checkpoint,
-            full_steps if spec.schedule_of_full else None,
+            full_steps if spec.schedule_of_full or settings.horizon == "full" else None,
             snapshots,
             group,
         )

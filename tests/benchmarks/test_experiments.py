@@ -17,6 +17,7 @@ from benchmarks.experiments import (
     curves,
     experiment,
     metering,
+    reaching,
     runner,
     tables,
     variations,
@@ -581,9 +582,10 @@ FULL = [
 ]
 
 
-def cells(rows):
+def cells(rows, **options):
     """The table's cells by run and column."""
-    lines = [line for line in tables.markdown(rows).splitlines() if line.startswith("|")]
+    text = tables.markdown(rows, **options)
+    lines = [line for line in text.splitlines() if line.startswith("|")]
     split = [[cell.strip() for cell in line.strip("|").split("|")] for line in lines]
     return {row[0]: dict(zip(split[0], row, strict=True)) for row in split[2:]}
 
@@ -609,6 +611,66 @@ def test_a_table_against_figures_by_hand():
     assert figures_of["random"]["updates"] == "–"
     assert figures_of["full"]["÷ random"] == "–"
     assert figures_of["full"]["relative error"] == "0.00%"
+
+
+def lengths(name, accuracies, **settings):
+    """Runs of 100, 200 and 400 steps of 1,000."""
+    return [
+        made_up(
+            f"{name} {steps}",
+            0,
+            accuracy,
+            steps=steps,
+            overrides={"train.budget": steps / 1000, **settings},
+        )
+        for steps, accuracy in zip((100, 200, 400), accuracies, strict=True)
+    ]
+
+
+def test_the_steps_to_the_accuracy_of_random_lie_between_a_runs_lengths():
+    rows = [
+        *lengths("random", (0.60, 0.70, 0.80)),
+        *lengths("crest", (0.62, 0.72, 0.79)),
+        *lengths("greedy", (0.40, 0.50, 0.60), **{"greedy.subset_size": 64}),
+        *lengths("greedy other", (0.65, 0.65, 0.90), **{"greedy.subset_size": 32})[:1],
+        *lengths("sgd", (0.60, 0.70, 0.80), **{"train.horizon": "full"}),
+    ]
+    found = cells(rows, of_rules=True)
+    shares = {name: row["steps to random's accuracy"] for name, row in found.items()}
+    assert [shares[f"random {steps}"] for steps in (100, 200, 400)] == ["–"] * 3
+    # Four fifths of an octave above 100 steps: 174 of 200; never: more than its 400 of 400.
+    assert [shares[f"crest {steps}"] for steps in (100, 200, 400)] == ["<100%", "87%", ">100%"]
+    assert [shares[f"greedy {steps}"] for steps in (100, 200, 400)] == ["400%", ">200%", ">100%"]
+    assert shares["greedy other 100"] == "–"  # of one length
+    assert shares["sgd 200"] == "–"  # no random has its horizon
+
+
+def test_steps_to_an_accuracy_by_hand():
+    points = [(400, 0.8), (100, 0.5), (200, 0.7)]
+    assert reaching.steps_to(0.7, points).steps == pytest.approx(200)
+    assert reaching.steps_to(0.6, points).steps == pytest.approx(100 * math.sqrt(2))
+    assert reaching.steps_to(0.5, points) == reaching.Reached(100, "<")
+    assert reaching.steps_to(0.81, points) == reaching.Reached(400, ">")
+    dented = [(100, 0.5), (200, 0.4), (400, 0.8), (800, 0.7), (1600, 0.9)]
+    assert reaching.steps_to(0.6, dented).steps == pytest.approx(200 * math.sqrt(2))
+
+
+def test_what_is_scored_is_not_what_is_trained_on():
+    rows = [made_up("greedy", seed, 0.8, counts={"examples_scored": 6400}) for seed in (0, 1)]
+    figures_of = cells(rows, of_rules=True)["greedy"]
+    assert (figures_of["backpropagated"], figures_of["scored"]) == ("3,200", "6,400")
+    assert "went forward only" in tables.markdown(rows, of_rules=True)
+    assert "went forward only" not in tables.markdown(rows) + tables.markdown(ROWS, of_rules=True)
+
+
+def test_a_run_that_is_named_is_beside_all_others():
+    rows = [*ROWS, *lengths("crest other", (0.5, 0.6, 0.7))]
+    found = {name: row["− crest"] for name, row in cells(rows, beside="crest").items()}
+    assert found["random"] == "−2.00 ± 1.00"
+    assert found["crest"] == "–"
+    assert found["crest other 100"] == "−31.00"  # another budget
+    with pytest.raises(ParameterError, match="--beside: 'other' is not one of random, crest"):
+        tables.markdown(rows, beside="other")
 
 
 def test_seconds_compare_on_one_machine_only():

@@ -138,6 +138,15 @@ def test_sgd_is_full_training_cut_off_when_the_budget_is_spent(runs, project):
     assert cut.drop("seconds").equals(full.drop("seconds").head(10))
 
 
+def test_the_horizon_of_full_training_makes_sgd_of_random(project):
+    found = []
+    for method, horizon in (("sgd", "budget"), ("random", "full"), ("random", "budget")):
+        train.run(digits_parameters(train={"horizon": horizon}), project, method)
+        found.append(tables(project, method)["steps"].drop("seconds"))
+    assert found[0].equals(found[1])
+    assert not found[0].equals(found[2])
+
+
 def test_the_same_seed_gives_the_same_run_and_another_another(runs, project):
     earlier = tensors(project, "crest"), tables(project, "crest")
     train.run(digits_parameters(), project, "crest")
