@@ -29,6 +29,7 @@ class CrestOptions(TypedDict, total=False):
     draw: Literal[
         "independent", "stratified", "without_replacement", "stratified_without_replacement"
     ]
+    label_noise: bool
     quadratic: str
     order: Literal[1, 2]
     region_loss: Literal["measured", "filtered"]
@@ -179,6 +180,7 @@ class Options(TypedDict, total=False):
     draw: Literal[
         "independent", "stratified", "without_replacement", "stratified_without_replacement"
     ]
+    label_noise: bool
     quadratic: str
     order: Literal[1, 2]
     region_loss: Literal["measured", "filtered"]
@@ -197,7 +199,6 @@ class Options(TypedDict, total=False):
     learned_window: int
     learned_floor: float | int
     factor: float
-    label_noise: bool
     onset: float
     exponent: float
     floor: float

@@ -102,6 +102,9 @@ class CrestParameters(Section):
         "of random subsets; independent: of each other; stratified: and of each class its share; "
         "without_replacement: through V; stratified_without_replacement: both",
     )
+    label_noise: bool = key(
+        False, "estimate label noise first; likely wrong labels are then drawn less often"
+    )
     quadratic: QuadraticParameters = QuadraticParameters()
     gradient: GradientParameters = GradientParameters()
     curvature: CurvatureParameters = CurvatureParameters()
@@ -114,6 +117,15 @@ class CrestParameters(Section):
         if outputs == "remembered" and others.data.get("selection") == "ahead":
             raise ValueError("remembered needs crest.selection: on_demand")
         return outputs
+
+    @field_validator("label_noise")
+    @classmethod
+    def _quality_is_without_replacement(cls, label_noise: bool, others: ValidationInfo) -> bool:
+        if label_noise and others.data.get("draw") in ("independent", "stratified"):
+            raise ValueError(
+                "true needs crest.draw: without_replacement or stratified_without_replacement"
+            )
+        return label_noise
 
     @field_validator("focus")
     @classmethod

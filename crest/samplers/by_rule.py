@@ -104,11 +104,7 @@ class ByRule:
 
     def record(self) -> Record:
         """Keep what the search for label noise took."""
-        quality = self._quality
-        return Record(
-            seconds={"label_noise": quality.seconds} if quality.seconds else None,
-            used=None if quality.possible else {quality.key: "false"},
-        )
+        return Record(seconds=self._quality.took() or None, used=self._quality.used() or None)
 
     def _remember(self) -> None:
         """Let the losses that wait count; of a step that a scaler skipped, those that are known."""

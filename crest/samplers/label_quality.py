@@ -55,11 +55,24 @@ class LabelQuality:
     @property
     def values(self) -> Tensor | None:
         """float32, n; None where all labels are believed."""
+        found = self.find()
+        return found if len(found) else None
+
+    def find(self) -> Tensor:
+        """Find it, unless it is known: float32, n; none where all labels are believed."""
         if self._found is None:
             started = time.perf_counter()
             self._found = self._shared(self._find())
             self.seconds = time.perf_counter() - started
-        return self._found if len(self._found) else None
+        return self._found
+
+    def took(self) -> dict[str, float]:
+        """Return the seconds that finding it took, by the name of that part."""
+        return {"label_noise": self.seconds} if self.seconds else {}
+
+    def used(self) -> dict[str, str]:
+        """Return the parameter, where what it asked for could not be had."""
+        return {} if self.possible else {self.key: "false"}
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was found."""

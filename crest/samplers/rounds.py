@@ -104,6 +104,9 @@ class Rounds:
     strata
         int64, n: labels of all examples, for rounds any stretch of which has of every class the
         share that takes part; None for a random order, in which it has that share in the mean.
+    quality
+        Returns how likely each label is right, float32 n, by which chances are multiplied; None to
+        believe all.
     """
 
     def __init__(
@@ -114,8 +117,10 @@ class Rounds:
         generator: torch.Generator,
         remembered: bool = True,
         strata: Tensor | None = None,
+        quality: Callable[[], Tensor | None] = lambda: None,
     ) -> None:
         self._active = active
+        self._quality = quality
         self._losses = losses
         self._focus = focus
         self._generator = generator
@@ -157,9 +162,9 @@ class Rounds:
     def _start_round(self, batch: Tensor, count: int, uniform: bool) -> None:
         """Put another round behind what waits; of both, no example twice among the next."""
         members = self._active.members()
-        chance = self._focus.chances(self._losses(members))
+        chance = self._chance_of(members, uniform)
         # Or too few for a batch and what is in it already.
-        if uniform or float(chance.sum()) < 2 * count:
+        if float(chance.sum()) < 2 * count:
             chance = torch.ones_like(chance)
         part = torch.rand(len(members), generator=self._generator) < chance
         if int(part.sum()) < count:  # fewer than a batch, as the draw will have it
@@ -174,6 +179,12 @@ class Rounds:
         near = in_batch[members]
         # What is in this batch comes at the round's end.
         self._waiting = torch.cat([self._waiting, members[~near], members[near]])
+
+    def _chance_of(self, members: Tensor, uniform: bool) -> Tensor:
+        """Return the chance of each member, float32; without the focus where it is uniform."""
+        quality = self._quality()
+        believed = torch.ones(len(members)) if quality is None else quality[members.long()]
+        return believed if uniform else self._focus.chances(self._losses(members)) * believed
 
     def _shuffled(self, members: Tensor) -> Tensor:
         if self._strata is not None:

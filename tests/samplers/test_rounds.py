@@ -201,3 +201,23 @@ def test_a_focused_subset_holds_what_takes_part_before_anything_else() -> None:
     )
     assert float((draws % 2 == 1).double().mean()) == pytest.approx(0.2, abs=0.01)
     assert len(focus_subset(losses, 400, Focus(0.5, 0.25), generator)[0].unique()) == 400
+
+
+def test_likely_wrong_labels_take_part_less_often_also_where_all_do():
+    quality = torch.linspace(0.0, 1.0, 400)
+    generator = torch.Generator().manual_seed(0)
+    rounds = Rounds(
+        ActiveSet(400),
+        lambda some: torch.ones(len(some)),
+        Focus(0.5, 0.25),
+        generator,
+        quality=lambda: quality,
+    )
+    for uniform in (False, True):
+        drawn = torch.zeros(400)
+        for _ in range(400):
+            drawn[rounds.take(20, uniform)] += 1
+        assert drawn[0] == 0
+        often = drawn / drawn[-1]
+        assert often[:200].mean() == pytest.approx(0.25, abs=0.04)
+        assert often[200:].mean() == pytest.approx(0.75, abs=0.04)

@@ -105,6 +105,7 @@ class Crest:
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
         """Return what to train on in step t = ``step``, by the lines of Algorithm 1."""
+        self._subsets.quality.find()  # once, and not in the time of a region
         if self._pool.is_window_over(step):  # every T2 steps
             with self._timed("select"):
                 self._pool.exclude_learned(step)
@@ -229,6 +230,7 @@ class Crest:
     def record(self) -> Record:
         """Return the tables of the run, in which the open region ends with the last step."""
         rows, region = self._region_rows, self._region
+        quality = self._subsets.quality
         if region is not None:
             rows = [*rows, region.row(self._drawn, len(self._context.train))]
         coresets = self._coreset_rows.frame()
@@ -238,12 +240,13 @@ class Crest:
             coresets=coresets,
             regions=with_effective_sizes(regions, coresets),
             scored=self._pool.frame(),
-            seconds={part: float(regions[f"seconds_{part}"].sum()) for part in parts},
+            seconds={part: float(regions[f"seconds_{part}"].sum()) for part in parts}
+            | quality.took(),
             counts={
                 "examples_scored": self._subsets.examples_scored,
                 "hessian_vector_products": self._quadratic.products,
             },
-            used=self._quadratic.used(),
+            used=self._quadratic.used() | quality.used(),
         )
 
     def state_dict(self) -> dict[str, Any]:

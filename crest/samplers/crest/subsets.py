@@ -11,6 +11,7 @@ from crest.inference.forward import ForwardPass, joined
 from crest.models.head import classes_of
 from crest.regions.active import ActiveSet
 from crest.samplers.base import Context
+from crest.samplers.label_quality import LabelQuality
 from crest.samplers.memory import Memory
 from crest.samplers.rounds import Focus, Rounds, weighed
 from crest.selection.coresets import MiniBatchCoreset, Outputs
@@ -39,6 +40,8 @@ class Subsets:
         How many went through the model.
     without_replacement
         Whether every V_p is drawn without replacement from a round of V.
+    quality
+        How likely each label is right, where that is asked for.
     scores_all
         Whether what is scored where a region opens has the losses of all of V.
     """
@@ -61,6 +64,7 @@ class Subsets:
         self._focus_until = round(parameters.focus.until * context.steps)
         self._remembered = parameters.outputs == "remembered"
         self._weights = parameters.focus.weights
+        self.quality = LabelQuality(context, "crest.label_noise", parameters.label_noise)
         self._memory: Memory | None = None
         self._rounds: Rounds | None = None
         if self._remembered or parameters.focus.exponent > 0.0:
@@ -69,7 +73,13 @@ class Subsets:
         if parameters.draw in ("without_replacement", "stratified_without_replacement"):
             strata = labels if parameters.draw == "stratified_without_replacement" else None
             self._rounds = Rounds(
-                active, self._last_losses, focus, context.generator, self._weights, strata
+                active,
+                self._last_losses,
+                focus,
+                context.generator,
+                self._weights,
+                strata,
+                lambda: self.quality.values,
             )
         self.examples_scored = 0
         self.without_replacement = self._rounds is not None
@@ -142,12 +152,17 @@ class Subsets:
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a later :meth:`load_state_dict` needs."""
         memory = None if self._memory is None else self._memory.state_dict()
-        return {"memory": memory, "position": self.position()}
+        return {
+            "memory": memory,
+            "position": self.position(),
+            "quality": self.quality.state_dict(),
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the middle of a round."""
         if self._memory is not None:
             self._memory.load_state_dict(state["memory"])
+        self.quality.load_state_dict(state["quality"])
         self.rewind(state["position"])
 
     def position(self) -> dict[str, Any]:
