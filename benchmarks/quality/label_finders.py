@@ -23,14 +23,15 @@ FOLDED = ("folds, equal seconds", f"folds, {FOLDS} runs")
 class Found:
     """What a way says: scores of n examples, a set as bool n, and the share that it estimates.
 
-    ``judged`` are the examples that it says anything of. None: all; a way without scores, sets or
-    estimates has None for them.
+    ``chances`` are how likely each label is wrong. ``judged`` are the examples that it says
+    anything of. None: all; a way without scores, sets or estimates has None for them.
     """
 
     scores: Tensor | None = None
     chosen: Tensor | None = None
     share: float | None = None
     judged: Tensor | None = None
+    chances: Tensor | None = None
 
 
 def of_run(visits: Visits, labels: Tensor) -> dict[str, Found]:
@@ -52,7 +53,7 @@ def of_run(visits: Visits, labels: Tensor) -> dict[str, Found]:
         [losses[labels == label].median() for label in range(visits.logits.shape[1])]
     )
     return {
-        "ours": Found(losses, chances > 0.5, float(chances.mean())),
+        "ours": Found(losses, chances > 0.5, float(chances.mean()), chances=chances),
         "mean probability": Found(-confidence),
         "mean margin": Found(-margins),
         "mean loss / class median": Found(losses / by_class[labels].clamp(min=1e-6)),
@@ -137,6 +138,8 @@ def measures(found: Found, wrong: Tensor) -> dict[str, float]:
     if found.share is not None:
         result["share"] = found.share
     true = wrong[judged]
+    if found.chances is not None:
+        result["calibration error"] = _calibration_error(found.chances, wrong)
     if found.scores is not None and true.any():
         result["average precision"] = float(
             average_precision_score(true.numpy(), found.scores[judged].numpy())
@@ -148,3 +151,11 @@ def measures(found: Found, wrong: Tensor) -> dict[str, float]:
         result["recall"] = hits / max(1, int(true.sum()))
         result["F1"] = 2 * hits / max(1, int(chosen.sum()) + int(true.sum()))
     return result
+
+
+def _calibration_error(chances: Tensor, wrong: Tensor, bins: int = 10) -> float:
+    """Return how far chances are off the shares that are wrong, a mean over equal bins."""
+    places = (chances * bins).long().clamp(max=bins - 1)
+    zeros = torch.zeros(bins, dtype=torch.float64)
+    excess = zeros.index_add(0, places, chances.double() - wrong.double())
+    return float(excess.abs().sum() / len(wrong))

@@ -64,7 +64,15 @@ CASES = (
     Case("snli, similar 20%", "snli", 0.2, similar=True),
 )
 FIRST = 39  # of a ranking, in which a rare class is counted
-PRINTED = ("average precision", "share", "precision", "recall", "F1", "names the true class")
+PRINTED = (
+    "average precision",
+    "share",
+    "calibration error",
+    "precision",
+    "recall",
+    "F1",
+    "names the true class",
+)
 
 
 def named_classes(visits: Visits, labels: Tensor) -> dict[str, Tensor]:
