@@ -303,6 +303,43 @@ def difficulty(
 
 
 @app.command()
+def mislabelled(
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[FOLDER]...",
+            help="What difficulty takes; several runs on the same data count together. "
+            "Default: artifacts/analyze.",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="FILE.csv or FILE.parquet. Default: stdout.")
+    ] = None,
+    most: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Examples listed. Default: those that are more likely wrong than right."
+        ),
+    ] = None,
+    prepared: Annotated[
+        Path | None, typer.Option(help="Prepared data that it is of, for names of classes.")
+    ] = None,
+) -> None:
+    """List the examples whose labels are likely wrong, and the classes they are taken for.
+
+    Example: python cli.py mislabelled --most 100 --out suspects.csv
+    """
+    with failing_plainly("mislabelled") as stage:
+        found = stage.run(sources or [], PATHS, prepared, most)
+        typer.echo(found.summary, err=True)
+        if out is None:
+            typer.echo(found.rows.write_csv(), nl=False)
+        else:
+            stage.write(found, out)
+            typer.echo(str(out))
+
+
+@app.command()
 def reuse(
     model: Annotated[str | None, typer.Option(help="Default: all of reuse.models.")] = None,
     coresets: Annotated[

@@ -25,7 +25,7 @@ from crest.samplers.saved import from_tables
 from stages import prepare
 from tests.tiny import CPU, digits_parameters
 
-WITHOUT = ("difficulty", "preset")  # parameters
+WITHOUT = ("difficulty", "mislabelled", "preset")  # parameters
 REPOSITORY = Path(__file__).parents[1]
 COMMANDS = (
     "fingerprint",
@@ -35,6 +35,7 @@ COMMANDS = (
     "evaluate",
     "analyze",
     "difficulty",
+    "mislabelled",
     "reuse",
     "export",
     "report",
@@ -430,6 +431,19 @@ def test_difficulty_takes_records_of_any_training(trained, monkeypatch):
     assert Path("mine/difficulty/mislabelled.csv").is_file()
     monkeypatch.chdir("mine")  # where there is neither a parameter file nor data
     assert succeeds("difficulty", "examples.parquet") == "difficulty/report.html\n"
+
+
+def test_mislabelled_lists_suspects_of_any_training(trained):
+    run = str(trained.train("random"))
+    assert "artifacts/analyze: neither difficulty.parquet nor" in fails(1, "mislabelled")
+    listed = invoke("mislabelled", run, run, "--most", 3, "--prepared", "data/prepared")
+    assert listed.exit_code == 0
+    assert listed.stdout.startswith("index,label,taken_for,wrong_label,mean_loss,seen,correct\n")
+    assert len(listed.stdout.splitlines()) == 4
+    assert "are wrong by estimate" in listed.stderr
+    assert invoke("mislabelled", run, "--out", "some.parquet").stdout == "some.parquet\n"
+    assert "index" in pl.read_parquet("some.parquet").columns
+    assert "name a file .csv or .parquet" in invoke("mislabelled", run, "--out", "some.txt").stderr
 
 
 def test_a_report_lacking_a_run_leaves_the_earlier(trained):

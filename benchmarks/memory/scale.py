@@ -60,8 +60,9 @@ ROWS: Mapping[str, tuple[str, str]] = {
 }
 
 TRACKER = 25  # seen, correct, forgotten, first learned 4 each; sum of losses 8; was right 1
-# Of examples as they are trained on: seen early 4, sum of errors 8, class taken for 4, its lead 4.
-ERRORS = 20
+# Of examples as they are trained on: seen early 4, sum of errors 8, class taken for 4, its lead 4,
+# first visits 4, sums of two probabilities 4 each.
+ERRORS = 32
 ACTIVE = 12  # members, places, excluded at 4 each
 LEFT = 4  # of the pass or the round
 LOSS = 4  # the last of each

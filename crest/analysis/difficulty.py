@@ -20,6 +20,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from crest.analysis.wrong_labels import wrong_probabilities, wrong_share
 from crest.artifacts import NEVER
 
 MOST_MISLABELLED = 48  # examples listed whose labels are likeliest wrong
@@ -48,15 +49,19 @@ def difficulty_table(
         The 'difficulty' table, in the order of ``scoring``. An example that never was right has
         been forgotten 0 times by the definition; ``first_learned`` of -1 tells it apart.
     """
-    table = training_pass(scoring).select(
+    scored = training_pass(scoring)
+    mean_loss = pl.when(pl.col("seen") > 0).then(pl.col("loss_sum") / pl.col("seen"))
+    losses = scored.select(mean_loss).to_series()
+    table = scored.select(
         "index",
         "label",
         "forgotten",
         "seen",
         "correct",
-        mean_loss=pl.when(pl.col("seen") > 0).then(pl.col("loss_sum") / pl.col("seen")),
+        mean_loss=losses,
         el2n="el2n",
         taken_for="taken_for",
+        wrong_label=wrong_probabilities(losses, wrong_share(scored)),
         first_learned="first_learned",
     )
     return (

@@ -79,7 +79,21 @@ def _suspects(difficulty: pl.DataFrame, classes: Sequence[str]) -> list[str]:
             f"{percent(usual[label])} of the data: a rare class is learned late, and ranks high "
             "even where its labels are right."
         )
-    return [sentence]
+    return [sentence, *wrong_labels(difficulty)]
+
+
+def wrong_labels(difficulty: pl.DataFrame) -> list[str]:
+    """Say how many labels are wrong by estimate; nothing where it is not known."""
+    chances = difficulty["wrong_label"].drop_nulls()
+    if chances.is_empty():
+        return []
+    expected, likely = round(chances.sum()), int((chances > 0.5).sum())
+    return [
+        f"Of {len(chances):,} labels about {expected:,} ({percent(expected / len(chances))}) are "
+        f"wrong by estimate, and {likely:,} are more likely wrong than right. The estimate is of "
+        "labels that are wrong at random: it is too low where they go to similar classes, and too "
+        "high where the model has learned little."
+    ]
 
 
 def _shares(rows: pl.DataFrame) -> dict[int, float]:

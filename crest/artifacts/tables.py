@@ -16,7 +16,7 @@ from crest.errors import ArtifactError
 
 SCHEMA_VERSION = 1
 # Tables whose columns have changed since, so that files of the others stay readable.
-NEWER_VERSIONS: Mapping[str, int] = {"examples": 3, "difficulty": 3, "regions": 2}
+NEWER_VERSIONS: Mapping[str, int] = {"examples": 4, "difficulty": 4, "regions": 2}
 
 ABOUT = "crest_about_"  # begins the names of what a table's metadata says that it is of
 
@@ -90,6 +90,10 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
         "el2n": pl.Float64,  # mean norm of softmax - one-hot, trained on early; null where not
         # Class that most of its wrong classifications name, -1 for none; null where not kept.
         "taken_for": pl.Int32,
+        # Means over the first few visits: what the model gave to the label, and to one other class
+        # drawn at random; null where not kept.
+        "label_probability": pl.Float64,
+        "control_probability": pl.Float64,
         "excluded_at": pl.Int32,  # step at which it left V, -1 for never
     },
     "validation": {
@@ -114,6 +118,7 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
         "mean_loss": pl.Float64,  # null for never seen
         "el2n": pl.Float64,  # null for never seen early
         "taken_for": pl.Int32,  # class that its wrong classifications name, -1 for none
+        "wrong_label": pl.Float64,  # how likely its label is wrong, 0 to 1; null where not known
         "first_learned": pl.Int32,
         "selected": pl.Int32,  # times picked into a mini-batch coreset
         "trained": pl.Int32,  # times trained on by crest

@@ -28,8 +28,9 @@ SHEETS = {
     "mislabelled": (
         "Likely mislabelled",
         "The highest mean losses over training first, for wrong labels are learned last. Taken "
-        "for: the class that most of its wrong classifications name. This is an order, and no "
-        "verdict: some will be rare or odd instead, and where no label is wrong all are. Look. "
+        "for: the class that most of its wrong classifications name. The percentage is how likely "
+        "the label is wrong, by estimate: some will be rare or odd instead, and where no label is "
+        "wrong all are. Look. "
         "mislabelled.csv, of the analysis, goes on where this ends.",
     ),
     "most_selected": ("Most selected", "Most often picked into a mini-batch coreset."),
@@ -109,11 +110,16 @@ def _cards(group: Group, meta: Meta | None, contents: Mapping[int, Content]) -> 
 
 
 def _taken_for(row: Mapping[str, Any], group: Group, meta: Meta | None) -> list[str]:
-    """Name the class that a suspect is taken for."""
-    if group.name != "mislabelled" or row["taken_for"] is None:
+    """Name the class that a suspect is taken for, and how likely its label is wrong."""
+    if group.name != "mislabelled":
         return []
-    name = taken_for_name(meta, row["taken_for"])
-    return ["never taken for another" if name is None else f"taken for {name}"]
+    facts = []
+    if row["taken_for"] is not None:
+        name = taken_for_name(meta, row["taken_for"])
+        facts.append("never taken for another" if name is None else f"taken for {name}")
+    if row["wrong_label"] is not None:
+        facts.append(f"wrong: {row['wrong_label']:.0%}")
+    return facts
 
 
 def _images(prepared: Path, meta: Meta, indices: Sequence[int]) -> dict[int, Content]:

@@ -24,6 +24,7 @@ SCORE_COLUMNS = {
     "mean_loss": pl.Float64,
     "el2n": pl.Float64,
     "taken_for": pl.String,
+    "wrong_label": pl.Float64,
     "first_learned": pl.Int32,
     "selected": pl.Int32,
     "excluded_at": pl.Int32,
@@ -92,7 +93,7 @@ def ranked(
         "taken_for": [taken_for_name(meta, label) for label in first["taken_for"]],
     }
     kinds = dict.fromkeys(names, pl.String)
-    columns = ["index", "label", "taken_for", "mean_loss", "seen", "correct", *more]
+    columns = ["index", "label", "taken_for", "wrong_label", "mean_loss", "seen", "correct", *more]
     return first.with_columns(pl.DataFrame(names, schema=kinds)).select(columns)
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from crest.artifacts import NEVER
 
 EARLY = 0.1  # share of a run's steps whose visits count for EL2N
+FIRST_VISITS = 4  # of an example, at which its probabilities count
 COUNTED_AT_ONCE = 2**12  # sightings
 _UNLEARNED = torch.iinfo(torch.int32).max
 
@@ -26,7 +27,7 @@ class ExampleTracker:
     device
         Where the counts live; batches are moved there. Nothing is synchronised with the host.
     errors
-        Whether errors are recorded too, for EL2N.
+        Whether errors are recorded too, for EL2N, and probabilities, for wrong labels.
     votes
         Whether the classes that examples are taken for are; None: as errors.
 
@@ -35,7 +36,7 @@ class ExampleTracker:
     k sightings cost O(k log k), whatever n is: they are counted some thousand at once. An index may
     repeat within a batch: each repetition is a sighting of its own, in the order of the batch,
     exactly as if every entry had been recorded alone. The result is deterministic on every device.
-    An example takes 25 bytes, 12 more where errors are recorded, and 8 more with votes.
+    An example takes 25 bytes, 24 more where errors are recorded, and 8 more with votes.
     """
 
     def __init__(
@@ -60,6 +61,9 @@ class ExampleTracker:
             self._counts |= {
                 "early": zeros(torch.int32),
                 "error_sum": zeros(torch.float64),
+                "visits": zeros(torch.int32),
+                "label_probability": zeros(torch.float32),
+                "control_probability": zeros(torch.float32),
             }
         if errors if votes is None else votes:
             self._counts |= {
@@ -138,6 +142,45 @@ class ExampleTracker:
         early.index_add_(0, indices, torch.ones_like(indices, dtype=torch.int32))
         _add(total, indices, error)
 
+    def record_probabilities(self, indices: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Count what the first visits of examples gave to their labels and to their controls.
+
+        Parameters
+        ----------
+        indices
+            int64, shape k; in the order of the visits. Later visits are passed over.
+        logits
+            floating, shape k×C, on any device.
+        labels
+            int64, shape k.
+
+        Raises
+        ------
+        ValueError
+            If the tracker is not one of errors.
+        """
+        if "visits" not in self._counts:
+            raise ValueError("this tracker records no probabilities")
+        visits = self._counts["visits"]
+        indices = indices.detach().to(visits.device)
+        places = (visits[indices] < FIRST_VISITS).nonzero().flatten()
+        indices, order = indices[places].sort(stable=True)
+        earlier = torch.arange(len(indices), device=visits.device) - torch.searchsorted(
+            indices, indices
+        )
+        first = visits[indices] + earlier < FIRST_VISITS
+        indices, places = indices[first], places[order][first]
+        if not len(indices):
+            return
+        there = places.to(logits.device)
+        own = labels.to(logits.device)[there]
+        others = control_classes(indices.to(logits.device), own, logits.shape[1])
+        found = logits.detach()[there].float().softmax(1).gather(1, torch.stack([own, others], 1))
+        found = found.to(visits.device)
+        visits.index_add_(0, indices, torch.ones_like(indices, dtype=torch.int32))
+        _add(self._counts["label_probability"], indices, found[:, 0])
+        _add(self._counts["control_probability"], indices, found[:, 1])
+
     def record_wrong(self, indices: Tensor, classes: Tensor) -> None:
         """Count a vote for each wrong classification of a stretch of training.
 
@@ -201,6 +244,8 @@ class ExampleTracker:
                 "loss_sum": kept["loss_sum"].numpy(),
                 "el2n": self._el2n(counts),
                 "taken_for": self._taken_for(counts),
+                "label_probability": self._first_mean(counts, "label_probability"),
+                "control_probability": self._first_mean(counts, "control_probability"),
                 "excluded_at": excluded_at.cpu().to(torch.int32, copy=True).numpy(),
             }
         )
@@ -236,6 +281,26 @@ class ExampleTracker:
             length = len(counts["seen"])
             return pl.repeat(None, length, dtype=pl.Float64, eager=True)
         return _means(counts["error_sum"], counts["early"])
+
+    def _first_mean(self, counts: Mapping[str, Tensor], name: str) -> pl.Series:
+        if name not in counts:
+            length = len(counts["seen"])
+            return pl.repeat(None, length, dtype=pl.Float64, eager=True)
+        return _means(counts[name].double(), counts["visits"])
+
+
+def control_classes(indices: Tensor, labels: Tensor, classes: int) -> Tensor:
+    """Return another class than the label for each example, always the same one; k int64.
+
+    Drawn evenly over the other classes by a hash of the example's row and its label, so that
+    nothing has to be kept. Of a single class there is no other, and it is the label's own.
+    """
+    if classes < 2:
+        return labels
+    mixed = (indices + labels * 40503 + 1) % 2**32
+    for _ in range(2):  # a common hash of 32 bits, whose products fit into 64
+        mixed = (mixed ^ (mixed >> 16)) * 0x45D9F3B % 2**32
+    return (labels + 1 + (mixed ^ (mixed >> 16)) % (classes - 1)) % classes
 
 
 def error_norms(logits: Tensor, labels: Tensor) -> Tensor:

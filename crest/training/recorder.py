@@ -103,6 +103,7 @@ class Recorder:
         indices = torch.cat([each.minibatch.indices for each in taken])
         steps = torch.tensor([each.step for each in taken], dtype=torch.int32)
         self.tracker.record(indices, correct, losses.cpu(), steps.repeat_interleave(sizes))
+        self.tracker.record_probabilities(indices, logits, labels)
         wrong = ~correct
         self.tracker.record_wrong(indices[wrong], predictions.cpu()[wrong])
         early = int(sizes[steps < self._early_steps].sum())  # those of the first few steps

@@ -211,7 +211,8 @@ def test_frame_is_an_examples_table(tmp_path):
     read = read_table(tmp_path / "examples.parquet")
     assert read.row(1, named=True) == {
         "pass": "selection", "index": 1, "label": 8, "seen": 2, "correct": 1, "forgotten": 1,
-        "first_learned": 0, "loss_sum": 1.5, "el2n": 1.5, "taken_for": -1, "excluded_at": 4,
+        "first_learned": 0, "loss_sum": 1.5, "el2n": 1.5, "taken_for": -1,
+        "label_probability": None, "control_probability": None, "excluded_at": 4,
     }  # fmt: skip
 
 
@@ -228,6 +229,8 @@ def examples(seen, forgotten, first_learned, excluded_at=None, labels=None, kind
         "loss_sum": [0.5 * times for times in seen],
         "el2n": [0.1 * times if times else None for times in seen],
         "taken_for": [index % 2 - 1 for index in range(count)],
+        "label_probability": [None] * count,
+        "control_probability": [None] * count,
         "excluded_at": excluded_at or [-1] * count,
     }
     return pl.DataFrame(values, schema=dict(TABLES["examples"]))

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from crest.analysis.profile import profile
+from crest.analysis.profile import profile, wrong_labels
 from crest.artifacts import TABLES
 
 CLASSES = ["cat", "dog", "bird"]
@@ -19,6 +19,7 @@ def table(**columns: list) -> pl.DataFrame:
         "mean_loss": [0.5] * count,
         "el2n": [0.5] * count,
         "taken_for": [-1] * count,
+        "wrong_label": [None] * count,
         "first_learned": [1] * count,
         "selected": [0] * count,
         "trained": [0] * count,
@@ -111,3 +112,13 @@ def test_it_says_where_a_rare_class_fills_the_list():
 def test_without_scores_there_is_nothing_to_say():
     assert profile(table(seen=[0, 0]), CLASSES) == []
     assert profile(table(seen=[]), CLASSES) == []
+
+
+def test_it_says_how_many_labels_are_wrong_by_estimate() -> None:
+    found = wrong_labels(table(wrong_label=[0.9, 0.6, None, 0.5, 0.0]))
+    assert len(found) == 1
+    assert found[0].startswith(
+        "Of 4 labels about 2 (50.0%) are wrong by estimate, and 2 are more likely wrong than right."
+    )
+    assert found[0] in profile(table(wrong_label=[0.9, 0.6, None, 0.5, 0.0]), CLASSES)
+    assert wrong_labels(table(wrong_label=[None])) == []

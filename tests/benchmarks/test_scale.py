@@ -107,5 +107,5 @@ def test_growth_is_by_example() -> None:
     for outcome in (first, second):
         outcome.anonymous["end"] = 1000 + 50 * outcome.examples
         outcome.peaks = {phase: 2000 + 60 * outcome.examples for phase in scale.PHASES}
-    assert scale.growth(first, second, 5).split()[1:5] == ["10", "30", "49", "50.0"]
+    assert scale.growth(first, second, 5).split()[1:5] == ["10", "30", "61", "50.0"]
     assert "write 60" in scale.growth(first, second, 5)

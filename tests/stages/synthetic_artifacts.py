@@ -191,6 +191,8 @@ def example_rows(pass_name: str, method: str) -> pl.DataFrame:
             "taken_for": [
                 (label + 1) % 4 if index % 2 else -1 for index, label in enumerate(labels())
             ],
+            "label_probability": [None if scored else 0.9 - 0.88 * wrong for wrong in never],
+            "control_probability": [None if scored else 0.05 for _ in everyone],
             "excluded_at": [5 if scored and index < 3 else -1 for index in everyone],
         },
     )

@@ -221,7 +221,8 @@ def test_texts_holds_the_examples_that_the_report_shows(paths):
     suspects = table.filter(pl.col("group") == "mislabelled")
     assert suspects.row(1, named=True) == {
         "group": "mislabelled", "index": 19, "label": "three", "forgotten": 0, "seen": 6,
-        "correct": 0, "mean_loss": 219 / 6, "el2n": 0.475, "taken_for": "zero", "first_learned": -1,
+        "correct": 0, "mean_loss": 219 / 6, "el2n": 0.475, "taken_for": "zero",
+        "wrong_label": pytest.approx(0.866, abs=1e-3), "first_learned": -1,
         "selected": 1, "excluded_at": -1, "premise": "one of example 19",
         "claim": "two of example 19",
     }  # fmt: skip
@@ -274,7 +275,7 @@ def test_suspects_are_listed_by_falling_loss_with_the_class_they_are_taken_for(p
     assert table["mean_loss"].is_sorted(descending=True)
     assert table.row(0, named=True) == {
         "index": 39, "label": "three", "taken_for": "zero", "mean_loss": 239 / 6, "seen": 6,
-        "correct": 0,
+        "correct": 0, "wrong_label": pytest.approx(0.880, abs=1e-3),
     }  # fmt: skip
     assert table.row(2, named=True)["taken_for"] is None  # 38, which was never taken for another
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from crest.artifacts import TABLES
 from crest.errors import TrainingError
-from crest.samplers.example_tracker import error_norms
+from crest.samplers.example_tracker import FIRST_VISITS, control_classes, error_norms
 from crest.selection.coresets import MiniBatchCoreset, Outputs, uniform
 from crest.training.recorder import FLUSH_EVERY, Recorder, spaced_steps
 
@@ -148,3 +148,39 @@ def test_there_are_as_many_points_as_asked_for_or_steps_and_the_last_is_one(step
     assert len(points) == min(steps, count)
     gaps = [after - before for before, after in zip([0, *points], points, strict=False)]
     assert max(gaps) - min(gaps) <= 1 + (count > steps)
+
+
+def test_only_first_visits_count_as_probabilities_of_labels_and_controls() -> None:
+    """Of softmaxes by hand, an example after the other; one is there twice in a batch."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.tensor([2, 0, 1])
+    controls = control_classes(torch.arange(3), labels, 4)
+    recorder, found = Recorder(3, 20), {0: [], 1: [], 2: []}
+    for step in range(FIRST_VISITS):
+        indices = torch.tensor([0, 1, 0])
+        logits = torch.randn(3, 4, generator=generator)
+        outputs = Outputs(torch.tensor(0.5), torch.ones(3), logits, labels[indices])
+        recorder.step(step, uniform(indices), 0.1, outputs, float(step))
+        if step % 2:  # counted together or apart
+            recorder.flush()
+        for row, index in enumerate(indices.tolist()):
+            given = logits[row].softmax(0)
+            found[index].append((given[labels[index]].item(), given[controls[index]].item()))
+    table = recorder.tracker.frame(labels, "training")
+    for column, name in enumerate(("label_probability", "control_probability")):
+        for index in (0, 1):
+            first = [pair[column] for pair in found[index][:FIRST_VISITS]]
+            assert table[name][index] == pytest.approx(sum(first) / len(first), rel=1e-6)
+        assert table[name][2] is None
+
+
+def test_controls_are_other_classes_drawn_evenly_and_always_the_same() -> None:
+    labels = torch.arange(40_000) % 10
+    controls = control_classes(torch.arange(40_000), labels, 10)
+    pairs = torch.bincount(labels * 10 + controls, minlength=100).view(10, 10)
+    assert pairs.diagonal().sum() == 0
+    drawn = pairs[~torch.eye(10, dtype=torch.bool)].double()
+    expected = 40_000 / 90
+    assert ((drawn - expected) ** 2 / expected).sum() < 130  # chi squared of 80 degrees: 1 in 3,000
+    assert control_classes(torch.tensor([7]), labels[[7]], 10) == controls[7]
+    assert control_classes(torch.tensor([7]), torch.tensor([0]), 1) == 0

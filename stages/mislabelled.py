@@ -1,0 +1,126 @@
+"""mislabelled: whose labels are likely wrong, by an analysis or by what training recorded."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import polars as pl
+
+from crest import artifacts
+from crest.analysis.difficulty import (
+    MOST_MISLABELLED,
+    difficulty_table,
+    mislabelled,
+    training_pass,
+)
+from crest.analysis.profile import wrong_labels
+from crest.analysis.wrong_labels import pooled
+from crest.data.files import Meta, read_meta
+from crest.errors import ArtifactError, ParameterError
+from crest.pipeline.paths import Paths
+from crest.pipeline.texts import ranked
+
+FORMATS = (".csv", ".parquet")
+UNKNOWN = (
+    "How many labels are wrong is not known of losses alone: this is an order, likeliest first."
+)
+
+
+@dataclass(frozen=True)
+class Suspects:
+    """Rows that are likely mislabelled, likeliest first, and what can be said of all of them."""
+
+    rows: pl.DataFrame
+    summary: str
+
+
+def run(sources: Sequence[Path], paths: Paths, prepared: Path | None, most: int | None) -> Suspects:
+    """Rank the examples by how likely their labels are wrong.
+
+    Parameters
+    ----------
+    sources
+        Folders with difficulty.parquet or examples.parquet, or such files; of several runs those
+        of examples.parquet, which count together. None: the project's last analysis.
+    prepared
+        Folder of prepared data, for the names of classes. None: the project's for its own
+        analysis, else numbers.
+    most
+        Most rows. None: those that are more likely wrong than right, or where that is not known
+        :data:`MOST_MISLABELLED`.
+
+    Raises
+    ------
+    ArtifactError
+        If a table or the data are missing, damaged, or not of each other.
+    """
+    own = not sources
+    table = _read([paths.analyze] if own else sources)
+    if own and prepared is None and paths.prepared.is_dir():
+        prepared = paths.prepared
+    meta = None if prepared is None else _meta(prepared, len(table))
+    known = wrong_labels(table)
+    if most is None:
+        likely = int((table["wrong_label"] > 0.5).sum())
+        most = likely if known else MOST_MISLABELLED
+    rows = ranked(mislabelled(table), meta, most=most)
+    return Suspects(rows, known[0] if known else UNKNOWN)
+
+
+def write(found: Suspects, out: Path) -> None:
+    """Write the rows as CSV or Parquet, by the name of the file.
+
+    Raises
+    ------
+    ParameterError
+        If the name ends otherwise.
+    ArtifactError
+        If it cannot be written.
+    """
+    if out.suffix not in FORMATS:
+        raise ParameterError(f"mislabelled: --out {out}: name a file {' or '.join(FORMATS)}")
+    with artifacts.replacing(out) as temporary:
+        if out.suffix == ".csv":
+            found.rows.write_csv(temporary)
+        else:
+            found.rows.write_parquet(temporary)
+
+
+def _read(sources: Sequence[Path]) -> pl.DataFrame:
+    """Return the 'difficulty' table of the sources."""
+    files = [_file(source) for source in sources]
+    if len(files) == 1 and artifacts.table_name(files[0]) == "difficulty":
+        return artifacts.read_table(files[0], "difficulty")
+    columns = list(artifacts.TABLES["examples"])
+    tables = [
+        training_pass(artifacts.read_table(file, "examples")).select(columns) for file in files
+    ]
+    for file, table in zip(files, tables, strict=True):
+        if not table.select("index", "label").equals(tables[0].select("index", "label")):
+            raise ArtifactError(
+                f"{file}: other examples or labels than {files[0]}; name runs on the same data"
+            )
+    return difficulty_table(pooled(tables))
+
+
+def _file(source: Path) -> Path:
+    if source.is_file():
+        return source
+    for name in (artifacts.DIFFICULTY, artifacts.EXAMPLES):
+        if (source / name).is_file():
+            return source / name
+    raise ArtifactError(
+        f"{source}: neither {artifacts.DIFFICULTY} nor {artifacts.EXAMPLES} is there; run "
+        "`python cli.py analyze`, or name a folder that LossBatchSampler.save wrote or a "
+        "training run"
+    )
+
+
+def _meta(prepared: Path, count: int) -> Meta:
+    meta = read_meta(prepared)
+    if meta.sizes["train"] != count:
+        raise ArtifactError(
+            f"{prepared}: {meta.sizes['train']:,} examples in its training split, and {count:,} in "
+            "the table; give --prepared the data that it is of"
+        )
+    return meta

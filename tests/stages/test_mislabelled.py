@@ -1,0 +1,80 @@
+"""mislabelled: whose labels are likely wrong, of whatever training left behind."""
+
+import polars as pl
+import pytest
+import torch
+
+from crest import LossBatchSampler, artifacts
+from crest.analysis.difficulty import MOST_MISLABELLED, difficulty_table
+from crest.errors import ArtifactError, ParameterError
+from crest.pipeline.paths import Paths
+from stages import mislabelled
+from tests.stages import synthetic_artifacts as made_up
+
+SUSPECTS = [39, 19]  # of the synthetic runs, whose labels are never given more than controls are
+
+
+@pytest.fixture
+def paths(tmp_path) -> Paths:
+    return made_up.write_project(tmp_path)
+
+
+def saved(folder, times: int, count: int = 40):
+    """Records of losses alone, an eighth of the index, so many times."""
+    made = LossBatchSampler(count, count, times, record=True, lag=1)
+    for batch in made:
+        made.update(batch, torch.tensor(batch) / 8)
+    made.save(folder, list(range(count)))
+    return folder
+
+
+def test_it_lists_those_that_are_more_likely_wrong_than_right(paths) -> None:
+    found = mislabelled.run([paths.train("full")], paths, None, None)
+    assert found.rows["index"].to_list() == SUSPECTS
+    assert found.rows["wrong_label"].to_list() == pytest.approx([0.880, 0.866], abs=1e-3)
+    assert found.rows["label"].to_list() == ["3", "3"]
+    assert found.summary.startswith("Of 40 labels about 2 (5.0%) are wrong by estimate, and 2 are")
+    named = mislabelled.run([paths.train("full")], paths, paths.prepared, 3).rows
+    assert len(named) == 3
+    assert named["label"][0] == "three"
+
+
+def test_the_last_analysis_is_the_default(paths) -> None:
+    examples = artifacts.read_table(paths.train("full") / artifacts.EXAMPLES)
+    paths.analyze.mkdir(parents=True)
+    artifacts.write_table(paths.analyze / artifacts.DIFFICULTY, difficulty_table(examples))
+    found = mislabelled.run([], paths, None, None)
+    assert found.rows["index"].to_list() == SUSPECTS
+    assert found.rows["label"].to_list() == ["three", "three"]
+
+
+def test_of_losses_alone_there_is_an_order_and_no_number(paths, tmp_path) -> None:
+    found = mislabelled.run([saved(tmp_path / "mine", 2, 60)], paths, None, None)
+    assert found.rows["index"].to_list() == list(range(59, 59 - MOST_MISLABELLED, -1))
+    assert found.rows["wrong_label"].null_count() == MOST_MISLABELLED
+    assert found.summary == mislabelled.UNKNOWN
+
+
+def test_runs_on_the_same_data_count_together(paths, tmp_path) -> None:
+    one, two = saved(tmp_path / "one", 2), saved(tmp_path / "two", 3)
+    rows = mislabelled.run([one, two], paths, None, 1).rows
+    assert rows.select("index", "mean_loss", "seen", "correct").row(0) == (39, 39 / 8, 5, None)
+    with pytest.raises(ArtifactError, match="other examples or labels than"):
+        mislabelled.run([one, paths.train("full")], paths, None, None)
+
+
+def test_files_are_written_as_they_are_named(paths, tmp_path) -> None:
+    found = mislabelled.run([paths.train("full")], paths, None, 5)
+    for name, read in (("a.csv", pl.read_csv), ("a.parquet", pl.read_parquet)):
+        mislabelled.write(found, tmp_path / name)
+        assert read(tmp_path / name)["index"].to_list() == found.rows["index"].to_list()
+    with pytest.raises(ParameterError, match=r"name a file \.csv or \.parquet"):
+        mislabelled.write(found, tmp_path / "a.txt")
+
+
+def test_what_is_not_there_or_of_other_data_is_refused(paths, tmp_path) -> None:
+    with pytest.raises(ArtifactError, match=r"neither difficulty\.parquet nor examples\.parquet"):
+        mislabelled.run([], paths, None, None)
+    other = saved(tmp_path / "other", 1, 41)
+    with pytest.raises(ArtifactError, match="40 examples in its training split, and 41 in"):
+        mislabelled.run([other], paths, paths.prepared, None)
