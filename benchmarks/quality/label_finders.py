@@ -10,8 +10,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.quality.label_runs import FOLDS, THRESHOLD_SAMPLES, Visits
+from benchmarks.quality.label_runs import FOLDS, LEFT_OUT, THRESHOLD_SAMPLES, Visits
 from crest.analysis.difficulty import difficulty_table
+from crest.label_noise import LabelNoise
 
 THRESHOLD_PERCENTILE = 0.99  # of the threshold samples' margins (Pleiss et al. 2020)
 SCORES = ("self_confidence", "normalized_margin")
@@ -59,6 +60,21 @@ def of_run(visits: Visits, labels: Tensor) -> dict[str, Found]:
         "mean loss / class median": Found(losses / by_class[labels].clamp(min=1e-6)),
         "loss of the trained model": Found(-last),
     }
+
+
+def of_left_out(noise: LabelNoise, run: Found | None) -> dict[str, Found]:
+    """What :mod:`crest.label_noise` says before training, and together with what a run says.
+
+    Together: the odds of both multiply, but for the share, which both have used.
+    """
+    chances = 1.0 - noise.quality.double()
+    found = {"ours, left out": Found(chances, chances > 0.5, noise.wrong, chances=chances)}
+    if run is not None and run.chances is not None and run.share:
+        odds = chances.clamp(1e-6, 1 - 1e-6).logit() + run.chances.clamp(1e-6, 1 - 1e-6).logit()
+        prior = torch.tensor(min(max(noise.wrong, 1e-6), 0.99)).double().logit()
+        both = (odds - prior).sigmoid()
+        found["ours, both"] = Found(both, both > 0.5, float(both.mean()), chances=both)
+    return found
 
 
 def mean_margins(visits: Visits, labels: Tensor) -> Tensor:
@@ -120,6 +136,8 @@ def all_ways(kept: Mapping[str, Any]) -> dict[str, Found]:
     found: dict[str, Found] = {}
     if "run" in kept:
         found |= of_run(kept["run"], labels)
+    if LEFT_OUT in kept:
+        found |= of_left_out(kept[LEFT_OUT][0], found.get("ours"))
     for name in FOLDED:
         if name in kept:
             found |= by_cleanlab(name, kept[name][0], labels)

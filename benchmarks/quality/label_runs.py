@@ -22,6 +22,7 @@ from crest.data.prepared import Split, load
 from crest.devices.generators import generator_for
 from crest.devices.precision import Precision
 from crest.inference.evaluator import Evaluator
+from crest.label_noise import LabelNoise, noise_of
 from crest.methods import METHODS
 from crest.models.convnet import ConvNet
 from crest.samplers.base import Context
@@ -265,7 +266,41 @@ def with_threshold_samples(
     return trained(source, part, case, seed, epochs, source.classes + 1)[1], chosen
 
 
-WAYS = ("run", "folds, equal seconds", f"folds, {FOLDS} runs", THRESHOLD_SAMPLES)
+def left_out(data: Part, classes: int, seed: int) -> tuple[LabelNoise, float]:
+    """Return what :mod:`crest.label_noise` says without any training, and its seconds."""
+    started = time.process_time()
+    some = data.inputs(torch.zeros(1, dtype=torch.int64))
+    split = Tokens(data) if not some.is_floating_point() else data
+    noise = noise_of(split, classes, torch.Generator().manual_seed(seed))
+    assert noise is not None
+    return noise, time.process_time() - started
+
+
+class Tokens:
+    """A part whose inputs are numbers of two texts' words, 0 for none, as tokens."""
+
+    def __init__(self, data: Part) -> None:
+        self.labels, self.lengths = data.labels, None
+        self._data = data
+
+    def __len__(self) -> int:
+        return len(self._data)
+
+    def inputs(self, indices: Tensor) -> dict[str, Tensor]:
+        words = self._data.inputs(indices)
+        kinds = torch.arange(2)[None, :, None].expand_as(words)
+        return {
+            "input_ids": words.flatten(1),
+            "attention_mask": (words > 0).long().flatten(1),
+            "token_type_ids": kinds.flatten(1),
+        }
+
+    def augmented(self, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+        return self.inputs(indices)
+
+
+LEFT_OUT = "left out"
+WAYS = ("run", LEFT_OUT, "folds, equal seconds", f"folds, {FOLDS} runs", THRESHOLD_SAMPLES)
 
 
 def collect(
@@ -287,6 +322,7 @@ def collect(
         "run": lambda: trained(source, data, case, seed, epochs)[1],
         "folds, equal seconds": lambda: cross_validated(source, data, case, seed, whole / FOLDS),
         f"folds, {FOLDS} runs": lambda: cross_validated(source, data, case, seed, whole),
+        LEFT_OUT: lambda: left_out(data, source.classes, seed),
         THRESHOLD_SAMPLES: lambda: with_threshold_samples(source, data, case, seed, epochs),
     }
     for way in WAYS:

@@ -50,6 +50,10 @@ def estimate_label_noise(inputs: Tensor, labels: Tensor, seed: int = 0) -> Label
             f"{NAME}: inputs: of shape {tuple(inputs.shape)}; give features, n×d, or images, "
             "n×C×H×W"
         )
+    if inputs.dim() == 2 and not inputs.is_floating_point() and inputs.dtype != torch.uint8:
+        raise ParameterError(
+            f"{NAME}: inputs: {inputs.dtype}; features are floats, and numbers of tokens are none"
+        )
     if labels.dim() != 1 or labels.is_floating_point() or labels.is_complex():
         raise ParameterError(f"{NAME}: labels: must be n integers, not {_kind(labels)}")
     if len(labels) != len(inputs) or len(labels) < 2:

@@ -9,6 +9,7 @@ FITTED_TO = 2**13  # examples
 ITERATIONS = 100
 MIXED = 100  # classes up to which scores of others count for a class: its C² numbers take too long
 PULL = 1e-4  # to the start, without which η runs to 0 for ever, or b to an empty class
+LEAST_EVIDENCE = 10.0  # nats
 MIXING_PULL = 10.0  # of W to 0, as of a prior, for some hundred examples
 
 
@@ -25,11 +26,15 @@ class LabelNoise:
         float32, n: the probability that each label is right.
     predicted
         int64, n: the class that all other examples predict of each.
+    evidence
+        By how much noise raises the log-likelihood of the labels, in nats. Below 10 there may as
+        well be none, and all labels are believed: ``share`` is 0 and ``quality`` 1.
     """
 
     share: float
     quality: Tensor
     predicted: Tensor
+    evidence: float
 
     @property
     def wrong(self) -> float:
@@ -69,6 +74,7 @@ def label_noise(scores: Tensor, labels: Tensor, generator: torch.Generator) -> L
     q(x) = softmax(t·(I + W)·s + b); with the probability η the label is another draw of the labels'
     frequencies f. t, W, b and η are those of the highest likelihood: where predictions that are
     sure contradict labels no more often than they say, η is 0, however many examples are hard.
+    Where predictions are never sure, any η is nearly as likely as 0, and it is 0 that is taken.
 
     The probability that label y is right is q_y·(1 − η + η·f_y) / p(y | x).
 
@@ -88,25 +94,33 @@ def label_noise(scores: Tensor, labels: Tensor, generator: torch.Generator) -> L
     scores = scores.double()
     frequencies = torch.bincount(labels, minlength=scores.shape[1]).double() / len(labels)
     rows = torch.randperm(len(labels), generator=generator)[:FITTED_TO]
-    mixture = _fitted(scores[rows], labels[rows], frequencies)
+    some = scores[rows], labels[rows], frequencies
+    without, mixture = (_fitted(*some, noisy) for noisy in (False, True))
+    evidence = float((mixture.likelihood(*some) / without.likelihood(*some)).log().sum())
+    if evidence < LEAST_EVIDENCE:
+        mixture = without
     share = float(mixture.share)
     probabilities = mixture.probabilities(scores)
     own = probabilities.gather(1, labels[:, None])[:, 0]
     right = own * (1 - share + share * frequencies[labels])
     quality = right / mixture.likelihood(scores, labels, frequencies)
-    return LabelNoise(share, quality.float().clamp(0.0, 1.0), probabilities.argmax(1))
+    quality = quality.float().clamp(0.0, 1.0) if share else torch.ones(len(labels))
+    return LabelNoise(share, quality, probabilities.argmax(1), evidence)
 
 
-def _fitted(scores: Tensor, labels: Tensor, frequencies: Tensor) -> _Mixture:
+def _fitted(scores: Tensor, labels: Tensor, frequencies: Tensor, noisy: bool) -> _Mixture:
+    """Return the mixture of the highest likelihood, with noise or without."""
     classes = len(frequencies)
     exact = torch.float64
     mixture = _Mixture(
         torch.tensor(2.5, dtype=exact),
         torch.zeros(classes, dtype=exact),
         torch.zeros(classes, classes, dtype=exact),
-        torch.tensor(-2.0, dtype=exact),
+        torch.tensor(-2.0 if noisy else -torch.inf, dtype=exact),
     )
-    values = [mixture.temperature, mixture.biases, mixture.noise]
+    values = [mixture.temperature, mixture.biases]
+    if noisy:
+        values.append(mixture.noise)
     if classes <= MIXED:
         values.append(mixture.mixing)
     begins = [value.clone() for value in values]

@@ -9,7 +9,6 @@ from torch import Tensor
 from crest.label_noise import noise_of
 from crest.samplers.base import Context
 
-NOTICED = 0.05  # share of noise from which it counts: of clean labels less is found
 LEAST_PASSES = 2  # of shorter runs, finding it would be no small part
 
 
@@ -93,7 +92,7 @@ class LabelQuality:
         generator = torch.Generator().manual_seed(context.generator.initial_seed())
         noise = noise_of(context.train, int(labels.max()) + 1, generator)
         self.possible = noise is not None
-        return torch.ones(count) if noise is None or noise.share < NOTICED else noise.quality
+        return torch.ones(count) if noise is None else noise.quality
 
     def _shared(self, quality: Tensor) -> Tensor:
         """Return the first process's quality; empty where all labels are believed."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crest.label_noise.mixture import label_noise
+from crest.label_noise.mixture import LEAST_EVIDENCE, label_noise
 
 COUNT = 6000
 
@@ -42,6 +42,24 @@ def test_classes_that_are_hard_to_tell_apart_are_no_noise():
     noise = label_noise(scores, labels, torch.Generator().manual_seed(1))
     assert (noise.predicted == true).double().mean() < 0.6
     assert noise.share < 0.05
+
+
+def test_where_predictions_are_never_sure_labels_are_believed():
+    scores, _, labels, _ = drawn(0.3, torch.full((4,), 0.25).double(), spread=0.3)
+    noise = label_noise(scores, labels, torch.Generator().manual_seed(1))
+    assert noise.evidence < LEAST_EVIDENCE
+    assert noise.share == 0.0
+    assert noise.quality.eq(1.0).all()
+
+
+def test_the_evidence_is_the_gain_in_likelihood_of_labels_that_were_seen():
+    few, many = (
+        label_noise(scores[:count], labels[:count], torch.Generator().manual_seed(1)).evidence
+        for count in (1000, 4000)
+        for scores, _, labels, _ in [drawn(0.3, torch.full((4,), 0.25).double(), spread=4.0)]
+    )
+    assert many == pytest.approx(4 * few, rel=0.25)
+    assert few > LEAST_EVIDENCE
 
 
 def test_where_scores_tell_nothing_no_label_is_suspected():
