@@ -324,13 +324,20 @@ def mislabelled(
     prepared: Annotated[
         Path | None, typer.Option(help="Prepared data that it is of, for names of classes.")
     ] = None,
+    inputs: Annotated[
+        bool,
+        typer.Option(
+            "--inputs",
+            help="Judge each label by all other examples too; before any training, by them alone.",
+        ),
+    ] = False,
 ) -> None:
     """List the examples whose labels are likely wrong, and the classes they are taken for.
 
     Example: python cli.py mislabelled --most 100 --out suspects.csv
     """
     with failing_plainly("mislabelled") as stage:
-        found = stage.run(sources or [], PATHS, prepared, most)
+        found = stage.run(sources or [], PATHS, prepared, most, inputs)
         typer.echo(found.summary, err=True)
         if out is None:
             typer.echo(found.rows.write_csv(), nl=False)

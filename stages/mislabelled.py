@@ -14,7 +14,7 @@ from crest.analysis.difficulty import (
     training_pass,
 )
 from crest.analysis.profile import wrong_labels
-from crest.analysis.wrong_labels import pooled
+from crest.analysis.wrong_labels import pooled, together
 from crest.data.files import Meta, read_meta
 from crest.errors import ArtifactError, ParameterError
 from crest.pipeline.paths import Paths
@@ -34,7 +34,13 @@ class Suspects:
     summary: str
 
 
-def run(sources: Sequence[Path], paths: Paths, prepared: Path | None, most: int | None) -> Suspects:
+def run(
+    sources: Sequence[Path],
+    paths: Paths,
+    prepared: Path | None,
+    most: int | None,
+    inputs: bool = False,
+) -> Suspects:
     """Rank the examples by how likely their labels are wrong.
 
     Parameters
@@ -45,6 +51,9 @@ def run(sources: Sequence[Path], paths: Paths, prepared: Path | None, most: int 
     prepared
         Folder of prepared data, for the names of classes. None: the project's for its own
         analysis, else numbers.
+    inputs
+        Whether the prepared inputs are judged as well, by :mod:`crest.label_noise`; where there is
+        no analysis yet, alone.
     most
         Most rows. None: those that are more likely wrong than right, or where that is not known
         :data:`MOST_MISLABELLED`.
@@ -55,15 +64,25 @@ def run(sources: Sequence[Path], paths: Paths, prepared: Path | None, most: int 
         If a table or the data are missing, damaged, or not of each other.
     """
     own = not sources
-    table = _read([paths.analyze] if own else sources)
-    if own and prepared is None and paths.prepared.is_dir():
+    if own and prepared is None and (inputs or paths.prepared.is_dir()):
         prepared = paths.prepared
+    if inputs and prepared is None:
+        raise ParameterError(
+            "mislabelled: --inputs needs --prepared, the data that the runs are of"
+        )
+    untrained = inputs and own and not (paths.analyze / artifacts.DIFFICULTY).is_file()
+    table = None if untrained else _read([paths.analyze] if own else sources)
+    if inputs:
+        assert prepared is not None
+        table = _by_inputs(table, prepared)
+    assert table is not None
     meta = None if prepared is None else _meta(prepared, len(table))
     known = wrong_labels(table)
     if most is None:
         likely = int((table["wrong_label"] > 0.5).sum())
         most = likely if known else MOST_MISLABELLED
-    rows = ranked(mislabelled(table), meta, most=most)
+    order = table.sort(-pl.col("wrong_label"), -pl.col("mean_loss"), "index", nulls_last=True)
+    rows = ranked(order if inputs else mislabelled(table), meta, most=most)
     return Suspects(rows, known[0] if known else UNKNOWN)
 
 
@@ -84,6 +103,47 @@ def write(found: Suspects, out: Path) -> None:
             found.rows.write_csv(temporary)
         else:
             found.rows.write_parquet(temporary)
+
+
+def _by_inputs(table: pl.DataFrame | None, prepared: Path) -> pl.DataFrame:
+    """Return a 'difficulty' table in which the inputs count for wrong_label; of None, they alone.
+
+    Raises
+    ------
+    ParameterError
+        If the inputs are of a kind that tells nothing.
+    """
+    import torch
+
+    from crest.data.prepared import load
+    from crest.label_noise import noise_of
+
+    data = load(prepared, torch.device("cpu"))
+    classes = len(data.meta.classes)
+    noise = noise_of(data.train, classes, torch.Generator().manual_seed(0))
+    if noise is None:
+        raise ParameterError(f"mislabelled: --inputs: {prepared}: neither images nor texts")
+    labels = data.train.labels
+    if table is None:
+        table = _untrained(pl.Series(labels.numpy()))
+    _meta(prepared, len(table))
+    other = torch.where(noise.predicted == labels, artifacts.NEVER, noise.predicted)
+    named = pl.Series("named", other.to(torch.int32).numpy())
+    by_inputs = pl.Series((1.0 - noise.quality.double()).numpy())
+    return table.with_columns(
+        taken_for=pl.when(pl.col("seen") == 0).then(named).otherwise("taken_for"),
+        wrong_label=together(table["wrong_label"], by_inputs),
+    )
+
+
+def _untrained(labels: pl.Series) -> pl.DataFrame:
+    """Return a 'difficulty' table of examples that no run has seen."""
+    known = {"index": pl.int_range(len(labels), eager=True), "label": labels, "seen": 0}
+    kinds = artifacts.TABLES["difficulty"]
+    return pl.DataFrame(known).select(
+        pl.col(name).cast(kind) if name in known else pl.lit(None, kind).alias(name)
+        for name, kind in kinds.items()
+    )
 
 
 def _read(sources: Sequence[Path]) -> pl.DataFrame:

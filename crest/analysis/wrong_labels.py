@@ -120,6 +120,33 @@ def wrong_probabilities(losses: pl.Series, share: float | None) -> pl.Series:
     return pl.Series(found, nan_to_null=True)
 
 
+def together(by_run: pl.Series, by_inputs: pl.Series) -> pl.Series:
+    """Return how likely each label is wrong by two estimates, each of which knows the share.
+
+    Their odds multiply, and what both have used, the odds of the share, is taken out once: so it is
+    of two pieces of evidence that are independent given whether the label is wrong.
+
+    Parameters
+    ----------
+    by_run
+        float64, n, of :func:`wrong_probabilities`; null where it is not known.
+    by_inputs
+        float64, n: one less the quality of :mod:`crest.label_noise`. Their mean is the share; where
+        it is 0, they say nothing.
+    """
+    share = float(by_inputs.to_numpy().mean())
+    if share == 0.0:
+        return by_run.fill_null(0.0)
+    odds = _log_odds(by_run.fill_null(share).to_numpy()) + _log_odds(by_inputs.to_numpy())
+    odds -= _log_odds(np.array([share]))
+    return pl.Series(1 / (1 + np.exp(-odds)))
+
+
+def _log_odds(chances: Floats) -> Floats:
+    inside = chances.clip(1e-6, 1 - 1e-6)
+    return np.asarray(np.log(inside) - np.log1p(-inside))
+
+
 def _of_higher(values: Floats, share: float) -> Floats:
     """Return the probabilities of the higher of two normals, which has the given share.
 

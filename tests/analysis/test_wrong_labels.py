@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.distributions import Beta
 
-from crest.analysis.wrong_labels import pooled, wrong_probabilities, wrong_share
+from crest.analysis.wrong_labels import pooled, together, wrong_probabilities, wrong_share
 from crest.artifacts import TABLES
 
 COUNT = 20_000
@@ -104,3 +104,20 @@ def test_runs_count_together() -> None:
         seen=[4, 2], loss_sum=[6.0, 2.0], label_probability=[0.3, None], taken_for=[7, -1]
     )
     assert pooled([one, two]).equals(expected)
+
+
+def test_two_estimates_together_are_as_bayes_has_it():
+    share = 0.2
+    run, inputs = pl.Series([0.2, 0.5, None, 0.9]), pl.Series([0.2, 0.3, 0.1, 0.2])
+    assert inputs.mean() == pytest.approx(share)
+
+    def bayes(one: float, other: float) -> float:
+        prior = (1 - share) / share
+        odds = one / (1 - one) * other / (1 - other) * prior
+        return odds / (1 + odds)
+
+    found = together(run, inputs)
+    assert found.to_list() == pytest.approx(
+        [bayes(0.2, 0.2), bayes(0.5, 0.3), bayes(share, 0.1), bayes(0.9, 0.2)]
+    )
+    assert together(run, pl.Series([0.0] * 4)).to_list() == [0.2, 0.5, 0.0, 0.9]

@@ -1,15 +1,19 @@
 """mislabelled: whose labels are likely wrong, of whatever training left behind."""
 
+import re
+
 import polars as pl
 import pytest
 import torch
 
 from crest import LossBatchSampler, artifacts
 from crest.analysis.difficulty import MOST_MISLABELLED, difficulty_table
+from crest.data.prepared import load
 from crest.errors import ArtifactError, ParameterError
 from crest.pipeline.paths import Paths
-from stages import mislabelled
+from stages import mislabelled, prepare
 from tests.stages import synthetic_artifacts as made_up
+from tests.tiny import digits_parameters as parameters
 
 SUSPECTS = [39, 19]  # of the synthetic runs, whose labels are never given more than controls are
 
@@ -78,3 +82,55 @@ def test_what_is_not_there_or_of_other_data_is_refused(paths, tmp_path) -> None:
     other = saved(tmp_path / "other", 1, 41)
     with pytest.raises(ArtifactError, match="40 examples in its training split, and 41 in"):
         mislabelled.run([other], paths, paths.prepared, None)
+
+
+@pytest.fixture(scope="module")
+def shuffled_digits(tmp_path_factory):
+    """Prepared digits, a fifth of whose labels are shuffled; and which labels are wrong."""
+    folder = tmp_path_factory.mktemp("digits") / "data" / "prepared"
+    prepare.run(parameters().prepare, folder)
+    data = load(folder, torch.device("cpu"))
+    labels = data.train.labels
+    some = torch.randperm(len(labels), generator=torch.Generator().manual_seed(0))
+    changed = labels.clone()
+    changed[some[: len(some) // 5]] = labels[some[: len(some) // 5].roll(1)]
+    wrong = set((changed != labels).nonzero().flatten().tolist())
+    return folder, changed, wrong
+
+
+def test_inputs_alone_find_wrong_labels_before_any_training(shuffled_digits, tmp_path, monkeypatch):
+    folder, labels, wrong = shuffled_digits
+
+    def changed(*arguments):
+        data = load(*arguments)
+        data.train.labels = labels
+        return data
+
+    monkeypatch.setattr("crest.data.prepared.load", changed)
+    found = mislabelled.run([], Paths(tmp_path), folder, None, inputs=True)
+    rows = set(found.rows["index"])
+    assert len(rows & wrong) > 0.9 * max(len(rows), len(wrong))
+    assert found.rows["mean_loss"].null_count() == len(found.rows)
+    assert not (found.rows["label"] == found.rows["taken_for"]).any()
+    said = re.search(r"about ([0-9,]+) \(", found.summary)
+    assert said is not None
+    assert int(said[1]) == pytest.approx(len(wrong), rel=0.05)
+
+
+def test_inputs_count_beside_runs_and_of_clean_data_change_nothing(paths, tmp_path):
+    made = saved(tmp_path / "runs", 2, 1297)
+    folder = tmp_path / "digits"
+    prepare.run(parameters().prepare, folder)
+    examples = artifacts.read_table(made / artifacts.EXAMPLES)
+    labels = load(folder, torch.device("cpu")).train.labels
+    artifacts.write_table(
+        made / artifacts.EXAMPLES, examples.with_columns(label=pl.Series(labels.numpy()))
+    )
+    found = mislabelled.run([made], paths, folder, 5, inputs=True)
+    assert found.rows["index"].to_list() == [1296, 1295, 1294, 1293, 1292]  # by their losses
+    assert found.rows["wrong_label"].to_list() == [0.0] * 5
+
+
+def test_inputs_of_runs_need_their_data(paths, tmp_path):
+    with pytest.raises(ParameterError, match="--inputs needs --prepared"):
+        mislabelled.run([saved(tmp_path / "mine", 2)], paths, None, None, inputs=True)
