@@ -34,8 +34,12 @@ def focused(
 
     Parameters
     ----------
-    exponent, floor, ceiling
-        As of :class:`~crest.samplers.rounds.Focus`.
+    exponent
+        Of loss over mean loss, which makes the chance.
+    floor
+        The lowest chance.
+    ceiling
+        Losses above so many times the mean have the lowest chance; None for no ceiling.
     until
         Share of the steps after which rounds have all examples.
     onset
