@@ -24,7 +24,7 @@ def infobatch(ratio: float = 0.5, until: float = 0.875, weights: bool = True) ->
     until
         δ, the share of the steps after which rounds have all examples.
     weights
-        Whether the losses of those that are kept are scaled; False for their ablation without.
+        Whether losses are scaled; False for their ablation without.
 
     Raises
     ------
