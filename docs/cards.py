@@ -317,8 +317,8 @@ def sign(group: Group, other: Group) -> int | None:
 
 def picture(name: str) -> Figure:
     """Return the picture of a card."""
-    figure = Figure(figsize=(4.2, 2.4), layout="constrained")
-    panel = figure.subplots()
+    figure = Figure(figsize=(4.2, 2.4))
+    panel = figure.add_axes((0.13, 0.2, 0.84, 0.68))
     rules.draw_panel(panel, *curves(name))
     panel.set_title(name, fontsize=9)
     panel.set_xlabel("rank of the last loss, lowest to highest", fontsize=8)
