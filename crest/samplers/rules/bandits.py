@@ -27,11 +27,11 @@ def epsilon_greedy(share: float = 0.5, epsilon: float = 0.1, decay: float = 0.8)
     Parameters
     ----------
     share
-        k/n, of the examples that take part.
+        k/n, the share of the examples that takes part.
     epsilon
-        ε.
+        ε, the share of them that is drawn from the others.
     decay
-        α of the running mean: μ ← (1 − α)μ + αℓ.
+        α, the weight of the last loss in the running mean: μ ← (1 − α)μ + αℓ.
 
     Raises
     ------
@@ -63,11 +63,11 @@ def ucb(share: float = 0.5, confidence: float = 1.0, decay: float = 0.8) -> Rule
     Parameters
     ----------
     share
-        k/n, of the examples that take part.
+        k/n, the share of the examples that takes part.
     confidence
-        c.
+        c, what the variance counts beside the mean.
     decay
-        α of both: v ← (1 − α)v + α(ℓ − μ)², then μ ← (1 − α)μ + αℓ.
+        α, the weight of the last loss in both: v ← (1 − α)v + α(ℓ − μ)², then μ ← (1 − α)μ + αℓ.
 
     Raises
     ------

@@ -34,12 +34,16 @@ def focused(
 
     Parameters
     ----------
-    exponent, floor, ceiling
-        As of :class:`~crest.samplers.rounds.Focus`.
+    exponent
+        The chance is loss over mean loss to this power.
+    floor
+        The lowest chance.
+    ceiling
+        Losses above so many times the mean have the lowest chance, None for none.
     until
         Share of the steps after which rounds have all examples.
     onset
-        Share of the first losses that is left at the onset; None for the focus as it is.
+        Share of the first losses that is left at the onset, None for the focus as it is.
 
     Raises
     ------

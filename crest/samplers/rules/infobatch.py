@@ -20,7 +20,7 @@ def infobatch(ratio: float = 0.5, until: float = 0.875, weights: bool = True) ->
     Parameters
     ----------
     ratio
-        r, the share that is left out.
+        r, the share of those below the mean that is left out.
     until
         δ, the share of the steps after which rounds have all examples.
     weights

@@ -16,9 +16,9 @@ def orderdp(subset: float = 0.5, share: float = 0.5) -> Rule:
     Parameters
     ----------
     subset
-        s/n.
+        s/n, the random part of all examples.
     share
-        q/s.
+        q/s, the share of that part that takes part.
 
     Raises
     ------

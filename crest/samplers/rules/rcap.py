@@ -22,9 +22,9 @@ def rcap(share: float = 0.5, temperature: float = 1.0) -> Rule:
     Parameters
     ----------
     share
-        b/n, of the examples that take part.
+        b/n, the share of the examples that takes part.
     temperature
-        β.
+        β, of the losses within a class.
 
     Raises
     ------

@@ -18,7 +18,7 @@ def selective_backprop(power: float = 1.0) -> Rule:
     Parameters
     ----------
     power
-        β.
+        β, the power of the rank.
 
     Raises
     ------

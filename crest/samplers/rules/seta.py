@@ -22,7 +22,7 @@ def seta(ratio: float = 0.1, clusters: int = 5, window: float = 0.9, until: floa
     ratio
         r, the share that is left out at random.
     clusters
-        G.
+        G, the clusters of losses.
     window
         w, the share of the clusters that take part.
     until
