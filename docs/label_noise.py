@@ -42,26 +42,31 @@ class Relabelled:
         return len(self.rows)
 
     def inputs(self, indices: torch.Tensor) -> torch.Tensor:
+        """Return the images at some indices."""
         return self._split.inputs(self.rows[indices])
 
     augmented = inputs
 
     @property
     def wrong(self) -> torch.Tensor:
+        """Whose label is wrong, bool n."""
         return self.labels != self.true
 
     def noise(self) -> LabelNoise:
+        """Estimate it."""
         found = noise_of(self, int(self.true.max()) + 1, torch.Generator().manual_seed(0))
         assert found is not None
         return found
 
 
 def prepared(settings: dict[str, object], folder: Path) -> object:
+    """Prepare data in a folder, and return the training split."""
     prepare.run(parse({"prepare": settings}, "picture").prepare, folder)
     return load(folder, torch.device("cpu")).train
 
 
 def draw(splits: dict[str, object]) -> None:
+    """Draw the picture of some splits."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2))
     for name, split in splits.items():
         tried = [Relabelled(split, share) for share in SHARES]
@@ -83,6 +88,7 @@ def draw(splits: dict[str, object]) -> None:
 
 
 def main() -> None:
+    """Take the folder of CIFAR-10, and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("cifar10", type=Path)
     given = {"dataset": "cifar10", "source": str(parser.parse_args().cifar10), "validation": 0.0}
