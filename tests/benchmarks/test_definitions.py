@@ -13,6 +13,7 @@ from crest.training.schedules import budget_steps, total_steps
 RULES = {
     "random",
     "stratified",
+    "adaptive",
     "focused",
     "infobatch",
     "infobatch stratified",
