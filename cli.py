@@ -318,7 +318,9 @@ def mislabelled(
     most: Annotated[
         int | None,
         typer.Option(
-            min=1, help="Examples listed. Default: those that are more likely wrong than right."
+            min=1,
+            max=2**31 - 1,
+            help="Examples listed. Default: those that are more likely wrong than right.",
         ),
     ] = None,
     prepared: Annotated[
@@ -337,6 +339,8 @@ def mislabelled(
     Example: python cli.py mislabelled --most 100 --out suspects.csv
     """
     with failing_plainly("mislabelled") as stage:
+        if out is not None:
+            stage.check(out)
         found = stage.run(sources or [], PATHS, prepared, most, inputs)
         typer.echo(found.summary, err=True)
         if out is None:

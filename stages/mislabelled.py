@@ -21,6 +21,7 @@ from crest.pipeline.paths import Paths
 from crest.pipeline.texts import ranked
 
 FORMATS = (".csv", ".parquet")
+NONE_FOUND = "By their inputs no labels are wrong, or these tell too little. "
 UNKNOWN = (
     "How many labels are wrong is not known of losses alone: this is an order, likeliest first."
 )
@@ -82,8 +83,22 @@ def run(
         likely = int((table["wrong_label"] > 0.5).sum())
         most = likely if known else MOST_MISLABELLED
     order = table.sort(-pl.col("wrong_label"), -pl.col("mean_loss"), "index", nulls_last=True)
-    rows = ranked(order if inputs else mislabelled(table), meta, most=most)
+    if untrained and not known:
+        return Suspects(ranked(order.head(0), meta), NONE_FOUND)
+    rows = ranked(order if inputs and known else mislabelled(table), meta, most=most)
     return Suspects(rows, known[0] if known else UNKNOWN)
+
+
+def check(out: Path) -> None:
+    """Refuse a file of another format.
+
+    Raises
+    ------
+    ParameterError
+        If its name ends otherwise than those of :data:`FORMATS`.
+    """
+    if out.suffix not in FORMATS:
+        raise ParameterError(f"mislabelled: --out {out}: name a file {' or '.join(FORMATS)}")
 
 
 def write(found: Suspects, out: Path) -> None:
@@ -96,8 +111,7 @@ def write(found: Suspects, out: Path) -> None:
     ArtifactError
         If it cannot be written.
     """
-    if out.suffix not in FORMATS:
-        raise ParameterError(f"mislabelled: --out {out}: name a file {' or '.join(FORMATS)}")
+    check(out)
     with artifacts.replacing(out) as temporary:
         if out.suffix == ".csv":
             found.rows.write_csv(temporary)
@@ -119,14 +133,18 @@ def _by_inputs(table: pl.DataFrame | None, prepared: Path) -> pl.DataFrame:
     from crest.label_noise import noise_of
 
     data = load(prepared, torch.device("cpu"))
-    classes = len(data.meta.classes)
-    noise = noise_of(data.train, classes, torch.Generator().manual_seed(0))
-    if noise is None:
-        raise ParameterError(f"mislabelled: --inputs: {prepared}: neither images nor texts")
+    data.require_whole()
     labels = data.train.labels
     if table is None:
         table = _untrained(pl.Series(labels.numpy()))
     _meta(prepared, len(table))
+    if not table["label"].cast(pl.Int64).eq(pl.Series(labels.numpy())).all():
+        raise ArtifactError(
+            f"{prepared}: other labels than the table has; give --prepared the data that it is of"
+        )
+    noise = noise_of(data.train, len(data.meta.classes), torch.Generator().manual_seed(0))
+    if noise is None:
+        raise ParameterError(f"mislabelled: --inputs: {prepared}: neither images nor texts")
     other = torch.where(noise.predicted == labels, artifacts.NEVER, noise.predicted)
     named = pl.Series("named", other.to(torch.int32).numpy())
     by_inputs = pl.Series((1.0 - noise.quality.double()).numpy())

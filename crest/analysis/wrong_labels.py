@@ -136,7 +136,7 @@ def together(by_run: pl.Series, by_inputs: pl.Series) -> pl.Series:
     """
     share = float(by_inputs.to_numpy().mean())
     if share == 0.0:
-        return by_run.fill_null(0.0)
+        return by_run
     odds = _log_odds(by_run.fill_null(share).to_numpy()) + _log_odds(by_inputs.to_numpy())
     odds -= _log_odds(np.array([share]))
     return pl.Series(1 / (1 + np.exp(-odds)))

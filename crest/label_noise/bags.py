@@ -28,6 +28,6 @@ def bags(inputs: Mapping[str, Tensor], buckets: int = BUCKETS) -> Tensor:
     counted = torch.cat([real, real[:, :-1] & real[:, 1:]], 1)
     mixed = both % _MASK * _FACTORS[1] % _MASK
     places, signs = mixed % buckets, (mixed // buckets % 2 * 2 - 1).float()
-    found = torch.zeros(len(tokens), buckets, device=tokens.device)
+    found = torch.zeros(len(tokens), buckets, dtype=torch.float32, device=tokens.device)
     found.scatter_add_(1, places, signs * counted)
     return F.normalize(found.sign() * found.abs().sqrt())

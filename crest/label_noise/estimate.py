@@ -1,10 +1,14 @@
 """Label noise of a split, or of anybody's tensors."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from crest.data.given import whole_number
 from crest.data.prepared import Inputs, Split
 from crest.devices.generators import generator_for
 from crest.errors import ParameterError
@@ -14,6 +18,7 @@ from crest.label_noise.mixture import LabelNoise, label_noise
 from crest.label_noise.patches import Patches
 
 NAME = "estimate_label_noise"
+TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 FILTERS_FROM = 2048  # examples that filters are drawn from
 
 
@@ -44,8 +49,8 @@ def estimate_label_noise(inputs: Tensor, labels: Tensor, seed: int = 0) -> Label
     Noise is taken to be drawn from all labels alike: where one class is often named as a certain
     other one, it is not found. It is judged by what the features can tell.
     """
-    inputs, labels = torch.as_tensor(inputs), torch.as_tensor(labels)
-    if inputs.dim() not in (2, 4):
+    inputs, labels = _tensor(inputs, "inputs"), _tensor(labels, "labels")
+    if inputs.dim() not in (2, 4) or inputs.is_complex() or not inputs.numel():
         raise ParameterError(
             f"{NAME}: inputs: of shape {tuple(inputs.shape)}; give features, n×d, or images, "
             "n×C×H×W"
@@ -64,9 +69,20 @@ def estimate_label_noise(inputs: Tensor, labels: Tensor, seed: int = 0) -> Label
     labels = labels.cpu().long()
     if int(labels.min()) < 0:
         raise ParameterError(f"{NAME}: labels: row {int(labels.argmin())} is {int(labels.min())}")
-    generator = generator_for(seed, "label noise")
-    describe = _describe(lambda indices: inputs[indices.to(inputs.device)], len(inputs), generator)
-    return _estimate(describe, labels, int(labels.max()) + 1, generator)
+    numbers, classes = labels.unique(return_inverse=True)  # however far apart
+    generator = generator_for(whole_number(seed, f"{NAME}: seed", 0), "label noise")
+    describe = _describe(
+        lambda indices: inputs.detach()[indices.to(inputs.device)], len(inputs), generator
+    )
+    noise = _estimate(describe, classes, len(numbers), generator)
+    return replace(noise, predicted=numbers[noise.predicted])
+
+
+def _tensor(values: Any, name: str) -> Tensor:
+    try:
+        return torch.as_tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ParameterError(f"{NAME}: {name}: no tensor or array of numbers: {error}") from None
 
 
 def noise_of(split: Split, classes: int, generator: torch.Generator) -> LabelNoise | None:
@@ -82,16 +98,31 @@ def noise_of(split: Split, classes: int, generator: torch.Generator) -> LabelNoi
 
 def _is_known(inputs: Inputs) -> bool:
     if isinstance(inputs, dict):
-        return {"input_ids", "attention_mask"} <= inputs.keys()
-    return inputs.dim() in (2, 4) and inputs.is_floating_point()
+        names = [name for name in TOKENS if name in inputs]
+        shapes = {tuple(inputs[name].shape) for name in names}
+        return names[:2] == list(TOKENS[:2]) and len(shapes) == 1 and inputs[names[0]].dim() == 2
+    if inputs.dim() == 4:
+        return not inputs.is_complex() and bool(inputs.numel())
+    return inputs.dim() == 2 and inputs.is_floating_point()
 
 
 def _estimate(
     describe: Describe, labels: Tensor, classes: int, generator: torch.Generator
 ) -> LabelNoise:
-    with torch.no_grad():
-        scores = leave_one_out(describe, labels, classes, generator)
-        return label_noise(scores, labels, generator)
+    with torch.inference_mode(False), torch.no_grad(), _float32():
+        scores = leave_one_out(describe, labels.clone(), classes, generator)
+        return label_noise(scores, labels.clone(), generator)
+
+
+@contextmanager
+def _float32() -> Iterator[None]:
+    """Leave autocast aside, on whatever device."""
+    with torch.autocast("cpu", enabled=False):
+        if not torch.cuda.is_available():
+            yield
+            return
+        with torch.autocast("cuda", enabled=False):
+            yield
 
 
 def _describe(inputs: Any, count: int, generator: torch.Generator) -> Describe:

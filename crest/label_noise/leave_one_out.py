@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from crest.errors import ParameterError
+
 Describe = Callable[[Tensor], Tensor]
 """Returns the features, float32 k×d, of the examples at k indices."""
 
@@ -20,18 +22,17 @@ AT_ONCE = 1024  # examples
 LEARNED_FROM = 2**16  # examples at most; all others are predicted as they are, being left out
 PENALTIES = (0.03, 0.1, 0.3, 1.0, 3.0)  # a share of the examples, for features of variance 1
 TRIED_ON = 2048  # examples
+FAINT = 1e-12  # share of the mean square that is rounding, not variance
 KEPT = 2**28  # bytes of features that are kept, not computed again
 
 
 @dataclass(frozen=True)
 class _Ridge:
-    """A regression of d standardised features: all float32, but ``mean`` and ``scale`` alike."""
+    """A regression on d standardised features, from ``count`` examples."""
 
-    mean: Tensor  # d
-    scale: Tensor  # d
-    coefficients: Tensor  # d×C
-    intercept: Tensor  # C
-    inverse: Tensor  # d×d: (XᵀX + λI)⁻¹
+    coefficients: Tensor  # float32 d×C
+    intercept: Tensor  # float32 C
+    inverse: Tensor  # float32 d×d: (XᵀX + λI)⁻¹
     count: int
 
     def predict(self, features: Tensor) -> Tensor:
@@ -48,45 +49,70 @@ class _Ridge:
         return (self.predict(features) - leverage * targets) / (1 - leverage)
 
 
+class _Standardised:
+    """Features less their mean over their deviation, float32 k×d; 0 where they do not vary.
+
+    Taken in double precision: a product of features that lie far from 0 is lost in float32.
+    """
+
+    def __init__(self, describe: Describe, members: Tensor) -> None:
+        self._describe = describe
+        width = (first := describe(members[:1])).shape[1]
+        total, squares = (first.new_zeros(width, dtype=torch.float64) for _ in range(2))
+        for some in members.split(AT_ONCE):
+            features = describe(some).double()
+            _require_finite(features, some)
+            total += features.sum(0)
+            squares += features.square().sum(0)
+        self._mean = total / len(members)
+        variance = squares / len(members) - self._mean.square()
+        varies = variance > FAINT * squares / len(members)
+        self._scale = torch.where(varies, variance, torch.inf).sqrt()
+
+    def __call__(self, indices: Tensor) -> Tensor:
+        features = self._describe(indices).double()
+        _require_finite(features, indices)
+        return ((features - self._mean) / self._scale).float()
+
+
+def _require_finite(features: Tensor, indices: Tensor) -> None:
+    broken = ~features.isfinite().all(1)
+    if bool(broken.any()):
+        row = int(indices[broken.cpu()][0])
+        raise ParameterError(f"inputs: example {row} holds numbers that are not finite")
+
+
 class _Sums:
     """Sums over the examples that regressions are made from."""
 
-    def __init__(self, describe: Describe, labels: Tensor, classes: int, members: Tensor) -> None:
+    def __init__(
+        self, features: _Standardised, labels: Tensor, classes: int, members: Tensor
+    ) -> None:
         self.count = len(members)
-        first = describe(members[:1])
-        width = first.shape[1]
-        exact = torch.zeros(0, dtype=torch.float64, device=first.device)
+        width = (first := features(members[:1])).shape[1]
+        exact = first.new_zeros(0, dtype=torch.float64)
         total, targets = exact.new_zeros(width), exact.new_zeros(classes)
-        gram, cross = exact.new_zeros(width, width), exact.new_zeros(width, classes)
+        self._gram, self._cross = exact.new_zeros(width, width), exact.new_zeros(width, classes)
         for some in members.split(AT_ONCE):
-            features = describe(some)
-            one_hot = F.one_hot(labels[some], classes).to(features)
-            total += features.sum(0, dtype=torch.float64)
+            given, one_hot = features(some), _one_hot(labels[some], classes).to(first.device)
+            total += given.sum(0, dtype=torch.float64)
             targets += one_hot.sum(0, dtype=torch.float64)
-            gram += features.T @ features
-            cross += features.T @ one_hot
-        self.mean = total / self.count
-        centred = gram - self.count * self.mean.outer(self.mean)
-        variance = centred.diagonal().clamp(min=0) / self.count
-        tiny = 1e-9 * (variance + self.mean**2)
-        self.scale = torch.where(variance > tiny, variance, 1.0).sqrt()
-        self._gram = centred / self.scale.outer(self.scale)
-        self.targets = targets / self.count
-        self._cross = (cross - self.count * self.mean.outer(self.targets)) / self.scale[:, None]
+            self._gram += given.T @ given
+            self._cross += given.T @ one_hot
+        self._targets = targets / self.count
+        self._cross -= total.outer(self._targets)
 
     def ridge(self, penalty: float) -> _Ridge:
         """Return the regression whose penalty is that share of the examples."""
         matrix = self._gram.clone()
         matrix.diagonal().add_(penalty * self.count)
         inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
-        return _Ridge(
-            self.mean.float(),
-            self.scale.float(),
-            (inverse @ self._cross).float(),
-            self.targets.float(),
-            inverse.float(),
-            self.count,
-        )
+        coefficients = inverse @ self._cross
+        return _Ridge(coefficients.float(), self._targets.float(), inverse.float(), self.count)
+
+
+def _one_hot(labels: Tensor, classes: int) -> Tensor:
+    return F.one_hot(labels, classes).to(torch.float32)
 
 
 def leave_one_out(
@@ -106,24 +132,28 @@ def leave_one_out(
         On the CPU; says which examples are learned from where there are very many, and on which the
         penalty is tried.
 
+    Raises
+    ------
+    ParameterError
+        If features are not finite; the message names the example.
+
     Notes
     -----
     O(n·d²), whatever the model; d² and some thousand examples' features are held at once.
     """
     count = len(labels)
-    describe = _kept(describe, count)
     order = torch.randperm(count, generator=generator)
     members = order[:LEARNED_FROM].sort().values
-    sums = _Sums(describe, labels, classes, members)
-    ridge = _best(sums, describe, labels, classes, order[: min(TRIED_ON, count)])
+    features = _Standardised(_kept(describe, count), members)
+    sums = _Sums(features, labels, classes, members)
+    ridge = _best(sums, features, labels, classes, order[: min(TRIED_ON, count)])
     inside = torch.zeros(count, dtype=torch.bool)
     inside[members] = True
-    found = torch.empty(count, classes)
+    found = torch.empty(count, classes, dtype=torch.float32)
     for some in torch.arange(count).split(AT_ONCE):
-        features = (describe(some) - ridge.mean) / ridge.scale
-        targets = F.one_hot(labels[some], classes).to(features)
-        left_out = ridge.left_out(features, targets).cpu()
-        found[some] = torch.where(inside[some, None], left_out, ridge.predict(features).cpu())
+        given = features(some)
+        left_out = ridge.left_out(given, _one_hot(labels[some], classes).to(given.device)).cpu()
+        found[some] = torch.where(inside[some, None], left_out, ridge.predict(given).cpu())
     return found
 
 
@@ -137,14 +167,17 @@ def _kept(describe: Describe, count: int) -> Describe:
     return lambda indices: features[indices.to(features.device)]
 
 
-def _best(sums: _Sums, describe: Describe, labels: Tensor, classes: int, tried: Tensor) -> _Ridge:
-    """Return the regression whose left-out predictions of some examples err least, squared."""
-    batches = tried.split(AT_ONCE)
-    described = [(describe(some) - sums.mean.float()) / sums.scale.float() for some in batches]
-    features = torch.cat(described)
-    targets = F.one_hot(labels[tried], classes).to(features)
+def _best(
+    sums: _Sums, features: _Standardised, labels: Tensor, classes: int, tried: Tensor
+) -> _Ridge:
+    """Return the regression whose left-out predictions of some examples err least, squared.
+
+    ``tried`` are some of those that it is made from.
+    """
+    given = features(tried)
+    targets = _one_hot(labels[tried], classes).to(given.device)
 
     def error(ridge: _Ridge) -> float:
-        return float((ridge.left_out(features, targets) - targets).square().mean())
+        return float((ridge.left_out(given, targets) - targets).square().mean())
 
     return min((sums.ridge(penalty) for penalty in PENALTIES), key=error)

@@ -1,13 +1,14 @@
 """The share of noise among labels, and each label's chance to be right, by maximum likelihood."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-FITTED_TO = 2**13  # examples
+FITTED_TO = 2**13  # examples; fewer of many classes, as long as they are LEAST_FITTED_TO
+LEAST_FITTED_TO = 2**11
 ITERATIONS = 100
-MIXED = 100  # classes up to which scores of others count for a class: its C² numbers take too long
+ROWS_A_NUMBER = 10  # examples for each of W's numbers: of fewer it would learn noise by heart
 PULL = 1e-4  # to the start, without which η runs to 0 for ever, or b to an empty class
 LEAST_EVIDENCE = 10.0  # nats
 MIXING_PULL = 10.0  # of W to 0, as of a prior, for some hundred examples
@@ -48,7 +49,7 @@ class _Mixture:
 
     temperature: Tensor  # log t
     biases: Tensor  # b, C
-    mixing: Tensor  # W, C×C
+    mixing: Tensor | None  # W, C×C; None for 0
     noise: Tensor  # log(η / (1 − η))
 
     @property
@@ -58,7 +59,7 @@ class _Mixture:
 
     def probabilities(self, scores: Tensor) -> Tensor:
         """Return q, n×C."""
-        mixed = scores + scores @ self.mixing.T
+        mixed = scores if self.mixing is None else scores + scores @ self.mixing.T
         return (mixed * self.temperature.exp() + self.biases).softmax(1)
 
     def likelihood(self, scores: Tensor, labels: Tensor, frequencies: Tensor) -> Tensor:
@@ -93,7 +94,8 @@ def label_noise(scores: Tensor, labels: Tensor, generator: torch.Generator) -> L
     """
     scores = scores.double()
     frequencies = torch.bincount(labels, minlength=scores.shape[1]).double() / len(labels)
-    rows = torch.randperm(len(labels), generator=generator)[:FITTED_TO]
+    most = min(FITTED_TO, max(LEAST_FITTED_TO, 2**21 // scores.shape[1]))
+    rows = torch.randperm(len(labels), generator=generator)[:most]
     some = scores[rows], labels[rows], frequencies
     without, mixture = (_fitted(*some, noisy) for noisy in (False, True))
     evidence = float((mixture.likelihood(*some) / without.likelihood(*some)).log().sum())
@@ -104,26 +106,27 @@ def label_noise(scores: Tensor, labels: Tensor, generator: torch.Generator) -> L
     own = probabilities.gather(1, labels[:, None])[:, 0]
     right = own * (1 - share + share * frequencies[labels])
     quality = right / mixture.likelihood(scores, labels, frequencies)
-    quality = quality.float().clamp(0.0, 1.0) if share else torch.ones(len(labels))
-    return LabelNoise(share, quality, probabilities.argmax(1), evidence)
+    quality = quality.clamp(0.0, 1.0) if share else torch.ones_like(quality)
+    return LabelNoise(share, quality.float(), probabilities.argmax(1), evidence)
 
 
 def _fitted(scores: Tensor, labels: Tensor, frequencies: Tensor, noisy: bool) -> _Mixture:
     """Return the mixture of the highest likelihood, with noise or without."""
     classes = len(frequencies)
     exact = torch.float64
+    mixes = classes**2 * ROWS_A_NUMBER <= len(labels)
     mixture = _Mixture(
         torch.tensor(2.5, dtype=exact),
         torch.zeros(classes, dtype=exact),
-        torch.zeros(classes, classes, dtype=exact),
+        torch.zeros(classes, classes, dtype=exact) if mixes else None,
         torch.tensor(-2.0 if noisy else -torch.inf, dtype=exact),
     )
     values = [mixture.temperature, mixture.biases]
     if noisy:
         values.append(mixture.noise)
-    if classes <= MIXED:
-        values.append(mixture.mixing)
     begins = [value.clone() for value in values]
+    if mixture.mixing is not None:
+        values.append(mixture.mixing)
     for value in values:
         value.requires_grad_()
     optimizer = torch.optim.LBFGS(values, max_iter=ITERATIONS, line_search_fn="strong_wolfe")
@@ -131,12 +134,20 @@ def _fitted(scores: Tensor, labels: Tensor, frequencies: Tensor, noisy: bool) ->
     def loss() -> Tensor:
         optimizer.zero_grad()
         likelihood = mixture.likelihood(scores, labels, frequencies)
-        moved = sum((now - begun).square().sum() for now, begun in zip(values, begins, strict=True))
-        pull = PULL * moved + MIXING_PULL * mixture.mixing.square().sum()
+        pull = sum(
+            PULL * (now - begun).square().sum() for now, begun in zip(values, begins, strict=False)
+        )
+        if mixture.mixing is not None:
+            pull = pull + MIXING_PULL * mixture.mixing.square().sum()
         mean = -likelihood.clamp(min=1e-12).log().mean() + pull / len(labels)
         mean.backward()
         return mean
 
     with torch.enable_grad():
         optimizer.step(loss)
-    return _Mixture(*(getattr(mixture, field.name).detach() for field in fields(mixture)))
+    return _Mixture(
+        mixture.temperature.detach(),
+        mixture.biases.detach(),
+        None if mixture.mixing is None else mixture.mixing.detach(),
+        mixture.noise.detach(),
+    )

@@ -23,15 +23,18 @@ THRESHOLD = 0.5
 
 @dataclass(frozen=True)
 class Patches:
-    """Filters, float32 f×C×P×P, and the stride with which they are moved over an image."""
+    """Filters, float32 f×C×P×P, the stride with which they are moved, and the images' deviation."""
 
     filters: Tensor
     stride: int
+    deviation: float
 
     @classmethod
     def of(cls, images: Tensor, generator: torch.Generator, filters: int = FILTERS) -> "Patches":
         """Draw filters from some images, float n×C×H×W; draws are of the CPU's generator."""
         images = smaller(images)
+        deviation = float(images.double().std(correction=0)) or 1.0
+        images = images / deviation
         count, channels, height, width = images.shape
         size = max(1, min(PATCH, height // 2, width // 2))
         rows, tops, lefts = (
@@ -55,11 +58,13 @@ class Patches:
         chosen = F.normalize(chosen @ whitening) @ whitening
         chosen = chosen - chosen.mean(1, keepdim=True)  # what a patch's mean adds, it takes away
         stride = max(1, round(max(height, width) / 16))
-        return cls(chosen.float().reshape(-1, channels, size, size), stride)
+        return cls(chosen.float().reshape(-1, channels, size, size), stride, deviation)
 
     def features(self, images: Tensor) -> Tensor:
         """Return the features of images, float k×C×H×W: float32 k×18f."""
-        return torch.cat([self._features(smaller(some)) for some in images.split(AT_ONCE)])
+        return torch.cat(
+            [self._features(smaller(some) / self.deviation) for some in images.split(AT_ONCE)]
+        )
 
     def _features(self, images: Tensor) -> Tensor:
         size = self.filters.shape[-1]
@@ -82,10 +87,10 @@ def _cells(height: int, width: int) -> Tensor:
 
 def _means(side: int) -> Tensor:
     """Return the weights with which the places of a side count in each of GRID cells."""
-    edges = torch.arange(GRID + 1) * side / GRID
+    edges = torch.arange(GRID + 1, dtype=torch.float32) * side / GRID
     starts, ends = edges[:-1].floor(), edges[1:].ceil()
     places = torch.arange(side)[:, None]
-    inside = ((places >= starts) & (places < ends)).float()
+    inside = ((places >= starts) & (places < ends)).to(torch.float32)
     return inside / inside.sum(0)
 
 

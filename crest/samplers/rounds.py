@@ -132,7 +132,8 @@ class Rounds:
     def take(self, count: int, uniform: bool = False) -> Tensor:
         """Take the next ``count`` examples (at most |V|), all different; int64.
 
-        With ``uniform`` a round that begins has all of V, whatever the focus.
+        With ``uniform`` a round that begins has all of V, whatever the focus; but for labels that
+        are likely wrong.
         """
         batch = torch.empty(0, dtype=torch.int64)
         while (missing := count - len(batch)) > 0:
@@ -145,7 +146,7 @@ class Rounds:
         return batch
 
     def chance(self, indices: Tensor) -> Tensor:
-        """Return the chance that each example had in the last round that it was in; float32 k.
+        """Return the chance by the focus of each example in the last round it was in; float32 k.
 
         Only of rounds that remember it.
         """
@@ -163,10 +164,12 @@ class Rounds:
         """Put another round behind what waits; of both, no example twice among the next."""
         members = self._active.members()
         chance = self._chance_of(members, uniform)
+        quality = self._quality()
+        believed = chance if quality is None else chance * quality[members.long()]
         # Or too few for a batch and what is in it already.
-        if float(chance.sum()) < 2 * count:
-            chance = torch.ones_like(chance)
-        part = torch.rand(len(members), generator=self._generator) < chance
+        if float(believed.sum()) < 2 * count:
+            chance = believed = torch.ones_like(chance)
+        part = torch.rand(len(members), generator=self._generator) < believed
         if int(part.sum()) < count:  # fewer than a batch, as the draw will have it
             chance, part = torch.ones_like(chance), torch.ones_like(part)
         members = members[part]
@@ -182,9 +185,7 @@ class Rounds:
 
     def _chance_of(self, members: Tensor, uniform: bool) -> Tensor:
         """Return the chance of each member, float32; without the focus where it is uniform."""
-        quality = self._quality()
-        believed = torch.ones(len(members)) if quality is None else quality[members.long()]
-        return believed if uniform else self._focus.chances(self._losses(members)) * believed
+        return torch.ones(len(members)) if uniform else self._focus.chances(self._losses(members))
 
     def _shuffled(self, members: Tensor) -> Tensor:
         if self._strata is not None:

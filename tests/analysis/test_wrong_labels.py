@@ -120,4 +120,4 @@ def test_two_estimates_together_are_as_bayes_has_it():
     assert found.to_list() == pytest.approx(
         [bayes(0.2, 0.2), bayes(0.5, 0.3), bayes(share, 0.1), bayes(0.9, 0.2)]
     )
-    assert together(run, pl.Series([0.0] * 4)).to_list() == [0.2, 0.5, 0.0, 0.9]
+    assert together(run, pl.Series([0.0] * 4)).to_list() == [0.2, 0.5, None, 0.9]

@@ -7,6 +7,7 @@ from torch import Tensor
 
 import crest
 from crest.errors import ParameterError
+from crest.label_noise import noise_of
 from crest.label_noise.bags import bags
 
 
@@ -58,6 +59,67 @@ def test_images_of_any_size(shape):
     assert bool(noise.quality.isfinite().all())
 
 
+@pytest.mark.parametrize("scale", [1e-4, 16.0])
+def test_images_of_any_scale_tell_the_same(digits, scale):
+    images, true = digits
+    labels = shuffled(true, 0.2)
+    once = crest.estimate_label_noise(images, labels)
+    scaled = crest.estimate_label_noise(images * scale, labels)
+    assert scaled.wrong == pytest.approx(once.wrong, abs=1e-3)
+
+
+def test_global_settings_of_torch_change_nothing(digits):
+    images, true = digits
+    images, labels = images[:300], shuffled(true[:300], 0.2)
+    expected = crest.estimate_label_noise(images, labels)
+    torch.set_default_dtype(torch.float64)
+    try:
+        double = crest.estimate_label_noise(images, labels)
+    finally:
+        torch.set_default_dtype(torch.float32)
+    with torch.inference_mode():
+        frozen = crest.estimate_label_noise(images, labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        mixed = crest.estimate_label_noise(images, labels)
+    for found in (double, frozen, mixed):
+        assert found.quality.equal(expected.quality)
+
+
+def test_classes_have_whatever_numbers(digits):
+    images, true = digits
+    labels = shuffled(true, 0.2)
+    noise, far = (
+        crest.estimate_label_noise(images, labels * factor) for factor in (1, 1_000_000_007)
+    )
+    assert far.quality.equal(noise.quality)
+    assert far.predicted.equal(noise.predicted * 1_000_000_007)
+
+
+@pytest.mark.parametrize(
+    "inputs",
+    [
+        {"input_ids": torch.ones(6, 3, 4).long(), "attention_mask": torch.ones(6, 3, 4)},
+        {"input_ids": torch.ones(6, 4).long(), "attention_mask": torch.ones(6, 1, 4, 4)},
+        {"pixels": torch.ones(6, 4)},
+        torch.ones(6, 4).long(),
+        torch.ones(6, 4, 3),
+    ],
+)
+def test_inputs_of_another_kind_are_not_judged(inputs):
+    class Some:
+        labels = torch.arange(6) % 2
+
+        def __len__(self) -> int:
+            return 6
+
+        def inputs(self, rows: Tensor):
+            if isinstance(inputs, dict):
+                return {name: values[rows] for name, values in inputs.items()}
+            return inputs[rows]
+
+    assert noise_of(Some(), 2, torch.Generator()) is None
+
+
 def test_images_that_are_all_the_same():
     noise = crest.estimate_label_noise(torch.ones(20, 1, 8, 8), torch.arange(20) % 2)
     assert bool(noise.quality.isfinite().all())
@@ -85,6 +147,10 @@ def test_bags_tell_tokens_order_and_texts_of_a_pair_apart_but_not_padding():
         (torch.zeros(3, 4), torch.zeros(3), "n integers"),
         (torch.zeros(3, 4), torch.tensor([0, -1, 1]), "row 1 is -1"),
         (torch.zeros(1, 4), torch.tensor([0]), "two at least"),
+        (None, torch.zeros(3).long(), "inputs: no tensor or array"),
+        (torch.zeros(3, 4), ["a", "b", "c"], "labels: no tensor or array"),
+        (torch.zeros(3, 4, dtype=torch.complex64), torch.zeros(3).long(), "n×d"),
+        (torch.zeros(3, 1, 0, 0), torch.zeros(3).long(), "n×d"),
     ],
 )
 def test_what_is_refused(inputs, labels, says):

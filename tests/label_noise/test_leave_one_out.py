@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from crest.errors import ParameterError
 from crest.label_noise import leave_one_out as module
 from crest.label_noise.leave_one_out import PENALTIES, leave_one_out
 
@@ -73,3 +74,22 @@ def test_the_penalty_is_the_one_that_predicts_best():
     best = PENALTIES[int(torch.stack(errors).argmin())]
     expected = without_each(torch.arange(COUNT), best)
     torch.testing.assert_close(found().double(), expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("shift", [1e4, 1e9])
+def test_features_far_from_zero_predict_as_those_near_it(shift):
+    """Of float32, as far as their own digits go."""
+    near = torch.randn(COUNT, WIDTH, generator=torch.Generator().manual_seed(0)).double()
+    far = (near * shift / 1e3 + shift).float()
+    generator = torch.Generator().manual_seed(2)
+    expected = leave_one_out(lambda rows: near[rows].float(), labels(), CLASSES, generator)
+    generator = torch.Generator().manual_seed(2)
+    got = leave_one_out(lambda rows: far[rows], labels(), CLASSES, generator)
+    torch.testing.assert_close(got, expected, rtol=0.0, atol=5e-3)
+
+
+def test_a_number_that_is_not_finite_is_named():
+    given = features()
+    given[17, 2] = torch.nan
+    with pytest.raises(ParameterError, match="example 17 holds numbers that are not finite"):
+        leave_one_out(lambda rows: given[rows], labels(), CLASSES, torch.Generator())

@@ -75,3 +75,18 @@ def test_a_class_of_which_there_is_no_example():
     noise = label_noise(with_empty, labels, torch.Generator().manual_seed(1))
     assert noise.share == pytest.approx(0.1, abs=0.03)
     assert bool(noise.quality.isfinite().all())
+
+
+@pytest.mark.parametrize(("classes", "count"), [(30, 1000), (100, 3000)])
+def test_of_many_classes_noise_is_not_learned_by_heart(classes, count):
+    generator = torch.Generator().manual_seed(0)
+    true = torch.randint(0, classes, (count,), generator=generator)
+    scores = torch.randn(count, classes, generator=generator) / 10
+    scores[torch.arange(count), true] += 1.0
+    labels = true.clone()
+    some = torch.randperm(count, generator=generator)[: count // 5]
+    labels[some] = torch.randint(0, classes, (len(some),), generator=generator)
+    noise = label_noise(scores, labels, generator)
+    wrong = float((labels != true).double().mean())
+    assert noise.wrong == pytest.approx(wrong, abs=0.04)
+    assert noise.evidence > LEAST_EVIDENCE

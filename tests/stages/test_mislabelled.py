@@ -128,7 +128,15 @@ def test_inputs_count_beside_runs_and_of_clean_data_change_nothing(paths, tmp_pa
     )
     found = mislabelled.run([made], paths, folder, 5, inputs=True)
     assert found.rows["index"].to_list() == [1296, 1295, 1294, 1293, 1292]  # by their losses
-    assert found.rows["wrong_label"].to_list() == [0.0] * 5
+    assert found.rows["wrong_label"].null_count() == 5
+    assert found.summary == mislabelled.UNKNOWN
+    alone = mislabelled.run([], Paths(tmp_path / "untrained"), folder, 3, inputs=True)
+    assert len(alone.rows) == 0
+    assert alone.summary == mislabelled.NONE_FOUND
+    other = examples.with_columns(label=pl.Series(labels.roll(7).numpy()))
+    artifacts.write_table(made / artifacts.EXAMPLES, other)
+    with pytest.raises(ArtifactError, match="other labels than the table has"):
+        mislabelled.run([made], paths, folder, 5, inputs=True)
 
 
 def test_inputs_of_runs_need_their_data(paths, tmp_path):
