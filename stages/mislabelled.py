@@ -130,6 +130,7 @@ def _by_inputs(table: pl.DataFrame | None, prepared: Path) -> pl.DataFrame:
     import torch
 
     from crest.data.prepared import load
+    from crest.devices.generators import generator_for
     from crest.label_noise import noise_of
 
     data = load(prepared, torch.device("cpu"))
@@ -142,7 +143,7 @@ def _by_inputs(table: pl.DataFrame | None, prepared: Path) -> pl.DataFrame:
         raise ArtifactError(
             f"{prepared}: other labels than the table has; give --prepared the data that it is of"
         )
-    noise = noise_of(data.train, len(data.meta.classes), torch.Generator().manual_seed(0))
+    noise = noise_of(data.train, len(data.meta.classes), generator_for(0, "label noise"))
     if noise is None:
         raise ParameterError(f"mislabelled: --inputs: {prepared}: neither images nor texts")
     other = torch.where(noise.predicted == labels, artifacts.NEVER, noise.predicted)

@@ -89,6 +89,7 @@ def test_whatever_seeds_torch_mixes_first_or_was_drawn() -> None:
         ("choosing.py", "seeds[number]"),
         ("folding.py", "0"),
         ("head.py", "0"),
+        ("label_quality.py", "context.generator.initial_seed()"),
         ("generators.py", "int.from_bytes(digest[:8], 'big') >> 1"),
     }
     mixed = {(name, seed) for name, seed in found if seed.startswith("torch_seed(")}
