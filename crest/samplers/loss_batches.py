@@ -79,6 +79,10 @@ class LossBatchSampler(Sampler[list[int]]):
     record
         Whether what is reported of each example is counted, for :meth:`examples`; losses are then
         asked for whatever the rule.
+    label_quality
+        n numbers from 0 to 1: how likely each label is right, such as the ``quality`` of
+        :func:`crest.estimate_label_noise`. Of those that the rule takes into a round, each takes
+        part with that chance. None: all labels are believed.
     **options
         Of the rule, such as ``exponent``, ``floor``, ``ceiling``, ``until`` and ``onset`` of
         ``focused``.
