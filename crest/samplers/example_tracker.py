@@ -165,10 +165,7 @@ class ExampleTracker:
         indices = indices.detach().to(visits.device)
         places = (visits[indices] < FIRST_VISITS).nonzero().flatten()
         indices, order = indices[places].sort(stable=True)
-        earlier = torch.arange(len(indices), device=visits.device) - torch.searchsorted(
-            indices, indices
-        )
-        first = visits[indices] + earlier < FIRST_VISITS
+        first = visits[indices] + _earlier(indices) < FIRST_VISITS
         indices, places = indices[first], places[order][first]
         if not len(indices):
             return
@@ -201,8 +198,7 @@ class ExampleTracker:
         taken, lead = self._counts["taken_for"], self._counts["lead"]
         indices, order = indices.detach().to(taken.device).sort(stable=True)
         classes = classes.detach().to(taken.device, torch.int32)[order]
-        places = torch.arange(len(indices), device=taken.device)
-        earlier = places - torch.searchsorted(indices, indices)
+        earlier = _earlier(indices)
         turns = int(earlier.max()) + 1 if len(indices) else 0
         for turn in range(turns):  # those of one example one after the other
             now = earlier == turn
@@ -327,6 +323,12 @@ def _of_each(batch: tuple[Tensor, Tensor, Tensor, int | Tensor]) -> Tensor:
 def _repeats(ordered: Tensor) -> Tensor:
     """Whether each entry of a sorted tensor equals the one before it."""
     return torch.cat([torch.zeros_like(ordered[:1], dtype=torch.bool), ordered[1:] == ordered[:-1]])
+
+
+def _earlier(ordered: Tensor) -> Tensor:
+    """Return how often each entry of a sorted tensor stands before itself."""
+    places = torch.arange(len(ordered), device=ordered.device)
+    return places - torch.searchsorted(ordered, ordered)
 
 
 def _add(target: Tensor, indices: Tensor, values: Tensor) -> None:
