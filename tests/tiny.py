@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from crest.config import Parameters, parse
-from crest.data.augment import Augmentation
+from crest.data.augment import Augmentation, nothing_drawn
 from crest.data.files import SCHEMA_VERSIONS, ImageMeta
 from crest.data.prepared import ImageSplit
 from crest.devices.generators import generator_for
@@ -130,7 +130,10 @@ class LinearSplit:
     def inputs(self, indices: Tensor) -> Tensor:
         return self.features[indices]
 
-    def augmented(self, indices: Tensor, generator: torch.Generator) -> Tensor:
+    def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
+        return nothing_drawn(count)
+
+    def views(self, indices: Tensor, draws: Tensor) -> Tensor:
         return self.features[indices]
 
 

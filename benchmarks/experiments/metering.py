@@ -108,5 +108,8 @@ class UnmeteredSplit:
         self._meter.off()
         return self._split.inputs(indices)
 
-    def augmented(self, indices: Tensor, generator: torch.Generator) -> Inputs:
-        return self._split.augmented(indices, generator)
+    def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
+        return self._split.draw_views(count, generator)
+
+    def views(self, indices: Tensor, draws: Tensor) -> Inputs:
+        return self._split.views(indices, draws)

@@ -37,8 +37,11 @@ class VariedSplit:
     def inputs(self, indices: Tensor) -> Inputs:
         return self._split.inputs(self.rows[indices])
 
-    def augmented(self, indices: Tensor, generator: torch.Generator) -> Inputs:
-        return self._split.augmented(self.rows[indices], generator)
+    def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
+        return self._split.draw_views(count, generator)
+
+    def views(self, indices: Tensor, draws: Tensor) -> Inputs:
+        return self._split.views(self.rows[indices], draws)
 
 
 def varied(data: Prepared, variation: Variation) -> Prepared:

@@ -94,7 +94,8 @@ class Bench:
         """Return the gradient that training would take on a mini-batch."""
         train = self.data.train
         with self.precision.autocast():
-            logits = model(train.augmented(minibatch.indices, generator))
+            draws = train.draw_views(len(minibatch.indices), generator)
+            logits = model(train.views(minibatch.indices, draws))
         labels = train.labels[minibatch.indices].to(logits.device)
         losses = F.cross_entropy(logits.float(), labels, reduction="none")
         loss = (losses * minibatch.weights.to(losses.device)).mean()

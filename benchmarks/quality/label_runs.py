@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from benchmarks.quality.texts import Bag, hashed_words
 from crest.config import parse
-from crest.data.augment import Augmentation
+from crest.data.augment import Augmentation, nothing_drawn
 from crest.data.prepared import Split, load
 from crest.devices.generators import generator_for
 from crest.devices.precision import Precision
@@ -91,8 +91,11 @@ class Part:
     def inputs(self, indices: Tensor) -> Any:
         return self.whole.inputs(self.rows[indices])
 
-    def augmented(self, indices: Tensor, generator: torch.Generator) -> Any:
-        return self.whole.augmented(self.rows[indices], generator)
+    def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
+        return self.whole.draw_views(count, generator)
+
+    def views(self, indices: Tensor, draws: Tensor) -> Any:
+        return self.whole.views(self.rows[indices], draws)
 
 
 class Tensors:
@@ -109,7 +112,10 @@ class Tensors:
     def inputs(self, indices: Tensor) -> Tensor:
         return self._inputs[indices]
 
-    def augmented(self, indices: Tensor, generator: torch.Generator) -> Tensor:
+    def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
+        return nothing_drawn(count)
+
+    def views(self, indices: Tensor, draws: Tensor) -> Tensor:
         return self.inputs(indices)
 
 
@@ -295,7 +301,10 @@ class Tokens:
             "token_type_ids": kinds.flatten(1),
         }
 
-    def augmented(self, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
+        return nothing_drawn(count)
+
+    def views(self, indices: Tensor, draws: Tensor) -> dict[str, Tensor]:
         return self.inputs(indices)
 
 

@@ -163,9 +163,13 @@ class WatchedSplit:
     def inputs(self, indices: Tensor) -> Inputs:
         return self._split.inputs(indices)
 
-    def augmented(self, indices: Tensor, generator: torch.Generator) -> Inputs:
+    def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
         with self._watch.running():
-            return self._split.augmented(indices, generator)
+            return self._split.draw_views(count, generator)
+
+    def views(self, indices: Tensor, draws: Tensor) -> Inputs:
+        with self._watch.running():
+            return self._split.views(indices, draws)
 
 
 class WatchedMethod:

@@ -102,7 +102,8 @@ class Bare:
         self._model.train()
         indices = self._draw(self._size)
         with self._precision.autocast():
-            logits = self._model(self._data.augmented(indices, self._generator))
+            draws = self._data.draw_views(len(indices), self._generator)
+            logits = self._model(self._data.views(indices, draws))
         self._optimizer.zero_grad(set_to_none=True)
         F.cross_entropy(logits.float(), self._labels(indices)).backward()
         self._optimizer.step()

@@ -47,7 +47,8 @@ class AsTheyCome:
     def __init__(self, split: Split) -> None:
         self.labels = split.labels
         self.inputs = split.inputs
-        self.augmented = split.augmented
+        self.draw_views = split.draw_views
+        self.views = split.views
 
     def __len__(self) -> int:
         return len(self.labels)

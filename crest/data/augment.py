@@ -17,15 +17,47 @@ class Augmentation:
     flip: bool = False
 
 
-def crop_and_flip(images: Tensor, augmentation: Augmentation, generator: torch.Generator) -> Tensor:
+def draw_crops_and_flips(
+    count: int, augmentation: Augmentation, generator: torch.Generator
+) -> Tensor:
+    """Draw whether each of ``count`` images is flipped, and where it is cropped.
+
+    Parameters
+    ----------
+    generator
+        A CPU generator, so that every device draws the same.
+
+    Returns
+    -------
+    Tensor
+        int64, count×3: whether it is flipped, the first row and the first column of the crop;
+        count×0 where there is nothing to draw.
+    """
+    padding = augmentation.crop
+    if padding == 0 and not augmentation.flip:
+        return nothing_drawn(count)
+    draws = torch.zeros(count, 3, dtype=torch.int64)
+    if augmentation.flip:
+        draws[:, :1] = torch.randint(2, (count, 1), generator=generator, dtype=torch.bool)
+    if padding:
+        draws[:, 1:] = torch.randint(2 * padding + 1, (count, 2), generator=generator)
+    return draws
+
+
+def nothing_drawn(count: int) -> Tensor:
+    """Return the draws of ``count`` examples that are not augmented; int64, count×0."""
+    return torch.empty(count, 0, dtype=torch.int64)
+
+
+def crop_and_flip(images: Tensor, augmentation: Augmentation, draws: Tensor) -> Tensor:
     """Crop and flip each image of a batch on its own, in one gather.
 
     Parameters
     ----------
     images
         uint8, k×H×W×C.
-    generator
-        A CPU generator, so that every device draws the same.
+    draws
+        k rows of :func:`draw_crops_and_flips`, on the CPU.
 
     Returns
     -------
@@ -36,14 +68,10 @@ def crop_and_flip(images: Tensor, augmentation: Augmentation, generator: torch.G
     if padding == 0 and not augmentation.flip:
         return images
     count, height, width, channels = images.shape
-    rows = torch.arange(height).expand(count, height)
     columns = torch.arange(width).expand(count, width)
-    if augmentation.flip:
-        flipped = torch.randint(2, (count, 1), generator=generator, dtype=torch.bool)
-        columns = torch.where(flipped, columns.flip(1), columns)
+    columns = torch.where(draws[:, :1].bool(), columns.flip(1), columns) + draws[:, 2:]
+    rows = torch.arange(height) + draws[:, 1:2]
     if padding:
-        offsets = torch.randint(2 * padding + 1, (count, 2), generator=generator)
-        rows, columns = rows + offsets[:, :1], columns + offsets[:, 1:]
         images = F.pad(images, (0, 0, padding, padding, padding, padding))
     # Choosing whole pixels from one long list is several times faster than indexing four axes.
     padded_height, padded_width = height + 2 * padding, width + 2 * padding

@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from crest.data.augment import nothing_drawn
 from crest.data.prepared import Inputs
 from crest.errors import ParameterError
 
@@ -88,7 +89,11 @@ class GivenSplit:
                 "finite; mend such examples or leave them out"
             )
 
-    def augmented(self, indices: Tensor, generator: torch.Generator) -> Inputs:
+    def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw nothing."""
+        return nothing_drawn(count)
+
+    def views(self, indices: Tensor, draws: Tensor) -> Inputs:
         """As :meth:`inputs`: who trains in a loop of their own augments there."""
         return self.inputs(indices)
 

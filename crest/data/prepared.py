@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from crest.data.augment import Augmentation, crop_and_flip, normalise
+from crest.data.augment import Augmentation, crop_and_flip, draw_crops_and_flips, normalise
 from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
 from crest.data.opening import check_labels, fits, open_tensor
 from crest.data.ragged import open_split
@@ -40,8 +40,12 @@ class Split(Protocol):
         """Model inputs of the examples at ``indices``, on the device, without augmentation."""
         ...
 
-    def augmented(self, indices: Tensor, generator: torch.Generator) -> Inputs:
-        """Model inputs as training takes them, augmentation drawn from ``generator``."""
+    def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw how ``count`` examples are augmented; int64, a row each, on the CPU."""
+        ...
+
+    def views(self, indices: Tensor, draws: Tensor) -> Inputs:
+        """Model inputs as training takes them, augmented as drawn: the same for the same draws."""
         ...
 
 
@@ -80,9 +84,13 @@ class ImageSplit:
         """float32, k×C×H×W, normalised, channels last in memory."""
         return normalise(self._gather(indices), self._mean, self._std)
 
-    def augmented(self, indices: Tensor, generator: torch.Generator) -> Tensor:
-        """As :meth:`inputs`, after random crops and flips."""
-        images = crop_and_flip(self._gather(indices), self._augmentation, generator)
+    def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw crops and flips, see :func:`~crest.data.augment.draw_crops_and_flips`."""
+        return draw_crops_and_flips(count, self._augmentation, generator)
+
+    def views(self, indices: Tensor, draws: Tensor) -> Tensor:
+        """As :meth:`inputs`, cropped and flipped."""
+        images = crop_and_flip(self._gather(indices), self._augmentation, draws)
         return normalise(images, self._mean, self._std)
 
     def _gather(self, indices: Tensor) -> Tensor:

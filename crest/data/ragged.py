@@ -6,6 +6,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from crest.data.augment import nothing_drawn
 from crest.data.files import TextMeta, damaged
 from crest.data.opening import check_labels, fits, open_tensor
 
@@ -72,7 +73,11 @@ class TextSplit:
             inputs["token_type_ids"] = (filled & is_second).long()
         return {name: value.to(self._device, non_blocking=True) for name, value in inputs.items()}
 
-    def augmented(self, indices: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw nothing."""
+        return nothing_drawn(count)
+
+    def views(self, indices: Tensor, draws: Tensor) -> dict[str, Tensor]:
         """As :meth:`inputs`: text is trained on as it is."""
         return self.inputs(indices)
 

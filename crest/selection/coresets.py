@@ -20,7 +20,8 @@ class MiniBatchCoreset:
     ``indices`` int64 m and ``weights`` float32 m (mean 1, or a random part of a larger coreset's
     of mean 1, or those of a rule) on the CPU; ``region`` and ``number`` (within the region) say
     where it comes from, −1 for methods without regions; ``losses`` float32 m as seen at selection,
-    where they were.
+    where they were. ``draws`` are those of the views to train on
+    (:meth:`crest.data.prepared.Split.views`), where the method has drawn them to choose by.
     """
 
     indices: Tensor
@@ -28,6 +29,7 @@ class MiniBatchCoreset:
     losses: Tensor | None = None
     region: int = NO_REGION
     number: int = NO_REGION
+    draws: Tensor | None = None
 
 
 @dataclass(frozen=True)

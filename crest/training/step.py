@@ -159,9 +159,8 @@ class Stepper:
             part = torch.arange(examples).tensor_split(self._parts(examples, size))[0]
             weights = minibatch.weights[part].to(self._precision.device)
             try:
-                some = minibatch.indices[part]
-                labels = self._labels(some)
-                self._backward(self._model, some, labels, weights, examples, (0, 0))
+                labels = self._labels(minibatch.indices[part])
+                self._backward(self._model, minibatch, part, labels, weights, (0, 0))
             finally:
                 begun.restore()
                 self._forget_gradients()
@@ -189,7 +188,7 @@ class Stepper:
         return self._whole(minibatch) if parts == 1 else self._in_parts(minibatch, parts)
 
     def _whole(self, minibatch: MiniBatchCoreset) -> Outputs:
-        inputs = self._data.augmented(minibatch.indices, self._augmentation)
+        inputs = self._views(minibatch.indices, minibatch.draws, self._augmentation)
         labels = self._labels(minibatch.indices)
         weights = on_device(minibatch.weights, self._precision.device)
         if isinstance(inputs, Tensor):
@@ -225,7 +224,7 @@ class Stepper:
             there = part.to(weights.device)
             with self._synchronising(last):
                 logits_of_parts[number] = self._backward(
-                    model, indices[part], labels[there], weights[there], len(indices), seeds[number]
+                    model, minibatch, part, labels[there], weights[there], seeds[number]
                 )
             self._buffers.include()
             if not last or self._group.alone:
@@ -236,21 +235,23 @@ class Stepper:
     def _backward(
         self,
         model: nn.Module,
-        indices: Tensor,
+        minibatch: MiniBatchCoreset,
+        part: Tensor,
         labels: Tensor,
         weights: Tensor,
-        size: int,
         seeds: Sequence[int],
     ) -> Tensor:
         """Add a part's share of the weighted mean loss to the gradients; returns its logits."""
         augmentation, dropout = seeds
         torch.manual_seed(dropout)  # the loop puts the global generator back
-        inputs = self._data.augmented(indices, torch.Generator().manual_seed(augmentation))
+        draws = None if minibatch.draws is None else minibatch.draws[part]
+        generator = torch.Generator().manual_seed(augmentation)
+        inputs = self._views(minibatch.indices[part], draws, generator)
         with self._precision.autocast():
             logits = model(inputs)
         logits = logits.float()
         losses = F.cross_entropy(logits, labels, reduction="none")
-        ((losses * weights).sum() / size).backward()
+        ((losses * weights).sum() / len(minibatch.indices)).backward()
         return logits.detach()
 
     def _set_aside(self) -> None:
@@ -317,6 +318,12 @@ class Stepper:
             logits = self._model(self._data.inputs(some))
         gradients = torch.autograd.grad(logits.float().sum(), trained, allow_unused=True)
         return any(gradient is None for gradient in gradients)
+
+    def _views(self, indices: Tensor, draws: Tensor | None, generator: torch.Generator) -> Inputs:
+        """Return what is trained on: views that were drawn by the method, or are drawn now."""
+        if draws is None:
+            draws = self._data.draw_views(len(indices), generator)
+        return self._data.views(indices, draws)
 
     def _labels(self, indices: Tensor) -> Tensor:
         return on_device(self._data.labels[indices], self._precision.device)

@@ -367,9 +367,9 @@ class Clock:
                 clock.now += 100
                 return super().inputs(indices)
 
-            def augmented(self, indices, generator):
+            def views(self, indices, draws):
                 clock.now += 1
-                return super().augmented(indices, generator)
+                return super().views(indices, draws)
 
         split.__class__ = Ticking
         return split

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from crest.data.augment import Augmentation, crop_and_flip, normalise
+from crest.data.augment import Augmentation, crop_and_flip, draw_crops_and_flips, normalise
 
 
 def one_by_one(images, augmentation, generator):
@@ -29,6 +29,11 @@ def generator(seed=0):
     return torch.Generator().manual_seed(seed)
 
 
+def augmented(images, augmentation, generator):
+    draws = draw_crops_and_flips(len(images), augmentation, generator)
+    return crop_and_flip(images, augmentation, draws)
+
+
 def random_images(*shape):
     return torch.randint(256, shape, generator=generator(1), dtype=torch.uint8)
 
@@ -42,33 +47,40 @@ def random_images(*shape):
 )
 def test_a_batch_is_augmented_as_its_images_one_by_one(shape, crop, flip, seed):
     images, augmentation = random_images(*shape), Augmentation(crop, flip)
-    batched = crop_and_flip(images, augmentation, generator(seed))
+    batched = augmented(images, augmentation, generator(seed))
     assert torch.equal(batched, one_by_one(images, augmentation, generator(seed)))
 
 
 def test_no_augmentation_is_the_identity_and_draws_nothing():
     images, drawn = random_images(5, 4, 4, 3), generator()
-    assert torch.equal(crop_and_flip(images, Augmentation(), drawn), images)
+    assert torch.equal(augmented(images, Augmentation(), drawn), images)
     assert torch.equal(drawn.get_state(), generator().get_state())
+
+
+def test_some_of_the_draws_give_the_same_views_as_all():
+    images, augmentation, some = random_images(6, 4, 5, 3), Augmentation(2, True), [4, 1]
+    draws = draw_crops_and_flips(6, augmentation, generator())
+    views = crop_and_flip(images, augmentation, draws)
+    assert torch.equal(crop_and_flip(images[some], augmentation, draws[some]), views[some])
 
 
 def test_the_batch_itself_is_left_alone():
     images = random_images(5, 4, 4, 3)
     before = images.clone()
-    crop_and_flip(images, Augmentation(2, True), generator())
+    augmented(images, Augmentation(2, True), generator())
     assert torch.equal(images, before)
 
 
 def test_half_of_the_images_are_flipped():
     images = torch.tensor([0, 1], dtype=torch.uint8).view(1, 1, 2, 1).repeat(4000, 1, 1, 1)
-    flipped = crop_and_flip(images, Augmentation(flip=True), generator())[:, 0, 0, 0]
+    flipped = augmented(images, Augmentation(flip=True), generator())[:, 0, 0, 0]
     assert flipped.float().mean().item() == pytest.approx(0.5, abs=0.03)
 
 
 def test_all_offsets_of_a_crop_are_equally_likely():
     image = torch.zeros(1, 3, 3, 1, dtype=torch.uint8)
     image[0, 1, 1] = 1
-    crops = crop_and_flip(image.expand(9000, 3, 3, 1), Augmentation(crop=1), generator())
+    crops = augmented(image.expand(9000, 3, 3, 1), Augmentation(crop=1), generator())
     share = crops.float().mean(dim=0)[..., 0]
     assert torch.allclose(share, torch.full((3, 3), 1 / 9), atol=0.02)
 

@@ -30,7 +30,9 @@ def test_inputs_are_those_at_the_indices() -> None:
     given = split(lambda indices: IMAGES[indices])
     assert len(given) == 6
     assert torch.equal(given.inputs(indices), IMAGES[indices])
-    assert torch.equal(given.augmented(indices, torch.Generator()), IMAGES[indices])
+    assert torch.equal(
+        given.views(indices, given.draw_views(2, torch.Generator())), IMAGES[indices]
+    )
     named = split(lambda indices: {"features": IMAGES[indices]}).inputs(indices)
     assert named.keys() == {"features"}
     assert torch.equal(named["features"], IMAGES[indices])

@@ -70,9 +70,11 @@ def test_inputs_are_gathered_and_normalised(folder):
 
 def test_augmented_inputs_are_cropped_and_flipped_as_asked(folder):
     indices, plain = torch.arange(6), load(folder, CPU).train
-    assert torch.equal(plain.augmented(indices, torch.Generator()), plain.inputs(indices))
+    draws = plain.draw_views(6, torch.Generator())
+    assert torch.equal(plain.views(indices, draws), plain.inputs(indices))
     flipping = load(folder, CPU, Augmentation(flip=True)).train
-    augmented = flipping.augmented(indices, torch.Generator().manual_seed(0))
+    draws = flipping.draw_views(6, torch.Generator().manual_seed(0))
+    augmented = flipping.views(indices, draws)
     inputs = plain.inputs(indices)
     same = [torch.equal(*pair) for pair in zip(augmented, inputs, strict=True)]
     mirrored = [torch.equal(*pair) for pair in zip(augmented, inputs.flip(3), strict=True)]
@@ -281,6 +283,5 @@ def test_a_gpu_gives_the_same_inputs(folder):
     here = load(folder, CPU, augmentation).train
     there = load(folder, torch.device("cuda"), augmentation).train
     torch.testing.assert_close(there.inputs(indices).cpu(), here.inputs(indices))
-    draws = [torch.Generator().manual_seed(0) for _ in range(2)]
-    found = there.augmented(indices, draws[0]).cpu()
-    torch.testing.assert_close(found, here.augmented(indices, draws[1]))
+    draws = here.draw_views(2, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(there.views(indices, draws).cpu(), here.views(indices, draws))

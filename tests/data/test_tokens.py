@@ -81,7 +81,7 @@ def test_inputs_are_those_of_the_tokenizer(prepare, tokenizer, pairs, columns, m
     for name, value in found.items():
         assert torch.equal(value, expected[name]), name
         assert value.dtype == torch.int64
-    same = split.augmented(chosen, torch.Generator())
+    same = split.views(chosen, split.draw_views(len(chosen), torch.Generator()))
     assert all(torch.equal(same[name], value) for name, value in found.items())
     assert torch.equal(split.lengths[chosen], found["attention_mask"].sum(1))
 

@@ -153,3 +153,24 @@ def test_a_process_that_runs_out_between_exchanges_says_what_to_set(monkeypatch)
     monkeypatch.setattr(Limited, "no_sync", lambda model: nullcontext(), raising=False)
     with pytest.raises(DeviceMemoryError, match=r"rank 0: training: 6 .* train.micro_batches: 4"):
         Taken(5, group=Group(0, 2)).take()
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_step_is_taken_on_the_views_that_a_method_drew(parts) -> None:
+    """Views drawn as the stepper would have drawn them, whole; in parts, each its rows."""
+    given, cropped = Taken(parts=parts), []
+    data = given.stepper._data
+
+    def keep(indices: Tensor, draws: Tensor) -> Tensor:
+        cropped.append(views(indices, draws))
+        return cropped[-1]
+
+    views = data.views
+    data.views = keep
+    indices = torch.arange(M)
+    draws = data.draw_views(M, torch.Generator().manual_seed(7))
+    before = given.stepper._augmentation.get_state()
+    given.stepper.take(MiniBatchCoreset(indices, torch.ones(M), draws=draws))
+    assert len(cropped) == parts
+    assert torch.equal(torch.cat(cropped), views(indices, draws))
+    assert torch.equal(given.stepper._augmentation.get_state(), before) == (parts == 1)
