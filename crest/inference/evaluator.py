@@ -27,7 +27,7 @@ WHAT = "scoring examples"  # in messages
 
 @dataclass(frozen=True)
 class Evaluator:
-    """Evaluates a model on examples in eval mode, without augmentation, and changes nothing of it.
+    """Evaluates a model on examples in eval mode, and changes nothing of it.
 
     ``examples`` is the split that indices are of; ``group`` the processes that share the work and
     all have the result.
@@ -48,8 +48,9 @@ class Evaluator:
         indices: Tensor,
         batch_size: int | Halving | None = None,
         features: bool = True,
+        draws: Tensor | None = None,
     ) -> ForwardPass:
-        """Score examples by one forward pass.
+        """Score examples by one forward pass, without augmentation.
 
         Examples that differ in length go through the model in the order of their lengths, the
         longest first; the result is in the order of ``indices``.
@@ -63,6 +64,9 @@ class Evaluator:
             the GPU's memory it is halved: of a number or None for as long as ``precision`` is kept.
         features
             Whether the last layer's inputs are wanted; without, they may be empty.
+        draws
+            Of the views that are scored instead, a row an example
+            (:meth:`crest.data.prepared.Split.draw_views`).
 
         Raises
         ------
@@ -71,16 +75,18 @@ class Evaluator:
         """
         model, split, precision, group = self.model, self.examples, self.precision, self.group
         order = _by_length(split, indices)
-        sorted_indices = indices if order is None else indices[order]
+        places = torch.arange(len(indices)) if order is None else order
 
         def outputs_of(batch: Tensor) -> tuple[Tensor, Tensor]:
-            some_features, some_logits = features_and_logits(model, split.inputs(batch))
+            some = indices[batch]
+            inputs = split.inputs(some) if draws is None else split.views(some, draws[batch])
+            some_features, some_logits = features_and_logits(model, inputs)
             return some_features.float(), some_logits.float()
 
         halving = _halving(split, precision, batch_size)
         size = _size_of_share(halving.size, precision.device, len(indices), group)
         # Alone all at once, which is the same batches one after another.
-        batches = (sorted_indices,) if group.alone else sorted_indices.split(size)
+        batches = (places,) if group.alone else places.split(size)
         # Not in inference mode: what a model keeps for later passes, training then goes through.
         with torch.no_grad(), evaluating(model), precision.autocast():
             parts = {

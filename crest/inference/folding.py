@@ -54,10 +54,11 @@ class FoldingEvaluator(Evaluator):
         indices: Tensor,
         batch_size: int | Halving | None = None,
         features: bool = True,
+        draws: Tensor | None = None,
     ) -> ForwardPass:
         """Score examples through the folded model."""
         with self.folded():
-            return super().score(indices, batch_size, features)
+            return super().score(indices, batch_size, features, draws)
 
 
 def find_folds(model: nn.Module, inputs: Inputs) -> tuple[Fold, ...]:

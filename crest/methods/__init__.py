@@ -7,6 +7,7 @@ from collections.abc import Mapping
 
 from crest.errors import ParameterError
 from crest.methods.adaptive import SPEC as ADAPTIVE
+from crest.methods.batch_selection import SPEC as BATCH_SELECTION
 from crest.methods.by_rule import SPEC as BY_RULE
 from crest.methods.craig import SPEC as CRAIG
 from crest.methods.crest import SPEC as CREST
@@ -35,6 +36,7 @@ METHODS: Mapping[str, MethodSpec] = {
     "adaptive": ADAPTIVE,
     "by_rule": BY_RULE,
     "selective_backprop": SELECTIVE_BACKPROP,
+    "batch_selection": BATCH_SELECTION,
     "greedy": GREEDY,
     "craig": CRAIG,
     "gradmatch": GRADMATCH,

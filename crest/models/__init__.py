@@ -18,6 +18,7 @@ from crest.devices.generators import torch_seed
 from crest.errors import ParameterError
 from crest.models.convnet import convnet
 from crest.models.head import features_and_logits
+from crest.models.proxynet import proxynet
 from crest.models.resnet20 import resnet20, resnet20_gn
 from crest.models.text import TextModelSpec
 from crest.parameters.sections import TrainParameters
@@ -165,6 +166,7 @@ def _torchvision(name: str) -> Builder:
 MODELS: Mapping[str, Builder] = MappingProxyType(
     {
         "convnet": convnet,
+        "proxynet": proxynet,
         "resnet20": resnet20,
         "resnet20_gn": resnet20_gn,
         "resnet18": _torchvision("resnet18"),

@@ -5,7 +5,15 @@ from typing import Annotated
 from pydantic import Field, ValidationInfo, field_validator
 
 from crest.parameters.section import Section, key
-from crest.parameters.types import Count, CountOrZero, NonNegative, Positive, Share, ShareOrCount
+from crest.parameters.types import (
+    Count,
+    CountOrZero,
+    ModelName,
+    NonNegative,
+    Positive,
+    Share,
+    ShareOrCount,
+)
 
 Proxy = Annotated[
     str, Field(description="gradient compared: logits (p - y), last_input (W'(p - y))")
@@ -78,6 +86,14 @@ class FocusParameters(Section):
         if ceiling is not None and others.data.get("exponent") == 0.0:
             raise ValueError("needs a focus above 0; without one examples are drawn uniformly")
         return ceiling
+
+
+class ProxyModelParameters(Section):
+    """A small model that trains beside the large one and scores candidates for it."""
+
+    model: ModelName = key("proxynet", "which, as train.model; of text: one of transformers")
+    interval: Count = key(4, "it is trained on every so manyth batch of candidates (k)")
+    lr: Positive = key(0.1, "its highest learning rate, of SGD with momentum")
 
 
 class LearnedParameters(Section):

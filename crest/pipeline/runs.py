@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import torch
 from torch import nn
 
 from crest import artifacts
@@ -177,7 +178,15 @@ def context_of(
         generator=generator_for(parameters.train.seed, "method"),
         parameters=parameters.of_method(method),
         group=group,
+        build_model=lambda name: _another(parameters, data, name, precision.device),
     )
+
+
+def _another(parameters: Parameters, data: Prepared, name: str, device: torch.device) -> nn.Module:
+    """Return a fresh model of another name, its weights drawn for itself."""
+    settings = parameters.train.model_copy(update={"model": name})
+    seed = torch.randint(2**31, (), generator=generator_for(settings.seed, "another model"))
+    return fresh_model(spec_for(settings, data.meta), int(seed), device)
 
 
 def _write_tables(done: Run, folder: Path, about: Mapping[str, str]) -> None:

@@ -15,13 +15,18 @@ from torch import nn
 from crest.data.prepared import Split
 from crest.devices.distributed import ALONE, Group
 from crest.devices.precision import Precision
-from crest.errors import Interrupted
+from crest.errors import Interrupted, ParameterError
 from crest.inference.evaluator import Evaluator
 from crest.parameters.section import Section
 from crest.samplers.saved import SavedCoresets
 from crest.selection.coresets import MiniBatchCoreset, Outputs
 
 Own = TypeVar("Own", bound=Section)
+
+
+def no_model(name: str) -> nn.Module:
+    """Refuse to build a model, where none can be."""
+    raise ParameterError(f"no model can be built here by its name, '{name}'; give one")
 
 
 @dataclass(frozen=True)
@@ -36,6 +41,7 @@ class Context(Generic[Own]):
     :class:`Interrupted`, as if it had never begun. ``group`` are the processes that train together:
     they share forward passes, and each has to come to the same mini-batches. ``may_skip``: a step
     may be one that a gradient scaler skipped, so that what is not finite in it is left out.
+    ``build_model`` returns a fresh model of the examples by its name, as train.model has it.
     """
 
     model: nn.Module
@@ -49,6 +55,7 @@ class Context(Generic[Own]):
     stop: Callable[[], int] = lambda: 0
     group: Group = ALONE
     may_skip: bool = False
+    build_model: Callable[[str], nn.Module] = no_model
 
     @property
     def evaluator(self) -> Evaluator:

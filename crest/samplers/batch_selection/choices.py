@@ -1,0 +1,178 @@
+"""Which candidates are kept: a new way is a class here and a line in :func:`choice_of`."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from crest.models.head import last_layer_if_any
+from crest.samplers.batch_selection.candidates import Scores
+from crest.selection.choices import Choice, find_choice
+from crest.selection.choosing import choose_minibatch_coresets
+from crest.selection.gradients import logit_gradients
+
+if TYPE_CHECKING:
+    from crest.methods.batch_selection import BatchSelectionParameters
+
+POWER = 2.0
+FLOOR = 0.05  # least chance of a candidate, so that none is forgotten
+HISTORY = 4096  # expected norms that the threshold is found by
+HALVINGS = 40  # of the interval in which it is looked for
+
+
+class Keep(Protocol):
+    """Says which candidates are kept."""
+
+    def candidates(self, size: int) -> int:
+        """Return how many to draw at once for mini-batches of ``size``."""
+        ...
+
+    def keep(self, scores: Scores, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return the places of those that are kept, int64 j, and their weights, float32 j."""
+        ...
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything that a later :meth:`load_state_dict` needs."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over a saved state."""
+        ...
+
+
+@dataclass(frozen=True)
+class Hardest:
+    """Keeps the m candidates with the largest gradients, of m/share; all weights are 1."""
+
+    share: float
+
+    def candidates(self, size: int) -> int:
+        """Return m/share."""
+        return round(size / self.share)
+
+    def keep(self, scores: Scores, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Keep the m largest; those of which nothing is known first. In order of their places."""
+        norms = torch.where(scores.norms.isnan(), math.inf, scores.norms)
+        places = norms.argsort(descending=True, stable=True)[:size].sort().values
+        return places, torch.ones(size)
+
+    def state_dict(self) -> dict[str, Any]:
+        """There is nothing to keep."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """There is nothing to take over."""
+
+
+class GradientShare:
+    """Leaves out candidates that together carry a given share of the gradient, and no more.
+
+    A candidate with gradient norm ĝ is kept with the chance
+
+        p = min(1, max(0.05, (ĝ/c)²)),  c such that  Σ (1 − p) ĝ = lost · Σ ĝ
+
+    over what was scored last. Where all have the same gradient (little is learned, or the scores
+    tell nothing), ``lost`` of them are left out at random, which is training on fewer candidates
+    and nothing else; where few carry most of it, most are. All weights are 1.
+
+    Parameters
+    ----------
+    lost
+        Share of the summed norms that may be left out.
+    """
+
+    def __init__(self, lost: float) -> None:
+        self._lost = lost
+        self._history = torch.empty(0)
+
+    def candidates(self, size: int) -> int:
+        """Return m."""
+        return size
+
+    def keep(self, scores: Scores, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Keep each with its chance; those of which nothing is known for certain."""
+        known = ~scores.norms.isnan()
+        norms = scores.norms[known].clamp_min(0.0)
+        self._history = torch.cat([self._history, norms])[-HISTORY:]
+        chances = torch.ones(len(known))
+        chances[known] = chance(norms, threshold(self._history, self._lost))
+        places = (torch.rand(len(chances), generator=generator) < chances).nonzero().flatten()
+        return places, torch.ones(len(places))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was scored last."""
+        return {"history": self._history.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what was scored last."""
+        self._history = state["history"].clone()
+
+
+class Coreset:
+    """Keeps a weighted coreset of m of m/share candidates, by the scorer's gradients p − y.
+
+    Parameters
+    ----------
+    choice
+        Of :data:`crest.selection.choices.CHOICES`.
+    model
+        The network that scored them.
+    """
+
+    def __init__(self, choice: Choice, share: float, model: nn.Module) -> None:
+        self._choice = choice
+        self._share = share
+        self._model = model
+
+    def candidates(self, size: int) -> int:
+        """Return m/share."""
+        return round(size / self._share)
+
+    def keep(self, scores: Scores, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Choose, see :func:`crest.selection.choosing.choose_minibatch_coresets`."""
+        assert scores.outputs is not None, "scored by a forward pass"
+        scored = replace(scores.outputs, indices=torch.arange(len(scores.norms)))
+        gradients = logit_gradients(scored, last_layer_if_any(self._model))
+        chosen = choose_minibatch_coresets(scored, gradients, 1, size, self._choice, generator)[0]
+        return chosen.indices, chosen.weights
+
+    def state_dict(self) -> dict[str, Any]:
+        """There is nothing to keep."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """There is nothing to take over."""
+
+
+def choice_of(parameters: "BatchSelectionParameters", model: nn.Module) -> Keep:
+    """Return how candidates are kept, as ``batch_selection.keep`` says."""
+    if parameters.keep == "hardest":
+        return Hardest(parameters.share)
+    if parameters.keep == "gradient_share":
+        return GradientShare(parameters.lost)
+    choice = find_choice(parameters.keep, "batch_selection.keep")
+    return Coreset(choice, parameters.share, model)
+
+
+def chance(norms: Tensor, threshold: float) -> Tensor:
+    """Return min(1, max(0.05, (ĝ/c)²)) of each; float32 k."""
+    return (norms / threshold).pow(POWER).clamp(FLOOR, 1.0)
+
+
+def threshold(norms: Tensor, lost: float) -> float:
+    """Return c, at which the share ``lost`` of the summed norms is left out.
+
+    Parameters
+    ----------
+    norms
+        float32 k, at least 0.
+    """
+    total = float(norms.double().sum())
+    low, high = 1e-6, 1e6
+    for _ in range(HALVINGS):
+        middle = math.sqrt(low * high)
+        out = float(((1.0 - chance(norms, middle)) * norms).double().sum())
+        low, high = (middle, high) if out < lost * total else (low, middle)
+    return math.sqrt(low * high)

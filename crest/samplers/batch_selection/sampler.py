@@ -1,0 +1,142 @@
+"""Online batch selection: candidates are scored, and some of them make the mini-batch.
+
+Loshchilov and Hutter, *Online Batch Selection for Faster Training of Neural Networks*, 2015, arXiv
+1511.06343; Katharopoulos and Fleuret, *Not All Samples Are Created Equal*, ICML 2018, arXiv
+1803.00942.
+"""
+
+import time
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from crest.errors import OrderError
+from crest.samplers.base import Context, Record
+from crest.samplers.batch_selection.candidates import Candidates
+from crest.samplers.batch_selection.choices import choice_of
+from crest.samplers.batch_selection.scorers import scorer_of
+from crest.samplers.passes import Passes
+from crest.samplers.random import check_fits
+from crest.selection.coresets import MiniBatchCoreset, Outputs
+
+if TYPE_CHECKING:
+    from crest.methods.batch_selection import BatchSelectionParameters
+
+
+class BatchSelection:
+    """Yields mini-batches of exactly m of those candidates that were kept, in their order.
+
+    Candidates come without replacement through each epoch. Their views are drawn with them: what is
+    scored is what is trained on, bit for bit.
+
+    Raises
+    ------
+    ParameterError
+        If there are more candidates for a mini-batch than training examples.
+    """
+
+    def __init__(self, context: "Context[BatchSelectionParameters]") -> None:
+        parameters = context.parameters
+        self._size = context.batch_size
+        self._split = context.train
+        self._generator = context.generator
+        self._start = round(parameters.start * context.steps)
+        self._scorer = scorer_of(context)
+        self._keep = choice_of(parameters, self._scorer.model)
+        self._at_once = self._keep.candidates(self._size)
+        check_fits(self._at_once, len(context.train), "batch_selection.share: candidates")
+        self._passes = Passes(len(context.train), context.generator)
+        self._kept: Candidates | None = None
+        self._waiting: deque[Tensor] = deque()  # features of mini-batches that are not reported yet
+        self._reported = 0
+        self._drawn = 0
+        self._seconds = 0.0
+
+    def minibatch(self, step: int) -> MiniBatchCoreset:
+        """Keep candidates until there are m.
+
+        Raises
+        ------
+        TrainingError
+            If a score is not a finite number.
+        """
+        while self._kept is None or len(self._kept) < self._size:
+            some = self._some_kept(step)
+            self._kept = some if self._kept is None else Candidates.joined(self._kept, some)
+        taken, self._kept = self._kept[: self._size], self._kept[self._size :]
+        self._waiting.append(taken.features)
+        return MiniBatchCoreset(taken.indices, taken.weights, draws=taken.draws)
+
+    def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
+        """Let the scorer learn from the step.
+
+        Raises
+        ------
+        OrderError
+            If its loop did not give the logits.
+        """
+        if outputs is None:
+            raise OrderError(
+                "batch_selection: what training computes is learned from, but the step came "
+                "without its logits; pass them: step(logits)"
+            )
+        started = time.perf_counter()
+        features = self._waiting.popleft()
+        self._scorer.learn(minibatch.indices, features, outputs, self._reported)
+        self._reported += 1
+        self._seconds += time.perf_counter() - started
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what is left of the epoch and of what was kept, the scorer, the generator."""
+        return {
+            "passes": self._passes.state_dict(),
+            "kept": None if self._kept is None else dict(vars(self._kept)),
+            "waiting": list(self._waiting),
+            "scorer": self._scorer.state_dict(),
+            "keep": self._keep.state_dict(),
+            "reported": self._reported,
+            "drawn": self._drawn,
+            "seconds": self._seconds,
+            "generator": self._generator.get_state(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on with the next step."""
+        self._passes.load_state_dict(state["passes"])
+        self._kept = None if state["kept"] is None else Candidates(**state["kept"])
+        self._waiting = deque(state["waiting"])
+        self._scorer.load_state_dict(state["scorer"])
+        self._keep.load_state_dict(state["keep"])
+        self._reported = state["reported"]
+        self._drawn = state["drawn"]
+        self._seconds = state["seconds"]
+        self._generator.set_state(state["generator"])
+
+    def record(self) -> Record:
+        """Return what scoring took, and how many candidates there were."""
+        counts = {"candidates": self._drawn, **self._scorer.counts()}
+        return Record(seconds={"select": self._seconds}, counts=counts)
+
+    def _some_kept(self, step: int) -> Candidates:
+        """Return those of the next candidates that are kept, in their order."""
+        started = time.perf_counter()
+        found = self._chosen(step) if step >= self._start else self._all(step)
+        self._seconds += time.perf_counter() - started
+        return found
+
+    def _chosen(self, step: int) -> Candidates:
+        indices, draws = self._draw(self._at_once)
+        scores = self._scorer.score(indices, draws, step)
+        places, weights = self._keep.keep(scores, self._size, self._generator)
+        return Candidates(indices[places], draws[places], weights, scores.features[places])
+
+    def _all(self, step: int) -> Candidates:
+        indices, draws = self._draw(self._size)
+        scores = self._scorer.prepare(indices, draws, step)
+        return Candidates(indices, draws, torch.ones(self._size), scores.features)
+
+    def _draw(self, count: int) -> tuple[Tensor, Tensor]:
+        self._drawn += count
+        return self._passes.take(count), self._split.draw_views(count, self._generator)
