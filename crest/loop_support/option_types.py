@@ -118,6 +118,19 @@ class SelectiveBackpropOptions(TypedDict, total=False):
     history: int
 
 
+class BatchSelectionOptions(TypedDict, total=False):
+    """Options of batch_selection."""
+
+    score_by: Literal["memory", "memory_and_proxy", "proxy", "model"]
+    keep: Literal["gradient_share", "hardest", "facility_location", "spatially_balanced"]
+    share: float
+    lost: float
+    start: float
+    proxy_model_model: str
+    proxy_model_interval: int
+    proxy_model_lr: float
+
+
 class GreedyOptions(TypedDict, total=False):
     """Options of greedy."""
 
@@ -226,6 +239,14 @@ class Options(TypedDict, total=False):
     seta_until: float
     power: float
     history: int
+    score_by: Literal["memory", "memory_and_proxy", "proxy", "model"]
+    keep: Literal["gradient_share", "hardest", "facility_location", "spatially_balanced"]
+    share: float
+    lost: float
+    start: float
+    proxy_model_model: str
+    proxy_model_interval: int
+    proxy_model_lr: float
     coreset_size: float | int
     passes: int
     per_class: bool
@@ -245,6 +266,7 @@ class Options(TypedDict, total=False):
     adaptive: AdaptiveOptions
     by_rule: ByRuleOptions
     selective_backprop: SelectiveBackpropOptions
+    batch_selection: BatchSelectionOptions
     greedy: GreedyOptions
     craig: CraigOptions
     gradmatch: GradmatchOptions

@@ -18,6 +18,7 @@ from crest.devices.generators import generator_for
 from crest.devices.limits import require_memory, require_space
 from crest.devices.precision import Precision
 from crest.errors import DamagedDataError
+from crest.inference.flops import count_flops
 from crest.methods import METHODS
 from crest.models import Spec, spec_for, weights
 from crest.models.checkpointing import checkpoint_activations
@@ -69,6 +70,7 @@ def train_model(
     require_memory("train.epochs", steps * STEP_BYTES, what)
     model_spec = spec_for(settings, data.meta)
     model = fresh_model(model_spec, settings.seed, precision.device)
+    flops = count_flops(model, data.train)
     if settings.activation_checkpointing:
         checkpoint_activations(model)
     started_from = weights.digest(model)
@@ -105,6 +107,7 @@ def train_model(
         data.require_whole()
     run = identity(parameters, data.meta, method, weights.digest(model))
     metrics = {"run": run, **_metrics(done, method, settings.model, data, full_steps)}
+    metrics["flop_train"] = round(done.examples * flops.step)
     metrics["seconds_saving"] = checkpoint.seconds if checkpoint else 0.0
     if not group.alone:
         metrics |= {"processes": group.size, "bytes_exchanged": group.bytes_exchanged}

@@ -190,3 +190,14 @@ def test_results_are_float32_though_computed_in_bf16() -> None:
     assert rough.logits.dtype == rough.features.dtype == rough.losses.dtype == torch.float32
     torch.testing.assert_close(rough.logits, exact.logits, rtol=0.05, atol=0.05)
     assert not torch.equal(rough.logits, exact.logits)
+
+
+def test_views_that_were_drawn_are_scored_as_they_are_trained_on() -> None:
+    model = convnet()
+    split = image_split(40, augmentation=Augmentation(crop=1, flip=True))
+    draws = split.draw_views(len(INDICES), torch.Generator().manual_seed(0))
+    scored = Evaluator(model, split, FLOAT32).score(INDICES, batch_size=2, draws=draws)
+    with torch.no_grad():
+        logits = model.eval()(split.views(INDICES, draws))
+    torch.testing.assert_close(scored.logits, logits)
+    assert not torch.allclose(logits, model(split.inputs(INDICES)))

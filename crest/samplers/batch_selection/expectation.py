@@ -32,6 +32,8 @@ class Expectation:
 
     def learn(self, features: Tensor, values: Tensor) -> None:
         """Take note of a step's k examples; features float k×d, values float k."""
+        if not len(values):
+            return
         rows = features.double()
         self._squares = DECAY * self._squares + rows.T @ rows
         self._products = DECAY * self._products + rows.T @ values.double()

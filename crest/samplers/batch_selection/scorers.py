@@ -193,8 +193,8 @@ class ByMemory:
     def learn(self, indices: Tensor, features: Tensor, outputs: Outputs, step: int) -> None:
         """Learn what was to be expected of a step's examples, and remember them."""
         norms = error_norms(outputs.logits, outputs.labels).cpu()
-        told = features.isfinite().all(1) & norms.isfinite()
-        self._expectation.learn(features[told], norms[told])
+        usable = features.isfinite().all(1) & norms.isfinite()
+        self._expectation.learn(features[usable], norms[usable])
         known = norms.isfinite()  # a step that a gradient scaler skipped may know nothing
         self._norms[indices[known]] = norms[known]
         self._visited[indices[known]] = step
