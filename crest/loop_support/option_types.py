@@ -122,7 +122,9 @@ class BatchSelectionOptions(TypedDict, total=False):
     """Options of batch_selection."""
 
     score_by: Literal["memory", "memory_and_proxy", "proxy", "model"]
-    keep: Literal["gradient_share", "hardest", "facility_location", "spatially_balanced"]
+    keep: Literal[
+        "importance", "gradient_share", "hardest", "facility_location", "spatially_balanced"
+    ]
     share: float
     lost: float
     start: float
@@ -240,7 +242,9 @@ class Options(TypedDict, total=False):
     power: float
     history: int
     score_by: Literal["memory", "memory_and_proxy", "proxy", "model"]
-    keep: Literal["gradient_share", "hardest", "facility_location", "spatially_balanced"]
+    keep: Literal[
+        "importance", "gradient_share", "hardest", "facility_location", "spatially_balanced"
+    ]
     share: float
     lost: float
     start: float

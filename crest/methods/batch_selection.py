@@ -23,12 +23,15 @@ class BatchSelectionParameters(Section):
         "model: a forward pass; proxy: that of a small model; memory: what is to be expected after "
         "the last visit; memory_and_proxy: after both",
     )
-    keep: Literal["gradient_share", "hardest", "facility_location", "spatially_balanced"] = key(
-        "gradient_share",
-        "gradient_share: as many as carry all but lost of the gradient; hardest: share of the "
-        "candidates; facility_location, spatially_balanced: a coreset of as many",
+    keep: Literal[
+        "importance", "gradient_share", "hardest", "facility_location", "spatially_balanced"
+    ] = key(
+        "importance",
+        "importance: the likelier the larger the gradient, weighed by one over the chance; "
+        "gradient_share: as many as carry all but lost of the gradient; hardest: those with the "
+        "largest; facility_location, spatially_balanced: a coreset",
     )
-    share: Share = key(0.5, "share of the candidates that is trained on, but for gradient_share")
+    share: Share = key(0.6, "share of the candidates that is trained on, but for gradient_share")
     lost: float = key(
         0.1,
         "share of the gradients' summed norms that is left out (gradient_share)",

@@ -1,6 +1,7 @@
 """Which candidates are kept: a new way is a class here and a line in :func:`choice_of`."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 POWER = 2.0
 FLOOR = 0.05  # least chance of a candidate, so that none is forgotten
+LEAST = 0.25  # the same where one over it is a weight, and as large as a weight may become
 HISTORY = 4096  # expected norms that the threshold is found by
 HALVINGS = 40  # of the interval in which it is looked for
 
@@ -110,6 +112,56 @@ class GradientShare:
         self._history = state["history"].clone()
 
 
+class Importance:
+    """Keeps candidates with chances proportional to their gradients, weighed by one over them.
+
+        p = min(1, max(1/4, ĝ/c)),  c such that the mean of p is ``share``;  w = share / p
+
+    The weighted mean of the gradients of those that are kept is that of all candidates, without
+    bias whatever the scores are, and varies less the better they are: what is trained on stands for
+    1/share times as many. Where the scores tell nothing, every weight is 1 and it is Random.
+
+    Parameters
+    ----------
+    share
+        Of the candidates that is kept, on average.
+
+    References
+    ----------
+    Katharopoulos and Fleuret, Not All Samples Are Created Equal: Deep Learning with Importance
+    Sampling, ICML 2018: norms of the logits' gradients as chances.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+        self._history = torch.empty(0)
+
+    def candidates(self, size: int) -> int:
+        """Return m."""
+        return size
+
+    def keep(self, scores: Scores, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Keep each with its chance; where nothing is known of any, all of them."""
+        known = ~scores.norms.isnan()
+        if not bool(known.any()):
+            return torch.arange(len(known)), torch.ones(len(known))
+        norms = torch.where(known, scores.norms, scores.norms[known].mean()).clamp_min(0.0)
+        self._history = torch.cat([self._history, norms])[-HISTORY:]
+        limit = limit_of(self._history, self._share)
+        chances = clipped(norms, limit)
+        mean = float(clipped(self._history, limit).mean())  # 1/4 where share is below that
+        places = (torch.rand(len(chances), generator=generator) < chances).nonzero().flatten()
+        return places, mean / chances[places]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was scored last."""
+        return {"history": self._history.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take over what was scored last."""
+        self._history = state["history"].clone()
+
+
 class Coreset:
     """Keeps a weighted coreset of m of m/share candidates, by the scorer's gradients p − y.
 
@@ -152,6 +204,8 @@ def choice_of(parameters: "BatchSelectionParameters", model: nn.Module) -> Keep:
         return Hardest(parameters.share)
     if parameters.keep == "gradient_share":
         return GradientShare(parameters.lost)
+    if parameters.keep == "importance":
+        return Importance(parameters.share)
     choice = find_choice(parameters.keep, "batch_selection.keep")
     return Coreset(choice, parameters.share, model)
 
@@ -159,6 +213,11 @@ def choice_of(parameters: "BatchSelectionParameters", model: nn.Module) -> Keep:
 def chance(norms: Tensor, threshold: float) -> Tensor:
     """Return min(1, max(0.05, (ĝ/c)²)) of each; float32 k."""
     return (norms / threshold).pow(POWER).clamp(FLOOR, 1.0)
+
+
+def clipped(norms: Tensor, limit: float) -> Tensor:
+    """Return min(1, max(1/4, ĝ/c)) of each; float32 k."""
+    return (norms / limit).clamp(LEAST, 1.0)
 
 
 def threshold(norms: Tensor, lost: float) -> float:
@@ -170,9 +229,20 @@ def threshold(norms: Tensor, lost: float) -> float:
         float32 k, at least 0.
     """
     total = float(norms.double().sum())
+    return _bisected(
+        lambda c: float(((1.0 - chance(norms, c)) * norms).double().sum()) < lost * total
+    )
+
+
+def limit_of(norms: Tensor, share: float) -> float:
+    """Return c, at which the share ``share`` is kept; norms float32 k, at least 0."""
+    return _bisected(lambda c: float(clipped(norms, c).double().mean()) > share)
+
+
+def _bisected(is_below: Callable[[float], bool]) -> float:
+    """Return where a function of c > 0 ceases to be true."""
     low, high = 1e-6, 1e6
     for _ in range(HALVINGS):
         middle = math.sqrt(low * high)
-        out = float(((1.0 - chance(norms, middle)) * norms).double().sum())
-        low, high = (middle, high) if out < lost * total else (low, middle)
+        low, high = (middle, high) if is_below(middle) else (low, middle)
     return math.sqrt(low * high)

@@ -11,6 +11,7 @@ from crest.samplers.batch_selection.choices import (
     Coreset,
     GradientShare,
     Hardest,
+    Importance,
     chance,
     threshold,
 )
@@ -91,3 +92,48 @@ def test_a_coreset_is_chosen_by_the_gradients_of_whoever_scored(name) -> None:
     ]
     assert (places + 100).tolist() == expected.indices.tolist()
     assert torch.equal(weights, expected.weights)
+
+
+def test_what_is_kept_by_importance_stands_for_all_candidates_without_bias() -> None:
+    """Of gradients v whose norms are told wrong, the weighted mean is theirs, on average."""
+    drawing = generator(3)
+    norms = torch.rand(256, generator=drawing).pow(3)
+    gradients = norms + torch.randn(256, generator=drawing)
+    keep, sums, counts = Importance(0.5), [], []
+    for _ in range(1000):
+        places, weights = keep.keep(scores(norms), 64, drawing)
+        sums.append(float((weights * gradients[places]).sum()))
+        counts.append(len(places))
+    mean = sum(sums) / (1000 * 0.5 * 256)
+    error = 3 * torch.tensor(sums).std() / (1000**0.5 * 0.5 * 256)
+    assert mean == pytest.approx(float(gradients.mean()), abs=float(error))
+    assert sum(counts) / 1000 == pytest.approx(0.5 * 256, rel=0.01)
+
+
+def test_importance_varies_less_than_chance_where_norms_tell_something() -> None:
+    drawing, keep = generator(4), Importance(0.5)
+    norms = torch.rand(256, generator=drawing).pow(6) + 1e-3
+    by_norm, at_random = [], []
+    for _ in range(400):
+        places, weights = keep.keep(scores(norms), 64, drawing)
+        by_norm.append(float((weights * norms[places]).sum()))
+        some = torch.rand(256, generator=drawing) < 0.5
+        at_random.append(float(norms[some].sum()))
+    assert torch.tensor(by_norm).std() < 0.6 * torch.tensor(at_random).std()
+
+
+def test_importance_of_equal_gradients_is_chance_and_of_unknown_ones_all() -> None:
+    drawing, keep = generator(5), Importance(0.4)
+    found = [keep.keep(scores(torch.full((300,), 0.7)), 8, drawing) for _ in range(30)]
+    assert all(torch.allclose(weights, torch.ones(len(weights))) for _, weights in found)
+    assert sum(len(places) for places, _ in found) / 9000 == pytest.approx(0.4, abs=0.02)
+    places, weights = keep.keep(scores(torch.full((5,), torch.nan)), 8, drawing)
+    assert (places.tolist(), weights.tolist()) == ([0, 1, 2, 3, 4], [1.0] * 5)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.6])
+def test_no_weight_is_more_than_four_times_another(share) -> None:
+    norms = torch.cat([torch.zeros(900), torch.ones(100)])
+    keep, drawing = Importance(share), generator(6)
+    weights = torch.cat([keep.keep(scores(norms), 8, drawing)[1] for _ in range(5)])
+    assert float(weights.max() / weights.min()) <= 4.0 + 1e-5

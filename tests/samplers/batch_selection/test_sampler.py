@@ -61,7 +61,7 @@ def rows(minibatches: list[MiniBatchCoreset]) -> list[tuple[list[int], list[floa
 
 
 def test_the_hardest_half_by_the_model_is_that_of_the_rule_written_plainly() -> None:
-    options = {"score_by": "model", "keep": "hardest"}
+    options = {"score_by": "model", "keep": "hardest", "share": 0.5}
     base, plain = given(**options), given(**options)
     found = taken(BatchSelection(base), base, range(STEPS))
     passes, evaluator = Passes(COUNT, plain.generator), Evaluator(plain.model, plain.train, FLOAT32)
@@ -83,6 +83,7 @@ def test_the_hardest_half_by_the_model_is_that_of_the_rule_written_plainly() -> 
     ("score_by", "keep"),
     [
         ("memory", "gradient_share"),
+        ("memory", "importance"),
         ("memory_and_proxy", "gradient_share"),
         ("proxy", "hardest"),
         ("proxy", "spatially_balanced"),
@@ -115,7 +116,7 @@ def test_before_the_start_all_candidates_are_trained_on(score_by) -> None:
 
 def test_by_memory_those_that_were_learned_come_less_often() -> None:
     """Half of the examples have no gradient left; nothing else is told of them."""
-    base = given(lost=0.02)
+    base = given(keep="gradient_share", lost=0.02)
     method = BatchSelection(base)
     learned = torch.arange(COUNT) < COUNT // 2
     counts = torch.zeros(COUNT)
