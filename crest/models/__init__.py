@@ -19,6 +19,7 @@ from crest.errors import ParameterError
 from crest.models.convnet import convnet
 from crest.models.head import features_and_logits
 from crest.models.proxynet import proxynet
+from crest.models.resnet8 import resnet8
 from crest.models.resnet20 import resnet20, resnet20_gn
 from crest.models.text import TextModelSpec
 from crest.parameters.sections import TrainParameters
@@ -167,6 +168,7 @@ MODELS: Mapping[str, Builder] = MappingProxyType(
     {
         "convnet": convnet,
         "proxynet": proxynet,
+        "resnet8": resnet8,
         "resnet20": resnet20,
         "resnet20_gn": resnet20_gn,
         "resnet18": _torchvision("resnet18"),

@@ -87,8 +87,8 @@ class TrainParameters(Section):
 
     model: str = key(
         "convnet",
-        "convnet, resnet20, resnet20_gn (GroupNorm), resnet18, resnet50, a torchvision classifier; "
-        "of text: one of transformers",
+        "convnet, resnet8, resnet20, resnet20_gn (GroupNorm), resnet18, resnet50, a torchvision "
+        "classifier; of text: one of transformers",
     )
     stem: Literal["cifar", "imagenet"] = key(
         "cifar", "first layers of resnet18 and resnet50: cifar (small images) or imagenet"
