@@ -28,7 +28,15 @@ from crest.loop_support.guards import Autocast, Ranks, Weights, refuse_cleared, 
 from crest.loop_support.logits import is_finite, logits_of, refuse_probabilities
 from crest.loop_support.option_types import Options
 from crest.loop_support.options import named_as_arguments, parameters_of
-from crest.loop_support.setup import check_saved, context_of, plain_autograd, settings_of, tried
+from crest.loop_support.setup import (
+    check_saved,
+    check_scoring_model,
+    context_of,
+    plain_autograd,
+    scored_by,
+    settings_of,
+    tried,
+)
 from crest.loop_support.state import checked_state, digest_of
 from crest.methods import METHODS
 from crest.samplers.saved import SavedCoresets
@@ -98,6 +106,9 @@ class Coresets:
         chosen by the initial model. For :meth:`batch_sampler`, it must cover what the loader draws
         ahead: num_workers × prefetch_factor + 1. full, random, sgd, large, stratified and replay
         choose the same with any lag.
+    scoring_model
+        A small classifier on the model's device, for ``batch_selection`` with ``score_by="proxy"``
+        or ``"memory_and_proxy"``: it scores what ``inputs`` returns, and is trained, in place.
     **options
         Parameters of the method, by their names in its section of params.yaml; the defaults of
         crest are the paper's. To compare methods by one word, name them:
@@ -125,6 +136,7 @@ class Coresets:
         saved: SavedCoresets | None = None,
         together: bool = True,
         lag: int = 1,
+        scoring_model: nn.Module | None = None,
         **options: Unpack[Options],
     ) -> None:
         self._lag = whole_number(lag, "lag", 1)
@@ -135,9 +147,12 @@ class Coresets:
         default = torch.get_default_device()
         with named_as_arguments(method), plain_autograd():
             check_saved(method, saved)
+            check_scoring_model(method, scoring_model, parameters.of_method(method))
             context, split = context_of(
                 model, inputs, labels, lengths, saved, count, parameters, method, default
             )
+            if scoring_model is not None:
+                context = scored_by(context, scoring_model, default)
             self._classes = tried(context, split)
             self._scores_examples = METHODS[method].scores_examples
             self._method = METHODS[method].build(context)
@@ -226,7 +241,7 @@ class Coresets:
         logits
             The logits of the mini-batch before the step, m×C, in a tensor or in what the
             model returned; needed where ``outputs`` is remembered or ``focus`` above 0, and for
-            ``by_rule``.
+            ``by_rule`` and ``batch_selection``.
 
         Raises
         ------

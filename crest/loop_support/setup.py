@@ -3,6 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from crest.devices.precision import resolve_precision
 from crest.errors import ParameterError
 from crest.loop_support.state import digest_of
 from crest.models.classifier import Classifier
-from crest.parameters.section import flat
+from crest.parameters.section import Section, flat
 from crest.samplers.base import Context
 from crest.samplers.saved import SavedCoresets
 
@@ -43,6 +44,41 @@ def check_saved(method: str, saved: SavedCoresets | None) -> None:
         raise ParameterError(
             f"saved: must be what read_coresets returned, not a {type(saved).__name__}"
         )
+
+
+def check_scoring_model(method: str, model: Any, parameters: Section) -> None:
+    """Refuse a model that nothing is scored by, or that is none.
+
+    Raises
+    ------
+    ParameterError
+        If it is.
+    """
+    if model is None:
+        return
+    if not isinstance(model, nn.Module):
+        raise ParameterError(f"scoring_model: must be a module, not a {type(model).__name__}")
+    if "proxy" not in getattr(parameters, "score_by", ""):
+        raise ParameterError(
+            f"scoring_model: '{method}' scores nothing by it; batch_selection does, with "
+            "score_by='proxy' or 'memory_and_proxy'"
+        )
+
+
+def scored_by(context: Context[Any], model: nn.Module, default: torch.device) -> Context[Any]:
+    """Return the context with a model to score candidates by; tried as the large one is.
+
+    Raises
+    ------
+    ParameterError
+        If it is on another device.
+    """
+    weight = next(model.parameters(), None)
+    device = context.precision.device
+    if weight is None or weight.device != device:
+        where = "nowhere" if weight is None else f"on {weight.device}"
+        raise ParameterError(f"scoring_model: its weights are {where}, the model's on {device}")
+    return replace(context, build_model=lambda _: OnDefaultDevice(model, default))
 
 
 def context_of(

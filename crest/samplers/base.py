@@ -25,8 +25,11 @@ Own = TypeVar("Own", bound=Section)
 
 
 def no_model(name: str) -> nn.Module:
-    """Refuse to build a model, where none can be."""
-    raise ParameterError(f"no model can be built here by its name, '{name}'; give one")
+    """Refuse to build a model, in a loop that has only its own."""
+    raise ParameterError(
+        "scoring_model: none was given to score candidates by; pass a small model on the device of "
+        "the large one, which takes the same inputs"
+    )
 
 
 @dataclass(frozen=True)

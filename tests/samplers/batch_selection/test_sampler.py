@@ -164,5 +164,5 @@ def test_a_coreset_needs_somebody_who_scores() -> None:
 
 def test_a_proxy_needs_somebody_who_builds_it() -> None:
     found = context(convnet(), image_split(COUNT), STEPS, batch_selection={"score_by": "proxy"})
-    with pytest.raises(ParameterError, match="'proxynet'"):
+    with pytest.raises(ParameterError, match="scoring_model: none was given"):
         BatchSelection(found)
