@@ -337,6 +337,7 @@ def cost(trained: Trained, full_steps: int) -> Row:
         "examples_trained": metrics["examples_trained"],
         "updates": metrics["regions"],
         "counts": trained.run.record.counts or {},
+        "flop": {"train": metrics["flop_train"], "select": metrics["flop_select"]},
         "seconds": metrics["seconds_train"],
         "seconds_by_part": metrics["seconds"],
     }

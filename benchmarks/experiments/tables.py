@@ -36,6 +36,7 @@ RULE_COLUMNS = (
     "steps",
     "backpropagated",
     "scored",
+    "TFLOP",
     "seconds",
     "÷ random",
     "− random",
@@ -119,6 +120,12 @@ class Group:
     def scored(self) -> float:
         """Examples that a forward pass was for choosing alone."""
         return fmean(row.get("counts", {}).get("examples_scored", 0) for row in self.rows)
+
+    @property
+    def flop(self) -> float | None:
+        """FLOP of training and choosing; None where a row does not know."""
+        known = [sum(row["flop"].values()) for row in self.rows if "flop" in row]
+        return fmean(known) if len(known) == len(self.rows) else None
 
     def is_another_length_of(self, other: "Group") -> bool:
         """Whether another run is the same but for the budget."""
@@ -244,6 +251,7 @@ class Table:
             "examples": trained,
             "backpropagated": trained,
             "scored": _count(group.scored) if group.scored else DASH,
+            "TFLOP": _cell(group.flop, lambda value: f"{value / 1e12:.1f}"),
             "seconds": self._seconds(group),
             "÷ random": _cell(self.ratio(group), lambda value: f"{value:.2f}"),
             "speed-up over full": _cell(
@@ -261,7 +269,9 @@ class Table:
     @property
     def columns(self) -> tuple[str, ...]:
         """Which of the cells are printed."""
-        columns = RULE_COLUMNS if self.of_rules else COLUMNS
+        columns: tuple[str, ...] = RULE_COLUMNS if self.of_rules else COLUMNS
+        if all(group.flop is None for group in self.groups):
+            columns = tuple(column for column in columns if column != "TFLOP")
         return columns if self.beside is None else (*columns, f"− {self.beside.name}")
 
     @property
@@ -382,6 +392,10 @@ def _notes(table: Table, experiment: Experiment | None) -> list[str]:
         )
     if table.of_rules and any(group.scored for group in table.groups):
         notes.append("Scored: examples that went forward only, to be chosen among.")
+    if table.of_rules and any(group.flop is not None for group in table.groups):
+        notes.append(
+            "TFLOP: of training, and of forward passes for choosing; products and convolutions."
+        )
     if len(table.machines) > 1:
         notes.append(
             "Seconds on different machines are given apart, in the machines' order below; ÷ random "

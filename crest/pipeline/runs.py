@@ -18,7 +18,7 @@ from crest.devices.generators import generator_for
 from crest.devices.limits import require_memory, require_space
 from crest.devices.precision import Precision
 from crest.errors import DamagedDataError
-from crest.inference.flops import count_flops
+from crest.inference.flops import Flops, count_flops
 from crest.methods import METHODS
 from crest.models import Spec, spec_for, weights
 from crest.models.checkpointing import checkpoint_activations
@@ -107,7 +107,7 @@ def train_model(
         data.require_whole()
     run = identity(parameters, data.meta, method, weights.digest(model))
     metrics = {"run": run, **_metrics(done, method, settings.model, data, full_steps)}
-    metrics["flop_train"] = round(done.examples * flops.step)
+    metrics |= _flop(done, flops)
     metrics["seconds_saving"] = checkpoint.seconds if checkpoint else 0.0
     if not group.alone:
         metrics |= {"processes": group.size, "bytes_exchanged": group.bytes_exchanged}
@@ -203,6 +203,16 @@ def _write_tables(done: Run, folder: Path, about: Mapping[str, str]) -> None:
         artifacts.write_table(folder / artifacts.CORESETS, done.record.coresets, about=about)
     if done.record.regions is not None:
         artifacts.write_table(folder / artifacts.REGIONS, done.record.regions)
+
+
+def _flop(done: Run, flops: Flops) -> dict[str, int]:
+    """Return FLOP of training and of scoring; those of products with the Hessian are left out."""
+    counts = done.record.counts or {}
+    by_the_model = round(counts.get("examples_scored", 0) * flops.forward)
+    return {
+        "flop_train": round(done.examples * flops.step),
+        "flop_select": counts.get("flop_select", by_the_model),
+    }
 
 
 def _metrics(done: Run, method: str, model: str, data: Prepared, full_steps: int) -> dict[str, Any]:
