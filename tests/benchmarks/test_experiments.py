@@ -104,6 +104,9 @@ def test_a_row_says_what_a_run_took_and_depends_on(bench):
     assert row["updates"] >= 1
     assert row["counts"]["examples_scored"] > 0
     assert row["counts"]["hessian_vector_products"] > 0
+    training, forward = row["flop"]["train"] / 320, row["flop"]["select"]
+    assert forward % row["counts"]["examples_scored"] == 0
+    assert 2 < training / (forward / row["counts"]["examples_scored"]) < 3  # no gradient of images
     assert math.isclose(sum(row["seconds_by_part"].values()), row["seconds"])
     assert row["overrides"] == {
         "crest.subset_size": 64,
@@ -661,6 +664,14 @@ def test_what_is_scored_is_not_what_is_trained_on():
     assert (figures_of["backpropagated"], figures_of["scored"]) == ("3,200", "6,400")
     assert "went forward only" in tables.markdown(rows, of_rules=True)
     assert "went forward only" not in tables.markdown(rows) + tables.markdown(ROWS, of_rules=True)
+
+
+def test_flop_are_those_of_training_and_choosing_where_rows_know_them():
+    flop = {"train": 3_000_000_000_000, "select": 500_000_000_000}
+    rows = [made_up("greedy", seed, 0.8, flop=flop) for seed in (0, 1)]
+    assert cells(rows, of_rules=True)["greedy"]["TFLOP"] == "3.5"
+    assert "| TFLOP |" in tables.markdown(rows, of_rules=True)
+    assert "TFLOP" not in tables.markdown(ROWS, of_rules=True) + tables.markdown(rows)
 
 
 def test_a_run_that_is_named_is_beside_all_others():
