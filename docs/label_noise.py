@@ -45,8 +45,6 @@ class Relabelled:
         """Return the images at some indices."""
         return self._split.inputs(self.rows[indices])
 
-    augmented = inputs
-
     @property
     def wrong(self) -> torch.Tensor:
         """Whose label is wrong, bool n."""
