@@ -29,12 +29,19 @@ def clipped(weights: Sequence[Tensor], greatest: float | None) -> AbstractContex
 @contextmanager
 def _clipped(weights: Sequence[Tensor], greatest: float) -> Iterator[None]:
     gradients = [weight.grad for weight in weights if weight.grad is not None]
-    norm = float(get_total_norm(gradients))
-    if not norm > greatest:
-        yield
-        return
-    torch._foreach_mul_(gradients, greatest / norm)
+    norm = get_total_norm(gradients).double()
+    # A GPU would have to be waited for to know whether there is anything to clip: where there is
+    # not, and of a norm that is no number, the factor is 1, which changes no bit.
+    over = norm > greatest
+    _scale(gradients, torch.where(over, greatest / norm, 1.0))
     try:
         yield
     finally:
-        torch._foreach_mul_(gradients, norm / greatest)
+        _scale(gradients, torch.where(over, norm / greatest, 1.0))
+
+
+def _scale(gradients: Sequence[Tensor], factor: Tensor) -> None:
+    """Multiply gradients in place; ``factor``, float64 without dimensions, is on their device."""
+    for dtype in dict.fromkeys(gradient.dtype for gradient in gradients):
+        some = [gradient for gradient in gradients if gradient.dtype == dtype]
+        torch._foreach_mul_(some, factor.to(dtype))

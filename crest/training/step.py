@@ -157,7 +157,7 @@ class Stepper:
 
         def attempt(size: int) -> int:
             part = torch.arange(examples).tensor_split(self._parts(examples, size))[0]
-            weights = minibatch.weights[part].to(self._precision.device)
+            weights = on_device(minibatch.weights[part], self._precision.device)
             try:
                 labels = self._labels(minibatch.indices[part])
                 self._backward(self._model, minibatch, part, labels, weights, (0, 0))
@@ -221,7 +221,7 @@ class Stepper:
         for number in mine:
             part, last = parts[number], number == mine[-1]
             self._buffers.rewind()
-            there = part.to(weights.device)
+            there = on_device(part, weights.device)
             with self._synchronising(last):
                 logits_of_parts[number] = self._backward(
                     model, minibatch, part, labels[there], weights[there], seeds[number]
@@ -276,7 +276,7 @@ class Stepper:
         some = next(iter(logits_of_parts.values()))
         logits = some.new_zeros(sum(map(len, parts)), some.shape[1])
         for number, rows in logits_of_parts.items():
-            logits[parts[number].to(logits.device)] = rows
+            logits[on_device(parts[number], logits.device)] = rows
         # float64 holds a float32 exactly.
         together = torch.cat([logits.double().flatten(), self._buffers.total])
         self._group.sum(together)

@@ -28,6 +28,7 @@ RULES = {
 TABLES = (
     "rivals-cifar10",
     "rivals-resnet20",
+    "rivals-resnet18",
     "rivals-tinyimagenet",
     "rivals-snli",
     "rivals-digits",

@@ -276,7 +276,7 @@ def test_mapped_arrays_are_as_they_are_on_the_disk_and_for_reading_only(folder):
         open_array(folder, "train", "images")[0] = 1
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.gpu
 def test_a_gpu_gives_the_same_inputs(folder):
     indices = torch.tensor([3, 1])
     augmentation = Augmentation(1, True)

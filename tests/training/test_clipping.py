@@ -38,6 +38,25 @@ def test_as_torch_clips():
         torch.testing.assert_close(gradients(ours), gradients(theirs))
 
 
+@pytest.mark.parametrize("greatest", [1e-3, 1.0, 5.0, 1e3])
+@pytest.mark.parametrize("scale", [1.0, 1 / 3, 1e-20, 1e20, float("inf"), float("nan")])
+def test_the_bits_are_those_of_a_number_on_the_host(scale, greatest):
+    optimizer = optimizer_with_gradients(scale)
+    expected = gradients(optimizer).clone()
+    norm = float(torch.nn.utils.get_total_norm([w.grad for w in weights_of(optimizer)]))
+    factors = (greatest / norm, norm / greatest) if norm > greatest else (1.0, 1.0)
+    with clipped(weights_of(optimizer), greatest):
+        expected *= factors[0]
+        assert torch.equal(gradients(optimizer).nan_to_num(7.0), expected.nan_to_num(7.0))
+    expected *= factors[1]
+    assert torch.equal(gradients(optimizer).nan_to_num(7.0), expected.nan_to_num(7.0))
+
+
+def test_without_any_gradient_there_is_nothing_to_clip():
+    with clipped([nn.Parameter(torch.ones(2))], 1.0):
+        pass
+
+
 def test_a_gradient_that_is_no_number_is_left_to_be_noticed():
     optimizer = optimizer_with_gradients(float("nan"))
     with clipped(weights_of(optimizer), 1.0):

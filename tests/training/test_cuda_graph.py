@@ -15,7 +15,7 @@ from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.training.cuda_graph import WARM_UP, GraphedGradients
 from crest.training.step import Stepper
 
-pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+pytestmark = pytest.mark.gpu
 
 M = 16
 EXAMPLES = 64
