@@ -7,6 +7,7 @@ the prepared data. A run is called, not copied: train94, train95, train96.
 import os
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 
 from benchmarks.experiments import commands
+from benchmarks.gpu.hardest import HardestHalf
 from benchmarks.gpu.project import project
 from benchmarks.gpu.queue import Job, table
 from crest.data.files import read_meta
@@ -23,10 +25,32 @@ RECIPES = ("94", "95", "96")
 RUNS = {"94": 10, "95": 3, "96": 2}
 TTA_LEVEL = 2  # of all three recipes
 
-# From the loader of a recipe to what it trains on: batches of images and labels, with the
-# attributes of the loader. The place of a proxy's choice: a function here is a row beside "all".
-Choice = Callable[[Any], Any]
-CHOICES: Mapping[str, Choice] = MappingProxyType({"all": lambda loader: loader})
+
+@dataclass(frozen=True)
+class Choice:
+    """What a recipe trains on.
+
+    Attributes
+    ----------
+    of
+        From a recipe's loader and the epochs to what yields batches of images and labels, with the
+        attributes of the loader.
+    longer
+        How many times the recipe's epochs are made.
+    """
+
+    of: Callable[[Any, float], Any]
+    longer: float = 1.0
+
+
+# A choice here is a row beside "all". Of 45 epochs of half batches the record makes what its recipe
+# makes of 37.
+CHOICES: Mapping[str, Choice] = MappingProxyType(
+    {
+        "all": Choice(lambda loader, epochs: loader),
+        "hardest half by a proxy": Choice(HardestHalf, longer=45 / 37),
+    }
+)
 
 
 def run(job: Job) -> bool:
@@ -48,20 +72,20 @@ def run(job: Job) -> bool:
     for name in missing:
         recipe, choice = names[name]
         if recipe not in warmed:
-            one_run(airbench, recipe, choice, job.small, epochs=1)
+            one_run(airbench, recipe, choice, job.small, epochs=1.0)
             warmed.add(recipe)
         if job.left < 0:
             return False
-        options = {"epochs": 1} if job.small else {}
-        result = one_run(airbench, recipe, choice, job.small, **options)
+        result = one_run(airbench, recipe, choice, job.small, 1.0 if job.small else None)
         job.add(name, recipe=recipe, choice=choice, **result)
     return True
 
 
 def one_run(
-    airbench: Any, recipe: str, choice: str, small: bool, **options: Any
+    airbench: Any, recipe: str, choice: str, small: bool, epochs: float | None = None
 ) -> dict[str, float]:
     """Train once; the seconds are the clock's, the choice's own work included."""
+    chosen = CHOICES[choice]
     library = getattr(airbench, f"lib_airbench{recipe}")
     device: Any = "cpu" if small else 0
     settings = library.hyp
@@ -72,7 +96,8 @@ def one_run(
     _wait(small)
     started = time.perf_counter()
     train = getattr(airbench, f"train{recipe}")
-    model = train(CHOICES[choice](loader), verbose=False, **options)
+    epochs = epochs or chosen.longer * settings["opt"]["train_epochs"]
+    model = train(chosen.of(loader, epochs), epochs=epochs, verbose=False)
     _wait(small)
     seconds = time.perf_counter() - started
     test = airbench.CifarLoader("cifar10", train=False, batch_size=2000, gpu=device)
