@@ -212,4 +212,13 @@ def _metrics(done: Run, method: str, model: str, data: Prepared, full_steps: int
         **(done.record.counts or {}),
         **(done.record.used or {}),
         "train_loss": done.steps["loss"].tail(max(1, steps // 20)).mean(),
+        **_validated(done),
     }
+
+
+def _validated(done: Run) -> dict[str, float]:
+    """Return loss and accuracy of the last point of the validation curve, where there is one."""
+    if not len(done.validation):
+        return {}
+    last = done.validation.row(-1, named=True)
+    return {"validation_loss": last["loss"], "validation_accuracy": last["accuracy"]}
