@@ -131,12 +131,21 @@ def is_first_process() -> bool:
 
 
 def print_metrics(metrics: dict[str, object], as_json: bool) -> None:
-    """Print a stage's metrics, as JSON or a line each."""
+    """Print a stage's metrics, as JSON or, rounded, a line each."""
     if as_json:
         typer.echo(json.dumps(metrics))
         return
     for key, value in metrics.items():
-        typer.echo(f"{key}: {value}")
+        typer.echo(f"{key}: {rounded(value)}")
+
+
+def rounded(value: object) -> str:
+    """Return a metric as people read it: four digits of a number, a group on one line."""
+    if isinstance(value, float):
+        return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+    if isinstance(value, dict):
+        return ", ".join(f"{name} {rounded(one)}" for name, one in value.items())
+    return str(value)
 
 
 def each_method(

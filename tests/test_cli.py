@@ -323,7 +323,7 @@ def test_a_stage_before_training_says_so(empty, arguments, expected):
 def test_evaluate_prints_its_metrics(trained):
     found = json.loads(succeeds("evaluate", "--json", "--method", "crest"))
     assert found == artifacts.read_json(Path("artifacts/evaluate/crest/metrics.json"))
-    assert f"accuracy: {found['accuracy']}" in succeeds("evaluate", "--method", "crest")
+    assert f"accuracy: {found['accuracy']:.4g}" in succeeds("evaluate", "--method", "crest")
 
 
 def test_evaluating_an_unknown_method_is_a_misuse(trained):
@@ -554,3 +554,18 @@ def wait_for(condition, running):
         time.sleep(0.1)
     running.kill()
     pytest.fail("it took too long")
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0.18028169014, "0.1803"),
+        (12345.678, "12,346"),
+        (1e-7, "1e-07"),
+        (30, "30"),
+        ("crest", "crest"),
+        ({"select": 0.123456, "train": 3.0}, "select 0.1235, train 3"),
+    ],
+)
+def test_people_read_rounded_figures(value, text) -> None:
+    assert cli.rounded(value) == text

@@ -33,6 +33,7 @@ EXCEPTIONS: Mapping[str, str] = {
     "crest/pipeline/process.py": "keeps memory that is freed, which is faster",
     "crest/pipeline/progress.py": "progress bars",
     "crest/pipeline/signals.py": "when a stage stops",
+    "crest/pipeline/watching.py": "what people see of a run",
 }
 """What stages import and no result depends on, and why: nothing runs again for it."""
 

@@ -23,8 +23,8 @@ from crest.methods import METHODS
 from crest.models import Spec, spec_for, weights
 from crest.models.checkpointing import checkpoint_activations
 from crest.pipeline.inputs import fresh_model
-from crest.pipeline.progress import progress_bar
 from crest.pipeline.provenance import describe, identity
+from crest.pipeline.watching import watched
 from crest.samplers.base import Context
 from crest.samplers.saved import SavedCoresets
 from crest.training.loop import Run, train
@@ -88,7 +88,7 @@ def train_model(
     chooser = spec.build(replace(context, saved=saved, stop=stop))
     with (
         _forgetting_what_rests_on_damage(checkpoint),
-        progress_bar(f"train {method}", steps, visible=group.first) as advance,
+        watched(f"train {method}", steps, visible=group.first) as watcher,
     ):
         done = train(
             model,
@@ -98,11 +98,12 @@ def train_model(
             steps,
             settings,
             precision,
-            _watching(data, advance),
+            _watching(data, watcher.advance),
             checkpoint,
             full_steps if spec.schedule_of_full or settings.horizon == "full" else None,
             snapshots,
             group,
+            watcher.report,
         )
         data.require_whole()
     run = identity(parameters, data.meta, method, weights.digest(model))
@@ -233,4 +234,13 @@ def _metrics(done: Run, method: str, model: str, data: Prepared, full_steps: int
         **(done.record.counts or {}),
         **(done.record.used or {}),
         "train_loss": done.steps["loss"].tail(max(1, steps // 20)).mean(),
+        **_validated(done),
     }
+
+
+def _validated(done: Run) -> dict[str, float]:
+    """Return loss and accuracy of the last point of the validation curve, where there is one."""
+    if not len(done.validation):
+        return {}
+    last = done.validation.row(-1, named=True)
+    return {"validation_loss": last["loss"], "validation_accuracy": last["accuracy"]}

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NoReturn
 
 import polars as pl
@@ -43,6 +43,28 @@ Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True)
+class Point:
+    """How a run stands after some steps, for whoever watches it.
+
+    ``loss`` and ``accuracy`` are means over the mini-batches since the last point, as they were
+    before their steps; ``validation_loss`` and ``validation_accuracy`` None where there is no such
+    split. ``seconds`` since the start, validation left out.
+    """
+
+    step: int
+    steps: int
+    seconds: float
+    learning_rate: float
+    loss: float
+    accuracy: float
+    validation_loss: float | None = None
+    validation_accuracy: float | None = None
+
+
+Report = Callable[[Point], None]
+
+
+@dataclass(frozen=True)
 class Run:
     """What training left behind: the tables of :mod:`crest.artifacts` and its cost.
 
@@ -71,6 +93,7 @@ def train(
     schedule_steps: int | None = None,
     snapshots: Snapshots | None = None,
     group: Group = ALONE,
+    report: Report | None = None,
 ) -> Run:
     """Train a model on what a method chooses.
 
@@ -92,6 +115,8 @@ def train(
     group
         The processes that train together. All of them call this, rank 0 alone with ``snapshots``
         and with a checkpoint that writes.
+    report
+        Called with how the run stands, ``parameters.validations`` times.
 
     Raises
     ------
@@ -104,7 +129,7 @@ def train(
     """
     schedule = schedule_steps or steps
     training = _Training(model, method, data, steps, schedule, parameters, precision, group)
-    points = spaced_steps(steps, parameters.validations) if validation else frozenset()
+    points = spaced_steps(steps, parameters.validations)
     model.train()
     with torch.random.fork_rng(devices=_cuda_devices(precision.device)):
         # Dropout is the only draw without its own generator.
@@ -124,6 +149,8 @@ def train(
                 _stop(training, checkpoint, interrupted)
             if validation is not None and step + 1 in points:
                 training.validate(validation)
+            if report is not None and step + 1 in points:
+                report(training.point(steps))
             if snapshots is not None and snapshots.due(step + 1):
                 training.keep_weights(snapshots)
             if advance is not None:
@@ -194,6 +221,7 @@ class _Training:
         )
         self._recorder = Recorder(len(data), steps)
         self._validated: list[dict[str, float]] = []
+        self._reported = 0  # steps at the last point
 
     def step(self, step: int) -> None:
         """Ask the method, take one optimiser step, and pass on what it knew."""
@@ -219,6 +247,18 @@ class _Training:
                 "accuracy": evaluation.accuracy,
             }
         )
+
+    def point(self, steps: int) -> Point:
+        """Return how the run stands, off the clock."""
+        with self._off_the_clock() as seconds:
+            since, self._reported = self.steps_taken - self._reported, self.steps_taken
+            loss, accuracy = self._recorder.recent(since)
+        rate = self._optimizer.param_groups[0]["lr"]
+        found = Point(self.steps_taken, steps, seconds, rate, loss, accuracy)
+        last = self._validated[-1] if self._validated else None
+        if last is None or last["step"] != self.steps_taken:
+            return found
+        return replace(found, validation_loss=last["loss"], validation_accuracy=last["accuracy"])
 
     def keep_weights(self, snapshots: Snapshots) -> None:
         """Take a snapshot, off the clock."""
@@ -263,7 +303,7 @@ class _Training:
 
     def load_state_dict(self, state: State) -> None:
         """Take over a saved state."""
-        self.steps_taken = state["steps_taken"]
+        self.steps_taken = self._reported = state["steps_taken"]
         self.clock.set(state["seconds"])
         load_model_state(self._model, state["model"])
         load_optimizer_state(self._optimizer, state["optimizer"])

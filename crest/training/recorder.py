@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 import polars as pl
@@ -75,6 +76,18 @@ class Recorder:
         self._waiting_numbers += outputs.logits.numel()
         if len(self._waiting) >= FLUSH_EVERY or self._waiting_numbers >= FLUSH_AT:
             self.flush()
+
+    def recent(self, steps: int) -> tuple[float, float]:
+        """Return the mean loss and accuracy of the last steps, as many as there are of these.
+
+        Raises
+        ------
+        TrainingError
+            As :meth:`flush`.
+        """
+        self.flush()
+        losses, accuracies = self._rows["loss"][-steps:], self._rows["accuracy"][-steps:]
+        return fmean(losses), fmean(accuracies)
 
     def flush(self) -> None:
         """Work out the waiting results, of all steps at once.

@@ -1,5 +1,7 @@
 """train on the bundled digits: everything of the contract is there and agrees."""
 
+import json
+
 import polars as pl
 import pytest
 import torch
@@ -107,6 +109,13 @@ def test_the_coresets_are_of_these_data_and_are_what_was_trained_on(runs):
     ends = found["regions"]["end_step"].to_list()
     assert found["regions"]["start_step"].to_list() == [0, *ends[:-1]]
     assert ends[-1] == STEPS["crest"]
+
+
+def test_metrics_end_with_the_last_point_of_the_validation_curve(runs):
+    metrics = json.loads((runs.train("crest") / "metrics.json").read_text())
+    last = tables(runs, "crest")["validation"].row(-1, named=True)
+    assert metrics["validation_accuracy"] == last["accuracy"]
+    assert metrics["validation_loss"] == last["loss"]
 
 
 def test_the_weights_say_which_model_they_are_of(runs):

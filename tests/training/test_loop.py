@@ -183,6 +183,34 @@ def test_validation_changes_nothing() -> None:
     assert torch.equal(*models)
 
 
+@pytest.mark.parametrize("validated", [True, False])
+def test_whoever_watches_is_told_how_the_run_stands_and_changes_nothing(validated: bool) -> None:
+    validation = image_split(60, seed=9) if validated else None
+    models, points = [], []
+    for report in (None, points.append):
+        model = convnet()
+        base = context(model, image_split(augmentation=AUGMENTED), train={"validations": 4})
+        settings, method = base.settings.train, METHODS["random"].build(base.of("random"))
+        done = train(
+            *(model, method, base.train, validation, base.steps, settings, FLOAT32),
+            report=report,
+        )
+        models.append(weights(model))
+    assert torch.equal(*models)
+    assert [point.step for point in points] == [8, 15, 22, 30]
+    begin = 0
+    for point in points:
+        rows = done.steps[begin : point.step]
+        assert point.loss == pytest.approx(rows["loss"].mean())
+        assert point.accuracy == pytest.approx(rows["accuracy"].mean())
+        assert point.learning_rate == rows["lr"][-1]
+        assert point.steps == 30
+        begin = point.step
+    assert [point.validation_accuracy for point in points] == (
+        done.validation["accuracy"].to_list() if validated else [None] * 4
+    )
+
+
 def test_the_method_is_told_of_every_step_what_it_knew() -> None:
     chosen = MiniBatchCoreset(torch.arange(8), torch.linspace(0.5, 1.5, 8))
     method, base = Fixed(chosen), context(steps=5)
