@@ -192,7 +192,7 @@ class _Training:
         self._stepper = Stepper(
             model, self._optimizer, data, self._augmentation, parameters, precision, group
         )
-        self._recorder = Recorder(len(data), steps)
+        self._recorder = Recorder(len(data), steps, precision.device)
         self._validated: list[dict[str, float]] = []
 
     def step(self, step: int) -> None:
