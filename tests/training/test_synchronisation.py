@@ -13,7 +13,7 @@ from crest.devices.generators import generator_for
 from crest.devices.precision import Precision
 from crest.methods import METHODS
 from crest.samplers.base import Context
-from crest.training import optimizers, step
+from crest.training import clipping, optimizers, step
 from crest.training.cuda_graph import WARM_UP
 from crest.training.recorder import Recorder
 from crest.training.step import Stepper
@@ -27,7 +27,9 @@ METHODS_OF_ROUNDS = ("random", "stratified", "focused", "adaptive", "by_rule")
 
 
 @pytest.fixture
-def device():
+def device(monkeypatch):
+    monkeypatch.setattr(step, "can_run_out", lambda device: True)
+    monkeypatch.setattr(clipping, "is_read_at_once", lambda values: False)
     simulated = SimulatedDevice()
     with simulated.watching():
         yield simulated
@@ -177,14 +179,12 @@ def without_waiting(steps, strictly):
 
 
 @pytest.mark.parametrize("method", METHODS_OF_ROUNDS)
-def test_no_step_of_a_round_waits(device, monkeypatch, method):
-    monkeypatch.setattr(step, "can_run_out", lambda device: True)
+def test_no_step_of_a_round_waits(device, method):
     without_waiting(Steps(CPU, device.put, method), device.within())
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_no_kind_of_step_waits(device, monkeypatch, setting):
-    monkeypatch.setattr(step, "can_run_out", lambda device: True)
+def test_no_kind_of_step_waits(device, setting):
     without_waiting(Steps(CPU, device.put, "random", **SETTINGS[setting]), device.within())
 
 
