@@ -60,7 +60,7 @@ class SimulatedDevice:
 
     def __init__(self) -> None:
         self._storages: dict[int, torch.UntypedStorage] = {}
-        self._strict = False
+        self._waits = self._mixes = True  # whether they are let through
 
     def put(self, tensor: Tensor) -> Tensor:
         """Say that a tensor is the device's."""
@@ -85,16 +85,21 @@ class SimulatedDevice:
             yield
 
     @contextmanager
-    def within(self) -> Iterator[None]:
-        """Refuse, in a block within :meth:`watching`, what the host would wait for."""
-        before, self._strict = self._strict, True
+    def within(self, waits: bool = False) -> Iterator[None]:
+        """Refuse, in a block within :meth:`watching`, what a GPU would, and what it is waited for.
+
+        ``waits``: the second is let through.
+        """
+        before = self._waits, self._mixes
+        self._waits, self._mixes = waits, False
         try:
             yield
         finally:
-            self._strict = before
+            self._waits, self._mixes = before
 
-    def refuse(self, what: str) -> None:
-        if self._strict:
+    def refuse(self, what: str, mixes: bool = False) -> None:
+        """Raise, unless that is let through; ``mixes``: of tensors of both sides."""
+        if not (self._mixes if mixes else self._waits):
             raise WaitError(what)
 
 
@@ -171,7 +176,8 @@ class _Operations(TorchDispatchMode):
             if not self._device.has(args[0]):
                 self._device.refuse("copy_ to the host")
         elif strangers := [t for t in tensors if t.ndim and not self._device.has(t)]:
-            self._device.refuse(f"{name} of both: of the host's a {tuple(strangers[0].shape)}")
+            shape = tuple(strangers[0].shape)
+            self._device.refuse(f"{name} of both: of the host's a {shape}", mixes=True)
         result = func(*args, **kwargs)
         for value in tree_leaves(result):
             if isinstance(value, Tensor):
@@ -181,7 +187,7 @@ class _Operations(TorchDispatchMode):
     def _indexing(self, name, args):
         """Refuse masks, whose rows have to be counted, and indices that have to be copied."""
         if not self._device.has(args[0]):
-            self._device.refuse(f"{name} of a tensor of the host by the device's")
+            self._device.refuse(f"{name} of a tensor of the host by the device's", mixes=True)
         for index in args[1]:
             if index is None:
                 continue

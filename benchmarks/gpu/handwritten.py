@@ -61,8 +61,9 @@ class Handwritten:
             self.place = 0
         chosen = self.order[self.place : self.place + self.size]
         self.place += self.size
-        loss = self.forward(self.augmented(self.images[chosen]), self.labels[chosen])
         self.optimizer.zero_grad()
+        torch.compiler.cudagraph_mark_step_begin()  # what the last step's graph wrote may go
+        loss = self.forward(self.augmented(self.images[chosen]), self.labels[chosen])
         loss.backward()
         self.optimizer.step()
         self.loss_sum += loss.detach()

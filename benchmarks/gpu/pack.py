@@ -80,6 +80,8 @@ def pip(*words: str) -> None:
 
 def split(file: Path, out: Path, size: int) -> list[Path]:
     """Cut a file into parts of at most so many bytes, in folders of their own."""
+    for earlier in out.glob("part*/bytes"):
+        earlier.unlink()
     parts: list[Path] = []
     with file.open("rb") as whole:
         while some := whole.read(size):

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from crest.artifacts import NEVER
+from crest.devices.transfer import on_device
 
 EARLY = 0.1  # share of a run's steps whose visits count for EL2N
 FIRST_VISITS = 4  # of an example, at which its probabilities count
@@ -103,7 +104,7 @@ class ExampleTracker:
         device = counts["seen"].device
         columns = zip(*((*batch[:3], _of_each(batch)) for batch in waiting), strict=True)
         indices, correct, losses, steps = (
-            torch.cat([part.detach().to(device) for part in column]) for column in columns
+            torch.cat([on_device(part.detach(), device) for part in column]) for column in columns
         )
         indices, order = indices.sort(stable=True)
         right, loss, step = correct[order], losses[order].double(), steps[order]
@@ -137,7 +138,7 @@ class ExampleTracker:
         if "early" not in self._counts:
             raise ValueError("this tracker records no errors")
         early, total = self._counts["early"], self._counts["error_sum"]
-        indices, order = indices.detach().to(early.device).sort(stable=True)
+        indices, order = on_device(indices.detach(), early.device).sort(stable=True)
         error = errors.detach().to(early.device, torch.float64)[order]
         early.index_add_(0, indices, torch.ones_like(indices, dtype=torch.int32))
         _add(total, indices, error)
@@ -162,7 +163,7 @@ class ExampleTracker:
         if "visits" not in self._counts:
             raise ValueError("this tracker records no probabilities")
         visits = self._counts["visits"]
-        indices = indices.detach().to(visits.device)
+        indices = on_device(indices.detach(), visits.device)
         places = (visits[indices] < FIRST_VISITS).nonzero().flatten()
         indices, order = indices[places].sort(stable=True)
         first = visits[indices] + _earlier(indices) < FIRST_VISITS
@@ -196,7 +197,7 @@ class ExampleTracker:
         if "taken_for" not in self._counts:
             raise ValueError("this tracker records no votes")
         taken, lead = self._counts["taken_for"], self._counts["lead"]
-        indices, order = indices.detach().to(taken.device).sort(stable=True)
+        indices, order = on_device(indices.detach(), taken.device).sort(stable=True)
         classes = classes.detach().to(taken.device, torch.int32)[order]
         earlier = _earlier(indices)
         turns = int(earlier.max()) + 1 if len(indices) else 0

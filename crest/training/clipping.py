@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from crest.devices.transfer import is_read_at_once
+
 
 def clipped(weights: Sequence[Tensor], greatest: float | None) -> AbstractContextManager[None]:
     """Scale the gradients g of weights by min(1, greatest/‖g‖) for the length of a block.
@@ -30,9 +32,12 @@ def clipped(weights: Sequence[Tensor], greatest: float | None) -> AbstractContex
 def _clipped(weights: Sequence[Tensor], greatest: float) -> Iterator[None]:
     gradients = [weight.grad for weight in weights if weight.grad is not None]
     norm = get_total_norm(gradients).double()
+    over = norm > greatest
+    if is_read_at_once(over) and not over:
+        yield
+        return
     # A GPU would have to be waited for to know whether there is anything to clip: where there is
     # not, and of a norm that is no number, the factor is 1, which changes no bit.
-    over = norm > greatest
     _scale(gradients, torch.where(over, greatest / norm, 1.0))
     try:
         yield

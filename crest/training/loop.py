@@ -219,7 +219,7 @@ class _Training:
         self._stepper = Stepper(
             model, self._optimizer, data, self._augmentation, parameters, precision, group
         )
-        self._recorder = Recorder(len(data), steps)
+        self._recorder = Recorder(len(data), steps, precision.device)
         self._validated: list[dict[str, float]] = []
         self._reported = 0  # steps at the last point
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from crest.artifacts import TABLES
+from crest.devices.transfer import on_device
 from crest.errors import diverged
 from crest.samplers.example_tracker import EARLY, ExampleTracker, error_norms
 from crest.selection.coresets import MiniBatchCoreset, Outputs
@@ -36,11 +37,13 @@ class _Taken:
 class Recorder:
     """Collects the results of training steps.
 
-    ``steps`` of the whole run say which of them are early.
+    ``steps`` of the whole run say which of them are early. Histories are kept on ``device``, that
+    of the outputs, so that the host takes no part in counting.
     """
 
-    def __init__(self, examples: int, steps: int) -> None:
-        self.tracker = ExampleTracker(examples)
+    def __init__(self, examples: int, steps: int, device: torch.device | str = "cpu") -> None:
+        self.tracker = ExampleTracker(examples, device)
+        self._device = torch.device(device)
         self._early_steps = math.ceil(EARLY * steps)
         self._rows: dict[str, list[float | int]] = {column: [] for column in TABLES["steps"]}
         self._waiting: list[_Taken] = []
@@ -110,19 +113,19 @@ class Recorder:
             for name in ("logits", "labels", "losses")
         )
         predictions = logits.argmax(1)
-        correct = (predictions == labels).cpu()
+        correct = predictions == labels
         sizes = torch.tensor([len(each.minibatch.indices) for each in taken])
-        self._add_rows(taken, descended, correct, sizes)
-        indices = torch.cat([each.minibatch.indices for each in taken])
+        self._add_rows(taken, descended, correct.cpu(), sizes)
+        indices = on_device(torch.cat([each.minibatch.indices for each in taken]), self._device)
         steps = torch.tensor([each.step for each in taken], dtype=torch.int32)
-        self.tracker.record(indices, correct, losses.cpu(), steps.repeat_interleave(sizes))
+        self.tracker.record(indices, correct, losses, steps.repeat_interleave(sizes))
         self.tracker.record_probabilities(indices, logits, labels)
         wrong = ~correct
-        self.tracker.record_wrong(indices[wrong], predictions.cpu()[wrong])
+        self.tracker.record_wrong(indices[wrong], predictions[wrong])
         early = int(sizes[steps < self._early_steps].sum())  # those of the first few steps
         if early:
             errors = error_norms(logits[:early], labels[:early])
-            self.tracker.record_errors(indices[:early], errors.cpu())
+            self.tracker.record_errors(indices[:early], errors)
 
     def _add_rows(
         self, taken: Sequence[_Taken], losses: list[float], correct: Tensor, sizes: Tensor

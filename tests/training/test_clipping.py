@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from crest.parameters.sections import TrainParameters
-from crest.training import optimizers
+from crest.training import clipping, optimizers
 from crest.training.clipping import clipped
 
 
@@ -38,9 +38,11 @@ def test_as_torch_clips():
         torch.testing.assert_close(gradients(ours), gradients(theirs))
 
 
+@pytest.mark.parametrize("at_once", [True, False])
 @pytest.mark.parametrize("greatest", [1e-3, 1.0, 5.0, 1e3])
 @pytest.mark.parametrize("scale", [1.0, 1 / 3, 1e-20, 1e20, float("inf"), float("nan")])
-def test_the_bits_are_those_of_a_number_on_the_host(scale, greatest):
+def test_the_bits_are_those_of_a_number_on_the_host(scale, greatest, at_once, monkeypatch):
+    monkeypatch.setattr(clipping, "is_read_at_once", lambda values: at_once)
     optimizer = optimizer_with_gradients(scale)
     expected = gradients(optimizer).clone()
     norm = float(torch.nn.utils.get_total_norm([w.grad for w in weights_of(optimizer)]))

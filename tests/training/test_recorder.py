@@ -5,6 +5,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -184,3 +185,25 @@ def test_controls_are_other_classes_drawn_evenly_and_always_the_same() -> None:
     assert ((drawn - expected) ** 2 / expected).sum() < 130  # chi squared of 80 degrees: 1 in 3,000
     assert control_classes(torch.tensor([7]), labels[[7]], 10) == controls[7]
     assert control_classes(torch.tensor([7]), torch.tensor([0]), 1) == 0
+
+
+@pytest.mark.gpu
+def test_a_gpu_counts_as_a_processor_does() -> None:
+    generator = torch.Generator().manual_seed(0)
+    recorders = {place: Recorder(50, 40, place) for place in ("cpu", "cuda")}
+    for step in range(40):
+        indices = torch.randint(50, (16,), generator=generator)
+        logits = torch.randn(16, 5, generator=generator)
+        labels = indices % 5
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        for place, recorder in recorders.items():
+            values = (losses.mean(), losses, logits, labels)
+            outputs = Outputs(*(value.to(place) for value in values))
+            recorder.step(step, uniform(indices), 0.1, outputs, 0.0)
+    steps = [recorders[place].steps() for place in ("cuda", "cpu")]  # fetched
+    found, expected = (
+        recorders[place].tracker.frame(torch.arange(50) % 5, "training")
+        for place in ("cuda", "cpu")
+    )
+    assert_frame_equal(found, expected, abs_tol=1e-6)
+    assert steps[0].equals(steps[1])

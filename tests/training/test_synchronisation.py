@@ -13,7 +13,7 @@ from crest.devices.generators import generator_for
 from crest.devices.precision import Precision
 from crest.methods import METHODS
 from crest.samplers.base import Context
-from crest.training import optimizers, step
+from crest.training import clipping, optimizers, step
 from crest.training.cuda_graph import WARM_UP
 from crest.training.recorder import Recorder
 from crest.training.step import Stepper
@@ -27,7 +27,9 @@ METHODS_OF_ROUNDS = ("random", "stratified", "focused", "adaptive", "by_rule")
 
 
 @pytest.fixture
-def device():
+def device(monkeypatch):
+    monkeypatch.setattr(step, "can_run_out", lambda device: True)
+    monkeypatch.setattr(clipping, "is_read_at_once", lambda values: False)
     simulated = SimulatedDevice()
     with simulated.watching():
         yield simulated
@@ -123,6 +125,7 @@ class Steps:
 
     def __init__(self, device, put, method, **train):
         settings = parameters(train={"batch_size": SIZE, "epochs": 1, **train}).train
+        torch.manual_seed(0)
         model = nn.Sequential(
             *(nn.Conv2d(3, 4, 3, padding=1), nn.BatchNorm2d(4), nn.ReLU(), nn.Dropout(0.1)),
             *(nn.Flatten(), nn.Linear(4 * 8 * 8, CLASSES)),
@@ -146,7 +149,7 @@ class Steps:
             parameters=parameters().of_method(method),
         )
         self.method = METHODS[method].build(context)
-        self.recorder = Recorder(EXAMPLES, STEPS.stop)
+        self.recorder = Recorder(EXAMPLES, STEPS.stop, device)
         optimizer = optimizers.build(model, settings)
         augmentation = generator_for(0, "augmentation")
         self.stepper = Stepper(model, optimizer, split, augmentation, settings, precision)
@@ -176,15 +179,34 @@ def without_waiting(steps, strictly):
 
 
 @pytest.mark.parametrize("method", METHODS_OF_ROUNDS)
-def test_no_step_of_a_round_waits(device, monkeypatch, method):
-    monkeypatch.setattr(step, "can_run_out", lambda device: True)
+def test_no_step_of_a_round_waits(device, method):
     without_waiting(Steps(CPU, device.put, method), device.within())
 
 
 @pytest.mark.parametrize("setting", SETTINGS)
-def test_no_kind_of_step_waits(device, monkeypatch, setting):
-    monkeypatch.setattr(step, "can_run_out", lambda device: True)
+def test_no_kind_of_step_waits(device, setting):
     without_waiting(Steps(CPU, device.put, "random", **SETTINGS[setting]), device.within())
+
+
+def histories(steps):
+    """What a recorder knows of the examples after three rounds, fetched in each."""
+    for number in range(3 * EXAMPLES // SIZE):
+        steps.take(number)
+        if number % 5 == 0:
+            steps.recorder.flush()
+    steps.recorder.flush()
+    return steps.recorder.tracker
+
+
+def test_histories_are_kept_and_counted_on_the_device():
+    plain = histories(Steps(CPU, lambda tensor: tensor, "random"))
+    device = SimulatedDevice()
+    with device.watching():
+        with device.within(waits=True):
+            tracker = histories(Steps(CPU, device.put, "random"))
+        assert all(map(device.has, tracker._counts.values()))
+        labels = torch.arange(EXAMPLES) % CLASSES
+        assert tracker.frame(labels, "training").equals(plain.frame(labels, "training"))
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from benchmarks.gpu.queue import Part
 PARTS = (
     Part("cuda_tests", seconds=90),
     Part("steps", seconds=200),
+    Part("profile", seconds=60),
     Part("main_rows", seconds=400),
     Part("airbench", seconds=120),
     Part("rivals", seconds=600),

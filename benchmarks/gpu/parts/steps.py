@@ -81,22 +81,22 @@ class Bench:
         if without:
             parameters = experiment.changed(parameters, train={"cuda_graph": False})
         steps = self.warm_up + self.count * self.block
-        marks = [self._now()]
+        marks = [self.now()]
 
         def advance(taken: int) -> None:
             if taken >= self.warm_up and (taken - self.warm_up) % self.block == 0:
-                marks.append(self._now())
+                marks.append(self.now())
 
         work_of(parameters, method, self.data, self.precision, steps)(advance)
         return self._by_block(marks)
 
     def _repeated(self, step: Callable[[], None]) -> tuple[list[float], float]:
         """Take steps that need nothing from each other."""
-        marks = [self._now()]
+        marks = [self.now()]
         for size in (self.warm_up, *[self.block] * self.count):
             for _ in range(size):
                 step()
-            marks.append(self._now())
+            marks.append(self.now())
         return self._by_block(marks)
 
     def _by_block(self, marks: list[float]) -> tuple[list[float], float]:
@@ -127,7 +127,8 @@ class Bench:
         spec = spec_for(parameters.train, self.data.meta)
         return fresh_model(spec, 0, self.precision.device).train()
 
-    def _now(self) -> float:
+    def now(self) -> float:
+        """Return the clock's seconds when the device has done what it was given."""
         if self.precision.device.type == "cuda":
             torch.cuda.synchronize()
         return time.perf_counter()
