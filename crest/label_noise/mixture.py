@@ -8,6 +8,7 @@ from torch import Tensor
 FITTED_TO = 2**13  # examples; fewer of many classes, as long as they are LEAST_FITTED_TO
 LEAST_FITTED_TO = 2**11
 ITERATIONS = 100
+TOLERANCE = 1e-5  # nats an example, of an iteration's gain
 ROWS_A_NUMBER = 10  # examples for each of W's numbers: of fewer it would learn noise by heart
 PULL = 1e-4  # to the start, without which η runs to 0 for ever, or b to an empty class
 LEAST_EVIDENCE = 10.0  # nats
@@ -115,7 +116,12 @@ def _fitted(scores: Tensor, labels: Tensor, frequencies: Tensor, noisy: bool) ->
     """Return the mixture of the highest likelihood, with noise or without."""
     loss = _Loss.of(scores, labels, frequencies, noisy)
     values = loss.begin.clone()
-    optimizer = torch.optim.LBFGS([values], max_iter=ITERATIONS, line_search_fn="strong_wolfe")
+    optimizer = torch.optim.LBFGS(
+        [values],
+        max_iter=ITERATIONS,
+        tolerance_change=TOLERANCE,
+        line_search_fn="strong_wolfe",
+    )
 
     def closure() -> Tensor:
         found, values.grad = loss(values)
