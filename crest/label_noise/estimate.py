@@ -112,14 +112,14 @@ def quality_of(split: Split, classes: int, generator: torch.Generator) -> Tensor
     """
     if not _is_known(split.inputs(torch.zeros(1, dtype=torch.int64))):
         return None
-    pilot = _pilot(split, classes, generator_for(generator.initial_seed(), "pilot"))
+    pilot = pilot_noise(split, classes, generator_for(generator.initial_seed(), "pilot"))
     if pilot.evidence < PILOT_EVIDENCE:
         return torch.ones(len(split), dtype=torch.float32)
     noise = noise_of(split, classes, generator)
     return None if noise is None else noise.quality
 
 
-def _pilot(split: Split, classes: int, generator: torch.Generator) -> LabelNoise:
+def pilot_noise(split: Split, classes: int, generator: torch.Generator) -> LabelNoise:
     """Return the label noise of some examples of a split."""
     rows = torch.randperm(len(split), generator=generator)[:PILOT].sort().values
     describe = _describe(
