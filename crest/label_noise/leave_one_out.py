@@ -32,7 +32,7 @@ class _Ridge:
 
     coefficients: Tensor  # float32 d×C
     intercept: Tensor  # float32 C
-    inverse: Tensor  # float32 d×d: (XᵀX + λI)⁻¹
+    factor: Tensor  # float32 d×d, upper triangular: UᵀU = XᵀX + λI
     count: int
 
     def predict(self, features: Tensor) -> Tensor:
@@ -41,7 +41,8 @@ class _Ridge:
 
     def leverage(self, features: Tensor) -> Tensor:
         """Return h_ii of examples that the regression was made from, k."""
-        return (features @ self.inverse * features).sum(1) + 1.0 / self.count
+        solved = torch.linalg.solve_triangular(self.factor, features, upper=True, left=False)
+        return solved.square().sum(1) + 1.0 / self.count
 
     def left_out(self, features: Tensor, targets: Tensor) -> Tensor:
         """Return predictions, k×C, of such examples by all others."""
@@ -52,15 +53,17 @@ class _Ridge:
 class _Standardised:
     """Features less their mean over their deviation, float32 k×d; 0 where they do not vary.
 
-    Taken in double precision: a product of features that lie far from 0 is lost in float32.
+    Taken in double precision: a product of features that lie far from 0 is lost in float32. Those
+    of all n examples are kept where there is room.
     """
 
-    def __init__(self, describe: Describe, members: Tensor) -> None:
-        self._describe = describe
-        width = (first := describe(members[:1])).shape[1]
+    def __init__(self, describe: Describe, count: int, members: Tensor) -> None:
+        self._kept = _described(describe, count)
+        self._describe = describe if self._kept is None else self._of_kept
+        width = (first := self._describe(members[:1])).shape[1]
         total, squares = (first.new_zeros(width, dtype=torch.float64) for _ in range(2))
         for some in members.split(AT_ONCE):
-            features = describe(some).double()
+            features = self._describe(some).double()
             _require_finite(features, some)
             total += features.sum(0)
             squares += features.square().sum(0)
@@ -68,11 +71,29 @@ class _Standardised:
         variance = squares / len(members) - self._mean.square()
         varies = variance > FAINT * squares / len(members)
         self._scale = torch.where(varies, variance, torch.inf).sqrt()
+        if self._kept is not None:
+            for some in torch.arange(count).split(AT_ONCE):
+                self._kept[some] = self._scaled(some)
 
     def __call__(self, indices: Tensor) -> Tensor:
+        return self._scaled(indices) if self._kept is None else self._of_kept(indices)
+
+    def _scaled(self, indices: Tensor) -> Tensor:
         features = self._describe(indices).double()
         _require_finite(features, indices)
         return ((features - self._mean) / self._scale).float()
+
+    def _of_kept(self, indices: Tensor) -> Tensor:
+        assert self._kept is not None
+        return self._kept[indices.to(self._kept.device)]
+
+
+def _described(describe: Describe, count: int) -> Tensor | None:
+    """Return the features of n examples, float32 n×d; None where there is no room for them."""
+    width = describe(torch.zeros(1, dtype=torch.int64)).shape[1]
+    if 4 * count * width > KEPT:
+        return None
+    return torch.cat([describe(some) for some in torch.arange(count).split(AT_ONCE)]).float()
 
 
 def _require_finite(features: Tensor, indices: Tensor) -> None:
@@ -106,9 +127,9 @@ class _Sums:
         """Return the regression whose penalty is that share of the examples."""
         matrix = self._gram.clone()
         matrix.diagonal().add_(penalty * self.count)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(matrix))
-        coefficients = inverse @ self._cross
-        return _Ridge(coefficients.float(), self._targets.float(), inverse.float(), self.count)
+        factor = torch.linalg.cholesky(matrix)
+        coefficients = torch.cholesky_solve(self._cross, factor)
+        return _Ridge(coefficients.float(), self._targets.float(), factor.T.float(), self.count)
 
 
 def _one_hot(labels: Tensor, classes: int) -> Tensor:
@@ -144,7 +165,7 @@ def leave_one_out(
     count = len(labels)
     order = torch.randperm(count, generator=generator)
     members = order[:LEARNED_FROM].sort().values
-    features = _Standardised(_kept(describe, count), members)
+    features = _Standardised(describe, count, members)
     sums = _Sums(features, labels, classes, members)
     ridge = _best(sums, features, labels, classes, order[: min(TRIED_ON, count)])
     inside = torch.zeros(count, dtype=torch.bool)
@@ -155,16 +176,6 @@ def leave_one_out(
         left_out = ridge.left_out(given, _one_hot(labels[some], classes).to(given.device)).cpu()
         found[some] = torch.where(inside[some, None], left_out, ridge.predict(given).cpu())
     return found
-
-
-def _kept(describe: Describe, count: int) -> Describe:
-    """Return what describes n examples, and keeps what it found where there is room."""
-    width = describe(torch.zeros(1, dtype=torch.int64)).shape[1]
-    if 4 * count * width > KEPT:
-        return describe
-    parts = [describe(some) for some in torch.arange(count).split(AT_ONCE)]
-    features = torch.cat(parts)
-    return lambda indices: features[indices.to(features.device)]
 
 
 def _best(

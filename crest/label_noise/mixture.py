@@ -8,9 +8,11 @@ from torch import Tensor
 FITTED_TO = 2**13  # examples; fewer of many classes, as long as they are LEAST_FITTED_TO
 LEAST_FITTED_TO = 2**11
 ITERATIONS = 100
+TOLERANCE = 1e-5  # nats an example, of an iteration's gain
 ROWS_A_NUMBER = 10  # examples for each of W's numbers: of fewer it would learn noise by heart
 PULL = 1e-4  # to the start, without which η runs to 0 for ever, or b to an empty class
 LEAST_EVIDENCE = 10.0  # nats
+LEAST = 1e-12  # likelihood of a label
 MIXING_PULL = 10.0  # of W to 0, as of a prior, for some hundred examples
 
 
@@ -112,42 +114,82 @@ def label_noise(scores: Tensor, labels: Tensor, generator: torch.Generator) -> L
 
 def _fitted(scores: Tensor, labels: Tensor, frequencies: Tensor, noisy: bool) -> _Mixture:
     """Return the mixture of the highest likelihood, with noise or without."""
-    classes = len(frequencies)
-    exact = torch.float64
-    mixes = classes**2 * ROWS_A_NUMBER <= len(labels)
-    mixture = _Mixture(
-        torch.tensor(2.5, dtype=exact),
-        torch.zeros(classes, dtype=exact),
-        torch.zeros(classes, classes, dtype=exact) if mixes else None,
-        torch.tensor(-2.0 if noisy else -torch.inf, dtype=exact),
+    loss = _Loss.of(scores, labels, frequencies, noisy)
+    values = loss.begin.clone()
+    optimizer = torch.optim.LBFGS(
+        [values],
+        max_iter=ITERATIONS,
+        tolerance_change=TOLERANCE,
+        line_search_fn="strong_wolfe",
     )
-    values = [mixture.temperature, mixture.biases]
-    if noisy:
-        values.append(mixture.noise)
-    begins = [value.clone() for value in values]
-    if mixture.mixing is not None:
-        values.append(mixture.mixing)
-    for value in values:
-        value.requires_grad_()
-    optimizer = torch.optim.LBFGS(values, max_iter=ITERATIONS, line_search_fn="strong_wolfe")
 
-    def loss() -> Tensor:
-        optimizer.zero_grad()
-        likelihood = mixture.likelihood(scores, labels, frequencies)
-        pull = sum(
-            PULL * (now - begun).square().sum() for now, begun in zip(values, begins, strict=False)
+    def closure() -> Tensor:
+        found, values.grad = loss(values)
+        return found
+
+    optimizer.step(closure)
+    return loss.mixture(values)
+
+
+@dataclass(frozen=True)
+class _Loss:
+    """Mean negative log-likelihood of a mixture, and its pull, with their gradient in closed form.
+
+    A mixture is a vector here: log t, b, W row by row if there is one, and with noise the logit of
+    η. Scores have an example a column: a softmax over rows of few classes is several times slower.
+    """
+
+    columns: Tensor  # scores, float64 C×n
+    labels: Tensor  # int64 1×n
+    chances: Tensor  # f of each label, n
+    begin: Tensor
+    pulls: Tensor  # of each number to where it begins
+    noisy: bool
+
+    @classmethod
+    def of(cls, scores: Tensor, labels: Tensor, frequencies: Tensor, noisy: bool) -> "_Loss":
+        """Return that of n examples' scores, n×C, and labels, n."""
+        classes = len(frequencies)
+        mixes = classes**2 * ROWS_A_NUMBER <= len(labels)
+        counts = torch.tensor([1, classes, mixes * classes**2, noisy])
+        begin, pulls = (
+            scores.new_tensor(numbers).repeat_interleave(counts)
+            for numbers in ([2.5, 0.0, 0.0, -2.0], [PULL, PULL, MIXING_PULL, PULL])
         )
-        if mixture.mixing is not None:
-            pull = pull + MIXING_PULL * mixture.mixing.square().sum()
-        mean = -likelihood.clamp(min=1e-12).log().mean() + pull / len(labels)
-        mean.backward()
-        return mean
+        columns = scores.T.contiguous()
+        return cls(columns, labels[None], frequencies[labels], begin, pulls, noisy)
 
-    with torch.enable_grad():
-        optimizer.step(loss)
-    return _Mixture(
-        mixture.temperature.detach(),
-        mixture.biases.detach(),
-        None if mixture.mixing is None else mixture.mixing.detach(),
-        mixture.noise.detach(),
-    )
+    def mixture(self, values: Tensor) -> _Mixture:
+        """Return the mixture that a vector stands for."""
+        classes = len(self.columns)
+        mixing = values[1 + classes : len(values) - self.noisy]
+        return _Mixture(
+            values[0],
+            values[1 : 1 + classes],
+            mixing.reshape(classes, classes) if len(mixing) else None,
+            values[-1] if self.noisy else values.new_tensor(-torch.inf),
+        )
+
+    def __call__(self, values: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the loss, a scalar, and its gradient."""
+        mixture, away = self.mixture(values), values - self.begin
+        share, temperature = mixture.share, mixture.temperature.exp()
+        mixed = self.columns
+        if mixture.mixing is not None:
+            mixed = torch.addmm(mixed, mixture.mixing, mixed)
+        probabilities = (mixed * temperature + mixture.biases[:, None]).softmax(0)
+        own = probabilities.gather(0, self.labels)[0]
+        likelihood = (1 - share) * own + share * self.chances
+        loss = (self.pulls * away.square()).sum() - likelihood.clamp(min=LEAST).log().sum()
+
+        inverse = torch.where(likelihood > LEAST, 1 / likelihood, 0.0)
+        right = (1 - share) * own * inverse
+        slopes = (probabilities * right).scatter_add_(0, self.labels, -right[None])  # by the logits
+        parts = [((slopes * mixed).sum() * temperature)[None], slopes.sum(1)]
+        if mixture.mixing is not None:
+            parts.append((temperature * slopes @ self.columns.T).flatten())
+        if self.noisy:
+            by_share = ((own - self.chances) * inverse).sum()
+            parts.append((by_share * share * (1 - share))[None])
+        gradient = torch.cat(parts) + 2 * self.pulls * away
+        return loss / len(own), gradient / len(own)

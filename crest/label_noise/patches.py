@@ -68,15 +68,17 @@ class Patches:
 
     def _features(self, images: Tensor) -> Tensor:
         size = self.filters.shape[-1]
+        planes = images.contiguous()
         mean, square = (
-            F.avg_pool2d(of.mean(1, keepdim=True), size, self.stride) for of in (images, images**2)
+            F.avg_pool2d(of.mean(1, keepdim=True), size, self.stride) for of in (planes, planes**2)
         )
         contrast = ((square - mean**2).clamp(min=0) + CONTRAST).rsqrt()
+        images = images.contiguous(memory_format=torch.channels_last)
         response = F.conv2d(images, self.filters, stride=self.stride) * contrast
         cells = _cells(*response.shape[-2:]).to(response)
-        response = response.flatten(2)
-        pooled = [F.relu(sign * response - THRESHOLD) @ cells for sign in (1, -1)]
-        return torch.cat(pooled, 1).flatten(1)
+        by_place = response.permute(0, 2, 3, 1).flatten(1, 2)  # filters last: a wide product
+        pooled = [cells.T @ F.relu(sign * by_place - THRESHOLD) for sign in (1, -1)]
+        return torch.cat(pooled, 2).transpose(1, 2).flatten(1)
 
 
 def _cells(height: int, width: int) -> Tensor:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crest.label_noise import noise_of
+from crest.label_noise import quality_of
 from crest.samplers.base import Context
 
 LEAST_PASSES = 2  # of shorter runs, finding it would be no small part
@@ -90,9 +90,9 @@ class LabelQuality:
             return torch.zeros(count)
         labels = context.train.labels
         generator = torch.Generator().manual_seed(context.generator.initial_seed())
-        noise = noise_of(context.train, int(labels.max()) + 1, generator)
-        self.possible = noise is not None
-        return torch.ones(count) if noise is None else noise.quality
+        quality = quality_of(context.train, int(labels.max()) + 1, generator)
+        self.possible = quality is not None
+        return torch.ones(count) if quality is None else quality
 
     def _shared(self, quality: Tensor) -> Tensor:
         """Return the first process's quality; empty where all labels are believed."""

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from crest.label_noise.mixture import LEAST_EVIDENCE, label_noise
+from crest.label_noise.mixture import LEAST_EVIDENCE, _Loss, label_noise
 
 COUNT = 6000
 
@@ -90,3 +90,23 @@ def test_of_many_classes_noise_is_not_learned_by_heart(classes, count):
     wrong = float((labels != true).double().mean())
     assert noise.wrong == pytest.approx(wrong, abs=0.04)
     assert noise.evidence > LEAST_EVIDENCE
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+@pytest.mark.parametrize("count", [50, 400])  # too few for W, and enough
+def test_the_gradient_is_that_of_the_likelihood(noisy, count):
+    generator = torch.Generator().manual_seed(0)
+    scores = torch.randn(count, 4, generator=generator).double() / 7
+    labels = torch.randint(0, 4, (count,), generator=generator)
+    frequencies = torch.bincount(labels, minlength=4).double() / count
+    loss = _Loss.of(scores, labels, frequencies, noisy)
+    assert len(loss.begin) == 1 + 4 + (16 if count == 400 else 0) + noisy
+    away = torch.rand(len(loss.begin), generator=generator).double() / 4
+    values = (loss.begin + away).requires_grad_()
+    likelihood = loss.mixture(values).likelihood(scores, labels, frequencies)
+    pulled = (loss.pulls * (values - loss.begin).square()).sum() / count
+    expected = pulled - likelihood.log().mean()
+    expected.backward()
+    found, gradient = loss(values.detach())
+    torch.testing.assert_close(found, expected.detach())
+    torch.testing.assert_close(gradient, values.grad)

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from crest.label_noise import estimate, noise_of, quality_of
 from crest.methods.adaptive import AdaptiveParameters, build
 from crest.samplers.base import Context
 from crest.samplers.label_quality import LEAST_PASSES, LabelQuality
@@ -29,12 +30,14 @@ class Blobs:
         self.labels[some] = self.labels[some.roll(7)]
         self.lengths = None
         self.asked = 0
+        self.rows: set[int] = set()
 
     def __len__(self) -> int:
         return N
 
     def inputs(self, indices: Tensor) -> Tensor:
         self.asked += len(indices)
+        self.rows.update(indices.tolist())
         return self.features[indices]
 
     augmented = inputs
@@ -130,3 +133,17 @@ def test_one_process_finds_what_all_draw_by():
 @pytest.mark.parametrize("wanted", [True, False])
 def test_it_is_found_when_it_is_wanted(wanted):
     assert (LabelQuality(base(Blobs()), "key", wanted).values is not None) == wanted
+
+
+@pytest.mark.parametrize("noisy", [False, True])
+def test_all_are_examined_only_where_a_pilot_sample_shows_noise(noisy, monkeypatch):
+    monkeypatch.setattr(estimate, "PILOT", 200)
+    data = Blobs(noisy)
+    quality = quality_of(data, CLASSES, torch.Generator().manual_seed(3))
+    if not noisy:
+        assert quality.equal(torch.ones(N))
+        assert len(data.rows) <= 201  # the first tells the kind
+        return
+    assert len(data.rows) == N
+    all_of = noise_of(data, CLASSES, torch.Generator().manual_seed(3))
+    assert quality.equal(all_of.quality)
