@@ -423,6 +423,8 @@ def report(
         parameters = load(params, overrides or ())
         summary = stage.read_summary(PATHS) if show else stage.run(parameters, PATHS)
         typer.echo(stage.format_table(summary))
+        for sentence in stage.verdicts(summary, PATHS):
+            typer.echo(sentence)
         typer.echo(f"report: {PATHS.report / 'report.html'}")
 
 

@@ -11,7 +11,13 @@ from typing import Any
 import polars as pl
 
 from crest import artifacts
-from crest.analysis.comparison import SUMMARY, findings, format_table, summarise
+from crest.analysis.comparison import (
+    SUMMARY,
+    against_random,
+    findings,
+    format_table,
+    summarise,
+)
 from crest.analysis.runs import Analysis
 from crest.config import Parameters
 from crest.data.files import Meta, read_meta
@@ -25,7 +31,7 @@ from crest.pipeline.page import Page, render
 from crest.pipeline.paths import REPORTED, Paths
 from crest.selection.unweighted import UNWEIGHTED
 
-__all__ = ["format_table", "read_summary", "run"]
+__all__ = ["format_table", "read_summary", "run", "verdicts"]
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +82,11 @@ def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
         (folder / "report.html").write_text(html, encoding="utf-8")
         manifest.seal(folder, {}, meta.content_hash)
     return summary
+
+
+def verdicts(summary: pl.DataFrame, paths: Paths) -> list[str]:
+    """Say in plain sentences how methods stand against random."""
+    return against_random(summary, read_meta(paths.prepared).sizes["test"])
 
 
 def read_summary(paths: Paths) -> pl.DataFrame:

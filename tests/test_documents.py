@@ -36,7 +36,41 @@ def test_runs_are_of_the_parameters_that_their_experiments_have(given):
     assert [name for name, text in given.items() if "Of other parameters than" in text] == []
 
 
-def test_the_readme_has_its_means_from_the_results():
-    means = re.findall(r"[+−]?\d+\.\d+ ± \d+\.\d+", (ROOT / "README.md").read_text("utf-8"))
+@pytest.mark.parametrize("page", ["README.md", "docs/methods.md"])
+def test_what_people_read_first_has_its_means_from_the_results(page):
+    means = re.findall(r"[+−]?\d+\.\d+ ± \d+\.\d+", (ROOT / page).read_text("utf-8"))
     assert means
     assert [mean for mean in means if mean not in RESULTS] == []
+
+
+def test_the_readme_is_read_in_a_minute():
+    assert 90 <= len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 150
+
+
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "findings" / "README.md"]
+)
+
+
+def anchors(text):
+    """What headings are linked to as, by GitHub's rule for those without code or links."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(r"```.*?```", "", text, flags=re.DOTALL), re.M)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_links_within_the_project_lead_somewhere(page):
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    broken = []
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match(r"[a-z]+:", link):
+            continue
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        if not target.exists():
+            broken.append(link)
+            continue
+        known = anchors(target.read_text("utf-8")) if target.suffix == ".md" else {anchor}
+        if anchor and anchor not in known:
+            broken.append(link)
+    assert broken == []

@@ -119,18 +119,26 @@ def findings(summary: pl.DataFrame, seeds: Sequence[int], test_examples: int) ->
         Size of the test split.
     """
     rows = [row for row in summary.iter_rows(named=True) if not row["reused"]]
-    by_method = {row["method"]: row for row in rows}
-    full, random = by_method.get("full"), by_method.get("random")
+    full = next((row for row in rows if row["method"] == "full"), None)
     sentences = [
         *(_cost_and_gain(row, full) for row in rows if row is not full),
-        *(
-            _against_random(row, random, test_examples)
-            for row in rows
-            if random is not None and row is not random and row is not full
-        ),
+        *against_random(summary, test_examples),
     ]
     outdated = [_outdated(row) for row in summary.iter_rows(named=True) if row["outdated"]]
     return [*sentences, *outdated, _caution(rows, seeds, test_examples)]
+
+
+def against_random(summary: pl.DataFrame, test_examples: int) -> list[str]:
+    """Say of each method how it stands against random, and whether chance would do as well.
+
+    Arguments as of :func:`findings`; nothing where random was not run.
+    """
+    rows = [row for row in summary.iter_rows(named=True) if not row["reused"]]
+    random = next((row for row in rows if row["method"] == "random"), None)
+    if random is None:
+        return []
+    others = [row for row in rows if row["method"] not in ("random", "full")]
+    return [_against_random(row, random, test_examples) for row in others]
 
 
 def _outdated(row: Mapping[str, Any]) -> str:

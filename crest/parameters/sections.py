@@ -159,7 +159,8 @@ class RunParameters(Section):
     """What is run, and how; no result depends on it."""
 
     methods: Annotated[Names, Field(min_length=1)] = key(
-        ("crest", "random", "full"), "what `dvc repro` trains with; README.md lists them"
+        ("adaptive", "crest", "random", "full"),
+        "what `dvc repro` trains with; docs/methods.md lists them",
     )
     launch: str = key(
         "python",
