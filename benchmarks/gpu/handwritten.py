@@ -50,6 +50,7 @@ class Handwritten:
         self.order = torch.randperm(len(self.labels), device=self.device)
         self.place = 0
         self.loss_sum = torch.zeros((), device=self.device)
+        self.compiled = compiled
         self.forward = self.loss
         if compiled:
             self.forward = torch.compile(self.loss, mode="reduce-overhead")
@@ -62,7 +63,8 @@ class Handwritten:
         chosen = self.order[self.place : self.place + self.size]
         self.place += self.size
         self.optimizer.zero_grad()
-        torch.compiler.cudagraph_mark_step_begin()  # what the last step's graph wrote may go
+        if self.compiled:
+            torch.compiler.cudagraph_mark_step_begin()  # what the last step's graph wrote may go
         loss = self.forward(self.augmented(self.images[chosen]), self.labels[chosen])
         loss.backward()
         self.optimizer.step()

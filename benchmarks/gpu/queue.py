@@ -26,6 +26,7 @@ Row = dict[str, Any]
 GRACE = 20.0  # seconds that a part is given to stop, for its saved state
 LEAST = 5.0  # seconds under which no part begins
 REPORTED_IN = 60.0  # seconds
+LINE = 160  # letters of what is printed of a row
 UNFINISHED = 3  # exit code of a part that has rows left to make
 
 
@@ -268,7 +269,7 @@ def _append(path: Path, row: Row) -> None:
 
 
 def _cells(values: Row) -> str:
-    return ", ".join(f"{name} {_cell(value)}" for name, value in values.items())
+    return ", ".join(f"{name} {_cell(value)}" for name, value in values.items())[:LINE]
 
 
 def _cell(value: object) -> str:

@@ -52,9 +52,8 @@ def host_times(bench: Bench, method: str) -> Row:
 def device_time(bench: Bench, method: str) -> Row:
     """Return the milliseconds a step that kernels take, and how many there are."""
     cuda = bench.precision.device.type == "cuda"
-    profiler = torch.profiler.profile(
-        activities=[ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU]
-    )
+    activity = ProfilerActivity.CUDA if cuda else ProfilerActivity.CPU
+    profiler = torch.profiler.profile(activities=[activity], acc_events=True)
     _between(bench, method, profiler.start, profiler.stop)
     steps = bench.block * bench.count
     events = profiler.key_averages()
