@@ -1,6 +1,6 @@
 """The picture of docs/batch-selection.md, written beside it: python docs/batch_selection.py.
 
-Drawn of the rows of docs/results/expectations.jsonl, which benchmarks.quality.expectations adds.
+Drawn of the rows of docs/results/expectations.json, which benchmarks.quality.expectations adds.
 """
 
 import json
@@ -12,7 +12,7 @@ import matplotlib
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
-ROWS = Path(__file__).with_name("results") / "expectations.jsonl"
+ROWS = Path(__file__).with_name("results") / "expectations.json"
 PICTURE = Path(__file__).with_name("batch-selection.png")
 NAMES = {
     "truth": "the norm itself",

@@ -159,8 +159,7 @@ class RunParameters(Section):
     """What is run, and how; no result depends on it."""
 
     methods: Annotated[Names, Field(min_length=1)] = key(
-        ("adaptive", "crest", "random", "full"),
-        "what `dvc repro` trains with; docs/methods.md lists them",
+        ("crest", "random", "full"), "what `dvc repro` trains with; docs/methods.md lists them"
     )
     launch: str = key(
         "python",
