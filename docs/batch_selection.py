@@ -35,7 +35,7 @@ def read() -> dict[str, Any]:
 
 def draw(run: dict[str, Any]) -> None:
     """Draw what was known through training."""
-    figure, panels = plt.subplots(1, 2, figsize=(9, 3.2))
+    figure, panels = plt.subplots(1, 2, figsize=(10.5, 3.2))
     steps = [row["step"] for row in run["rows"]]
     for axes, (column, title) in zip(panels, COLUMNS.items(), strict=True):
         for place, (name, label) in enumerate(NAMES.items()):
@@ -45,8 +45,9 @@ def draw(run: dict[str, Any]) -> None:
             axes.plot(steps, values, "o-", ms=3, label=label, color="0.4" if not place else None)
         axes.set(xlabel="step", title=title, ylim=(0, None))
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].legend(frameon=False, fontsize=8)
-    figure.tight_layout()
+    handles, labels = panels[0].get_legend_handles_labels()
+    figure.legend(handles, labels, frameon=False, fontsize=8, loc="center right")
+    figure.tight_layout(rect=(0, 0, 0.83, 1))
     figure.savefig(PICTURE, dpi=110, metadata={"Software": None})
 
 
