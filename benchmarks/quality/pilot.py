@@ -16,7 +16,7 @@ import torch
 from benchmarks.quality.label_runs import Case, Part, planted
 from benchmarks.quality.mislabelled import sources
 from crest.label_noise import LabelNoise, noise_of
-from crest.label_noise.estimate import PILOT_EVIDENCE, pilot_noise
+from crest.label_noise.estimate import pilot_noise
 from crest.label_noise.mixture import LEAST_EVIDENCE
 
 SHARES = (0.0, 0.03, 0.05, 0.1, 0.2, 0.4)
@@ -33,12 +33,12 @@ def timed(
     return [noise.evidence, time.process_time() - started]
 
 
-def line(found: list[list[float]], least: float) -> str:
+def line(found: list[list[float]]) -> str:
     """Return how many are found, the range of their evidence, and the mean of their seconds."""
     if not found:
         return "–"
     evidence, seconds = (sorted(column) for column in zip(*found, strict=True))
-    count = sum(value >= least for value in evidence)
+    count = sum(value >= LEAST_EVIDENCE for value in evidence)
     spread = f"{evidence[0]:.0f} to {evidence[-1]:.0f}"
     return f"{count} of {len(found)} | {spread} | {sum(seconds) / len(seconds):.2f}"
 
@@ -68,7 +68,7 @@ def main() -> None:
                 [timed(way, part, source.classes, seed) for seed, part in enumerate(some)]
                 for way, some in ((pilot_noise, parts), (noise_of, parts[: options.full]))
             )
-            cells = [line(pilots, PILOT_EVIDENCE), line(alls, LEAST_EVIDENCE)]
+            cells = [line(pilots), line(alls)]
             print(f"| {name} | {count:,} | {share:.0%} | " + " | ".join(cells) + " |", flush=True)
 
 

@@ -22,7 +22,6 @@ TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 FILTERS_FROM = 2048  # examples that filters are drawn from
 PILOT = 2048  # examples by which it is decided whether all are examined
 PILOT_FILTERS = 32  # half of those for all, a quarter of the operations
-PILOT_EVIDENCE = 5.0  # nats: the pilot only suspects, and has a part of all examples' evidence
 
 
 def estimate_label_noise(inputs: Tensor, labels: Tensor, seed: int = 0) -> LabelNoise:
@@ -102,8 +101,8 @@ def noise_of(split: Split, classes: int, generator: torch.Generator) -> LabelNoi
 def quality_of(split: Split, classes: int, generator: torch.Generator) -> Tensor | None:
     """Return :func:`noise_of`'s quality of each label, for little where there is no noise.
 
-    A pilot sample is examined first, by fewer filters. Where it has too little evidence of noise,
-    every label is believed and no other example examined.
+    A pilot sample is examined first, by fewer filters. Where it shows no noise, by the same
+    evidence as of all, every label is believed and no other example examined.
 
     Returns
     -------
@@ -113,7 +112,7 @@ def quality_of(split: Split, classes: int, generator: torch.Generator) -> Tensor
     if not _is_known(split.inputs(torch.zeros(1, dtype=torch.int64))):
         return None
     pilot = pilot_noise(split, classes, generator_for(generator.initial_seed(), "pilot"))
-    if pilot.evidence < PILOT_EVIDENCE:
+    if not pilot.share:
         return torch.ones(len(split), dtype=torch.float32)
     noise = noise_of(split, classes, generator)
     return None if noise is None else noise.quality

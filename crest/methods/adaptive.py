@@ -12,9 +12,6 @@ if TYPE_CHECKING:
     from crest.samplers.base import Context, Method
 
 
-LEARNED = 0.1  # share of the first losses below which mini-batches are plain random ones
-
-
 class AdaptiveParameters(Section):
     """Random mini-batches with each class's share; the rest only where training shows it pays."""
 
@@ -37,11 +34,10 @@ def build(context: Context[AdaptiveParameters]) -> Method:
     from crest.samplers.by_rule import ByRule
     from crest.samplers.label_quality import LabelQuality
     from crest.samplers.rules import build_rule
-    from crest.samplers.rules.until_learned import until_learned
 
     parameters = context.parameters
     options = {name: getattr(parameters, name) for name in ("exponent", "floor", "until", "onset")}
-    rule = until_learned(build_rule("focused", options), LEARNED)
+    rule = build_rule("focused", options)
     quality = LabelQuality(context, "adaptive.label_noise", parameters.label_noise)
     return ByRule(context, "adaptive", rule, stratified=True, quality=quality)
 

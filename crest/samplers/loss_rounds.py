@@ -78,11 +78,10 @@ class LossRounds:
         drawn = self._rule.draw(observed, self._generator)
         if quality is not None:
             drawn = _trusted(drawn, quality, self._generator)
-        stratified = drawn is None or drawn.stratified
         if drawn is not None and len(drawn.members) < 2 * size:
             drawn = None
         weights = _by_index(drawn, self._count) if self._rule.weighted else None
-        members = self._in_order(None if drawn is None else drawn.members.int(), stratified)
+        members = self._in_order(None if drawn is None else drawn.members.int())
         del drawn
         left = self._rest()
         if len(left.indices):
@@ -125,16 +124,15 @@ class LossRounds:
         weights = None if order.weights is None else order.weights[start:]
         return Order.of(order.indices[start:], weights)
 
-    def _in_order(self, members: Tensor | None, stratified: bool) -> Tensor:
+    def _in_order(self, members: Tensor | None) -> Tensor:
         """Return who takes part as they are to come, int32; None for all."""
-        groups = self._groups if stratified else None
-        if members is None and groups is None:
+        if members is None and self._groups is None:
             return random_order(self._count, self._generator)
         if members is None:
             members = torch.arange(self._count, dtype=torch.int32)
-        if groups is None:
+        if self._groups is None:
             return shuffled(members, self._generator)
-        return stratified_order(members, groups, self._generator)
+        return stratified_order(members, self._groups, self._generator)
 
 
 def _trusted(drawn: Round | None, quality: Tensor, generator: torch.Generator) -> Round:
@@ -143,7 +141,7 @@ def _trusted(drawn: Round | None, quality: Tensor, generator: torch.Generator) -
         return Round(drawn_by_chance(quality, generator))
     kept = drawn_by_chance(quality[drawn.members.long()], generator).long()
     weights = None if drawn.weights is None else drawn.weights[kept]
-    return Round(drawn.members[kept], weights, drawn.stratified)
+    return Round(drawn.members[kept], weights)
 
 
 def _by_index(drawn: Round | None, count: int) -> Tensor:

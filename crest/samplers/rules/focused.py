@@ -78,11 +78,11 @@ def strength_of(observed: Observed, onset: float) -> float:
 
     0 where the one is ``onset`` of the other, 1 at half of that, linear between them.
     """
-    mean, first = sum_of_known(observed.losses), sum_of_known(observed.columns[FIRST])
+    mean, first = _sum(observed.losses), _sum(observed.columns[FIRST])
     return min(1.0, max(0.0, 2.0 - 2.0 * mean / (onset * first))) if first else 0.0
 
 
-def sum_of_known(losses: Tensor) -> float:
+def _sum(losses: Tensor) -> float:
     """Return the sum of those that are known; of many, without a copy in float64."""
     return sum(float(some.double().nansum()) for some in losses.split(AT_ONCE))
 

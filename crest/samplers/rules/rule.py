@@ -57,13 +57,10 @@ class Round:
         Integers, k, all different, in any order.
     weights
         float32, k: by which to multiply their losses; None for 1 each.
-    stratified
-        Whether any stretch of the round has of every group its share, where there are groups.
     """
 
     members: Tensor
     weights: Tensor | None = None
-    stratified: bool = True
 
 
 Draw = Callable[[Observed, torch.Generator], Round | None]
