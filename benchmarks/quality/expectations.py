@@ -119,7 +119,7 @@ class Follower:
         return Visit(known, found)
 
 
-def told(features: Tensor, norms: Tensor) -> dict[str, float]:
+def figures_by(features: Tensor, norms: Tensor) -> dict[str, float]:
     """Return what features tell of norms: least squares over both halves, each by the other's."""
     halves = torch.arange(len(norms)) % 2 == 0
     expected = torch.empty(len(norms), dtype=torch.float64)
@@ -127,10 +127,10 @@ def told(features: Tensor, norms: Tensor) -> dict[str, float]:
         rows, values = features[half].double(), norms[half].double()
         solution = torch.linalg.lstsq(rows, values[:, None], driver="gelsd").solution
         expected[~half] = features[~half].double() @ solution[:, 0]
-    return told_by(expected, norms.double())
+    return figures_of(expected, norms.double())
 
 
-def told_by(expected: Tensor, norms: Tensor) -> dict[str, float]:
+def figures_of(expected: Tensor, norms: Tensor) -> dict[str, float]:
     """Return rank correlation, explained variance, and the share that could be left out."""
     ranks = torch.stack([values.argsort().argsort().double() for values in (expected, norms)])
     mass = norms[expected.argsort()].cumsum(0) / norms.sum()
@@ -144,11 +144,11 @@ def told_by(expected: Tensor, norms: Tensor) -> dict[str, float]:
 def summary(visits: Sequence[Visit]) -> dict[str, dict[str, float]]:
     """Return what was told of some stretch of training, by what."""
     norms = torch.cat([visit.norms for visit in visits])
-    found = {"truth": told_by(norms.double(), norms.double())}
+    found = {"truth": figures_of(norms.double(), norms.double())}
     visited = torch.cat([visit.known["memory"] for visit in visits]).isfinite().all(1)
     for name in visits[0].known:
         features = torch.cat([visit.known[name] for visit in visits])
-        found[name] = told(features[visited], norms[visited])
+        found[name] = figures_by(features[visited], norms[visited])
     return found
 
 
