@@ -142,7 +142,9 @@ def print_metrics(metrics: dict[str, object], as_json: bool) -> None:
 def rounded(value: object) -> str:
     """Return a metric as people read it: four digits of a number, a group on one line."""
     if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 10_000 else f"{value:,.0f}"
+        return f"{value:.4g}" if abs(value) < 1_000 else f"{value:,.0f}"
+    if isinstance(value, int) and abs(value) >= 10_000:
+        return f"{value:,}"
     if isinstance(value, dict):
         return ", ".join(f"{name} {rounded(one)}" for name, one in value.items())
     return str(value)

@@ -147,19 +147,20 @@ class Coresets:
         default = torch.get_default_device()
         with named_as_arguments(method), plain_autograd():
             check_saved(method, saved)
-            check_scoring_model(method, scoring_model, parameters.of_method(method))
+            check_scoring_model(method, scoring_model, model, parameters.of_method(method))
             context, split = context_of(
                 model, inputs, labels, lengths, saved, count, parameters, method, default
             )
             if scoring_model is not None:
-                context = scored_by(context, scoring_model, default)
+                context = scored_by(context, split, scoring_model, default)
             self._classes = tried(context, split)
             self._scores_examples = METHODS[method].scores_examples
             self._method = METHODS[method].build(context)
         warn_of_rounding(model)
         self._model = model
         self._split = split
-        self._settings = settings_of(method, parameters.train.seed, context) | {"lag": self._lag}
+        seed = parameters.train.seed
+        self._settings = settings_of(method, seed, context, scoring_model) | {"lag": self._lag}
         self._device = context.precision.device
         self._steps = count
         self._rows: dict[str, list[Any]] = {name: [] for name in RECORDED}

@@ -20,6 +20,13 @@ STEPS = 20
 OPTIONS = {"score_by": "proxy", "keep": "hardest", "share": 0.5}
 
 
+def narrow() -> nn.Module:
+    """A model of too few classes."""
+    model = convnet()
+    model.linear = nn.Linear(model.linear.in_features, 2)
+    return model
+
+
 def selected(model: nn.Module, **others: Any) -> Coresets:
     split = image_split()
     options: dict[str, Any] = {"seed": 3, "method": "batch_selection", **others}
@@ -65,8 +72,29 @@ def test_a_proxy_is_asked_for_where_none_is_given() -> None:
         ("proxy", nn.Flatten(), "its weights are nowhere, the model's on cpu"),
         ("proxy", nn.Linear(2, 2, device="meta"), "on meta, the model's on cpu"),
         ("memory", nn.Linear(2, 2), "'batch_selection' scores nothing by it"),
+        ("proxy", convnet().requires_grad_(False), "all of its weights are frozen"),
+        ("proxy", nn.Linear(5, 2), "model, inputs: scoring examples 0 and .* fails"),
+        ("proxy", narrow(), "outside the 2 classes"),
     ],
 )
 def test_a_model_that_nothing_can_be_scored_by_is_refused(score_by, model, message) -> None:
     with pytest.raises(ParameterError, match=f"scoring_model: .*{message}"):
         selected(convnet(), score_by=score_by, scoring_model=model)
+
+
+def test_the_model_that_is_trained_does_not_score_beside_itself() -> None:
+    model = convnet()
+    with pytest.raises(ParameterError, match="is the very model that is trained"):
+        selected(model, score_by="proxy", scoring_model=model)
+
+
+def test_a_state_of_another_scoring_model_is_refused() -> None:
+    coresets = selected(convnet(), score_by="proxy", scoring_model=convnet())
+    state = coresets.state_dict()
+    selected(convnet(), score_by="proxy", scoring_model=convnet(4)).load_state_dict(state)
+    wider = convnet()
+    wider.linear = nn.Linear(wider.linear.in_features, 11)
+    for another in (wider, nn.Sequential(convnet())):
+        coresets = selected(convnet(), score_by="proxy", scoring_model=another)
+        with pytest.raises(ParameterError, match="scoring_model"):
+            coresets.load_state_dict(state)

@@ -124,8 +124,10 @@ class Group:
     @property
     def flop(self) -> float | None:
         """FLOP of training and choosing; None where a row does not know."""
-        known = [sum(row["flop"].values()) for row in self.rows if "flop" in row]
-        return fmean(known) if len(known) == len(self.rows) else None
+        found = [tuple(row.get("flop", {"train": None}).values()) for row in self.rows]
+        if any(value is None for values in found for value in values):
+            return None
+        return fmean(sum(values) for values in found)
 
     def is_another_length_of(self, other: "Group") -> bool:
         """Whether another run is the same but for the budget."""

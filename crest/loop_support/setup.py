@@ -46,7 +46,7 @@ def check_saved(method: str, saved: SavedCoresets | None) -> None:
         )
 
 
-def check_scoring_model(method: str, model: Any, parameters: Section) -> None:
+def check_scoring_model(method: str, model: Any, large: Any, parameters: Section) -> None:
     """Refuse a model that nothing is scored by, or that is none.
 
     Raises
@@ -58,6 +58,8 @@ def check_scoring_model(method: str, model: Any, parameters: Section) -> None:
         return
     if not isinstance(model, nn.Module):
         raise ParameterError(f"scoring_model: must be a module, not a {type(model).__name__}")
+    if model is large:
+        raise ParameterError("scoring_model: is the very model that is trained; take another")
     if "proxy" not in getattr(parameters, "score_by", ""):
         raise ParameterError(
             f"scoring_model: '{method}' scores nothing by it; batch_selection does, with "
@@ -65,20 +67,31 @@ def check_scoring_model(method: str, model: Any, parameters: Section) -> None:
         )
 
 
-def scored_by(context: Context[Any], model: nn.Module, default: torch.device) -> Context[Any]:
+def scored_by(
+    context: Context[Any], split: GivenSplit, model: nn.Module, default: torch.device
+) -> Context[Any]:
     """Return the context with a model to score candidates by; tried as the large one is.
 
     Raises
     ------
     ParameterError
-        If it is on another device.
+        If it is on another device, has nothing to train or cannot score the examples.
     """
     weight = next(model.parameters(), None)
     device = context.precision.device
     if weight is None or weight.device != device:
         where = "nowhere" if weight is None else f"on {weight.device}"
         raise ParameterError(f"scoring_model: its weights are {where}, the model's on {device}")
-    return replace(context, build_model=lambda _: OnDefaultDevice(model, default))
+    if not any(weight.requires_grad for weight in model.parameters()):
+        raise ParameterError(
+            "scoring_model: all of its weights are frozen, and it is to be trained"
+        )
+    wrapped = OnDefaultDevice(model, default)
+    try:
+        tried(replace(context, model=wrapped), split)
+    except ParameterError as error:
+        raise ParameterError(f"scoring_model: {error}") from error
+    return replace(context, build_model=lambda _: wrapped)
 
 
 def context_of(
@@ -197,9 +210,14 @@ def tried(context: Context[Any], split: GivenSplit) -> int:
     return classes
 
 
-def settings_of(method: str, seed: int, context: Context[Any]) -> dict[str, Any]:
+def settings_of(
+    method: str, seed: int, context: Context[Any], scoring_model: nn.Module | None = None
+) -> dict[str, Any]:
     """Return what a saved state depends on."""
-    shapes = [(list(weight.shape), str(weight.dtype)) for weight in context.model.parameters()]
+    scorer = {}
+    if scoring_model is not None:
+        names = [*scoring_model.state_dict()]
+        scorer = {"scoring_model": f"{_shapes_of(scoring_model)} {digest_of(names)}"}
     return {
         "method": method,
         "steps": context.steps,
@@ -208,9 +226,15 @@ def settings_of(method: str, seed: int, context: Context[Any]) -> dict[str, Any]
         "precision": context.precision.name,
         "labels": hashlib.sha256(context.train.labels.numpy().tobytes()).hexdigest(),
         "saved": None if context.saved is None else _digest_of(context.saved),
-        "model": hashlib.sha256(repr(shapes).encode()).hexdigest(),
+        "model": _shapes_of(context.model),
         **flat(context.parameters),
+        **scorer,
     }
+
+
+def _shapes_of(model: nn.Module) -> str:
+    shapes = [(list(weight.shape), str(weight.dtype)) for weight in model.parameters()]
+    return hashlib.sha256(repr(shapes).encode()).hexdigest()
 
 
 def _digest_of(saved: SavedCoresets) -> str:

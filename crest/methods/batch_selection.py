@@ -21,13 +21,14 @@ class BatchSelectionParameters(Section):
     score_by: Literal["memory", "memory_and_proxy", "proxy", "model"] = key(
         "memory",
         "model: a forward pass; proxy: that of a small model; memory: what is to be expected after "
-        "the last visit; memory_and_proxy: after both",
+        "the last visit, once two passes are done; memory_and_proxy: after both",
     )
     keep: Literal[
         "importance", "gradient_share", "hardest", "facility_location", "spatially_balanced"
     ] = key(
         "importance",
-        "importance: the likelier the larger the gradient, weighed by one over the chance; "
+        "importance: the likelier the larger the gradient, a quarter at least, weighed by one over "
+        "the chance; "
         "gradient_share: as many as carry all but lost of the gradient; hardest: those with the "
         "largest; facility_location, spatially_balanced: a coreset",
     )
@@ -42,6 +43,13 @@ class BatchSelectionParameters(Section):
         0.0, "share of the steps before which all candidates are trained on", ge=0.0, le=1.0
     )
     proxy_model: ProxyModelParameters = ProxyModelParameters()
+
+    @field_validator("share")
+    @classmethod
+    def _importance_keeps_a_quarter(cls, share: float, others: ValidationInfo) -> float:
+        if others.data.get("keep") == "importance" and share < 0.25:
+            raise ValueError("must be at least 0.25 where batch_selection.keep is importance")
+        return share
 
     @field_validator("keep")
     @classmethod

@@ -92,7 +92,7 @@ class ProxyModelParameters(Section):
     """A small model that trains beside the large one and scores candidates for it."""
 
     model: ModelName = key("proxynet", "which, as train.model; of text: one of transformers")
-    interval: Count = key(4, "it is trained on every so manyth batch of candidates (k)")
+    interval: Count = key(4, "it is trained on every k-th batch of candidates")
     lr: Positive = key(0.1, "its highest learning rate, of SGD with momentum")
 
 

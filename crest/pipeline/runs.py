@@ -12,15 +12,16 @@ from torch import nn
 
 from crest import artifacts
 from crest.config import Parameters
+from crest.data.files import TextMeta
 from crest.data.prepared import Prepared
 from crest.devices.distributed import ALONE, Group
 from crest.devices.generators import generator_for
 from crest.devices.limits import require_memory, require_space
 from crest.devices.precision import Precision
-from crest.errors import DamagedDataError
+from crest.errors import DamagedDataError, ParameterError
 from crest.inference.flops import Flops, count_flops
 from crest.methods import METHODS
-from crest.models import Spec, spec_for, weights
+from crest.models import MODELS, Spec, spec_for, weights
 from crest.models.checkpointing import checkpoint_activations
 from crest.pipeline.inputs import fresh_model
 from crest.pipeline.provenance import describe, identity
@@ -190,7 +191,13 @@ def _another(parameters: Parameters, data: Prepared, name: str, device: torch.de
     """Return a fresh model of another name, its weights drawn for itself."""
     settings = parameters.train.model_copy(update={"model": name})
     seed = torch.randint(2**31, (), generator=generator_for(settings.seed, "another model"))
-    return fresh_model(spec_for(settings, data.meta), int(seed), device)
+    key = "batch_selection.proxy_model.model"
+    if isinstance(data.meta, TextMeta) and name in MODELS:
+        raise ParameterError(f"{key}: {name} is of images, the data are text; name one of text")
+    try:
+        return fresh_model(spec_for(settings, data.meta), int(seed), device)
+    except ParameterError as error:
+        raise ParameterError(str(error).replace("train.model", key, 1)) from None
 
 
 def _write_tables(done: Run, folder: Path, about: Mapping[str, str]) -> None:
@@ -206,8 +213,13 @@ def _write_tables(done: Run, folder: Path, about: Mapping[str, str]) -> None:
         artifacts.write_table(folder / artifacts.REGIONS, done.record.regions)
 
 
-def _flop(done: Run, flops: Flops) -> dict[str, int]:
-    """Return FLOP of training and of scoring; those of products with the Hessian are left out."""
+def _flop(done: Run, flops: Flops | None) -> dict[str, int | None]:
+    """Return FLOP of training and of scoring; those of products with the Hessian are left out.
+
+    None where they cannot be counted.
+    """
+    if flops is None:
+        return {"flop_train": None, "flop_select": None}
     counts = done.record.counts or {}
     by_the_model = round(counts.get("examples_scored", 0) * flops.forward)
     return {

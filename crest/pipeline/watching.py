@@ -1,8 +1,9 @@
 """A run that one can watch: on stderr, a bar where a person sits, else a line now and then."""
 
+import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -38,12 +39,18 @@ def watched(title: str, steps: int, visible: bool = True) -> Iterator[Watcher]:
         with _bar(title, steps, console) as watcher:
             yield watcher
         return
-    write = (lambda line: print(line, file=console.file, flush=True)) if visible else _nothing
-    yield Watcher(_nothing, Lines(title, write))
+    yield Watcher(_nothing, Lines(title, _to_stderr) if visible else _nothing)
+
+
+def _to_stderr(line: str) -> None:
+    """Write a line; that nobody can read it, on a full disk or a closed pipe, stops no run."""
+    with suppress(OSError, ValueError):
+        sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
 
 
 class Lines:
-    """Says a line of a point, unless one was said a moment ago; the last step's only after others.
+    """Writes a line of a point, ten seconds after another at least; the last after others.
 
     Parameters
     ----------

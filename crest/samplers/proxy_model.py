@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
+from crest.devices.generators import torch_seed
 from crest.devices.transfer import on_device
+from crest.errors import TrainingError
 from crest.inference.evaluator import Evaluator
 from crest.inference.flops import count_flops
 from crest.inference.folding import FoldingEvaluator
@@ -50,6 +52,7 @@ class ProxyModel:
         self._model = context.build_model(parameters.model).to(device)
         self._split = context.train
         self._precision = context.precision
+        self._seed = context.generator.initial_seed()
         self._interval = parameters.interval
         self._rate = parameters.lr
         self._evaluator = FoldingEvaluator.of(
@@ -78,9 +81,11 @@ class ProxyModel:
         return self._scored
 
     @property
-    def flops(self) -> float:
-        """FLOP spent so far, on scoring and on training."""
+    def flops(self) -> float | None:
+        """FLOP spent so far, on scoring and on training; None where they cannot be counted."""
         each = count_flops(self._model, self._split)
+        if each is None:
+            return None
         return self._scored * each.forward + self._learned * each.step
 
     def score(self, indices: Tensor, draws: Tensor, progress: float) -> ForwardPass:
@@ -94,8 +99,19 @@ class ProxyModel:
             Of their views, k rows.
         progress
             Share of the run's steps that were taken.
+
+        Raises
+        ------
+        TrainingError
+            If a loss is not a finite number.
         """
         scored = self._evaluator.score(indices, draws=draws)
+        loss = float(scored.losses.double().sum())
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"the loss of the model that scores candidates is {loss}: lower "
+                "batch_selection.proxy_model.lr, or mend examples that hold NaN or infinity"
+            )
         self._scored += len(indices)
         self.prepare(indices, draws, progress)
         return scored
@@ -136,11 +152,15 @@ class ProxyModel:
         for group in self._optimizer.param_groups:
             group["lr"] = self._rate * one_cycle(progress)
         labels = on_device(self._split.labels[indices], self._precision.device)
-        self._model.train()
-        with self._precision.autocast():
-            logits = self._model(self._split.views(indices, draws))
-        self._optimizer.zero_grad(set_to_none=True)
-        F.cross_entropy(logits.float(), labels).backward()
+        device = self._precision.device
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            # Dropout: the same on every process and after a stop, and nobody else's draws.
+            torch.manual_seed(torch_seed(self._seed + self._batches))
+            self._model.train()
+            with self._precision.autocast():
+                logits = self._model(self._split.views(indices, draws))
+            self._optimizer.zero_grad(set_to_none=True)
+            F.cross_entropy(logits.float(), labels).backward()
         self._optimizer.step()
         self._learned += len(indices)
 

@@ -25,6 +25,7 @@ def test_convolutions_cost_a_product_and_a_sum_for_each_weight_and_place() -> No
     before = {name: value.clone() for name, value in model.state_dict().items()}
     flops = count_flops(model, split)
     forward = sum(2 * layer.weight.numel() * places for layer, places in sizes[:3])
+    assert flops is not None
     assert flops.forward == forward + 2 * model.linear.weight.numel()
     first = 2 * sizes[0][0].weight.numel() * sizes[0][1]
     assert flops.step == 3 * flops.forward - first  # whose inputs have no gradient
@@ -43,5 +44,32 @@ def test_examples_that_differ_in_length_cost_what_one_of_median_length_does() ->
 
     plain = linear_split(7, features=4)
     split = Tokens(plain.features, plain.labels, torch.tensor([1, 90, 5, 2, 5, 3, 80]))
-    expected = 5 * count_flops(linear_model(4), plain).forward
-    assert count_flops(linear_model(4), split).forward == expected
+    one, found = count_flops(linear_model(4), plain), count_flops(linear_model(4), split)
+    assert one is not None
+    assert found is not None
+    assert found.forward == 5 * one.forward
+
+
+def test_attention_is_counted_layer_by_layer() -> None:
+    layer = nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
+    tokens = LinearSplit(torch.randn(5, 3, 8), torch.arange(5) % 3)
+    model = nn.Sequential(layer, nn.Flatten(), nn.Linear(24, 3))
+    flops = count_flops(model, tokens)
+    weights = 3 * 8 * 8 + 8 * 8 + 2 * 8 * 16  # of queries, keys, values; their sum; both layers
+    attention = 2 * 3 * 3 * 8
+    assert flops is not None
+    assert flops.forward == 2 * (3 * weights + attention + 24 * 3)
+    assert 2 <= flops.step / flops.forward <= 3
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+def test_recurrent_layers_are_not_counted() -> None:
+    model = nn.Sequential(nn.RNN(4, 3), nn.Flatten())
+    assert count_flops(model, linear_split()) is None
+
+
+def test_what_is_frozen_costs_its_forward_pass() -> None:
+    model = linear_model(4).requires_grad_(False)
+    flops = count_flops(model, linear_split(features=4))
+    assert flops is not None
+    assert flops.step == flops.forward

@@ -1,7 +1,9 @@
 """What a run says of itself where nobody sits at a terminal."""
 
 import re
+from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -64,3 +66,15 @@ def test_at_a_terminal_there_is_a_bar(capsys, monkeypatch) -> None:
     err = capsys.readouterr().err
     assert "300/1200" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", err)
     assert "loss 1.235, validation 58.1%" in re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", err)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_line_that_cannot_be_written_stops_no_run(monkeypatch) -> None:
+    monkeypatch.setattr("crest.pipeline.watching.APART", 0.0)
+    full = Path("/dev/full").open("w")  # noqa: SIM115, closing it raises
+    monkeypatch.setattr("sys.stderr", full)
+    with watched("train", 1200) as watcher:
+        watcher.report(POINT)
+        watcher.report(POINT)
+    with suppress(OSError):
+        full.close()

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch import nn
 from torch.nn import functional as F
 
 from crest.data.augment import Augmentation
+from crest.errors import TrainingError
 from crest.inference.evaluator import Evaluator
 from crest.inference.flops import count_flops
 from crest.loop_support.state import digest_of
@@ -61,6 +63,7 @@ def test_its_flop_are_those_of_what_it_scored_and_trained_on() -> None:
         proxy.score(indices, draws, number / 30)
     each = count_flops(proxy.model, base.train)
     assert proxy.scored == 70
+    assert each is not None
     assert proxy.flops == 70 * each.forward + 30 * each.step  # of batches 0, 3 and 6
 
 
@@ -77,6 +80,29 @@ def test_one_that_is_resumed_is_one_that_never_stopped(stop) -> None:
     again.load_state_dict(state)
     rest = [one.logits for one in scored(again, base, range(stop, BATCHES))]
     assert all(torch.equal(*pair) for pair in zip(begun + rest, whole, strict=True))
+
+
+def test_dropout_is_the_same_whatever_others_draw_and_leaves_their_draws() -> None:
+    def model(name: str) -> nn.Module:
+        return nn.Sequential(nn.Dropout(0.5), convnet(seed=3))
+
+    base = replace(given(), build_model=model)
+    found = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        found.append([one.logits for one in scored(ProxyModel(base, SETTINGS), base, range(5))])
+        assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(*pair) for pair in zip(*found, strict=True))
+
+
+def test_a_proxy_that_diverges_is_named() -> None:
+    base = given()
+    proxy = ProxyModel(base, ProxyModelParameters(interval=1, lr=1e9))
+    with pytest.raises(
+        TrainingError, match=r"scores candidates is nan: lower batch_selection\.prox"
+    ):
+        scored(proxy, base, range(BATCHES))
 
 
 def scored(proxy, base, numbers):

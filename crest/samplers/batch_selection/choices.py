@@ -17,9 +17,9 @@ from crest.selection.gradients import logit_gradients
 if TYPE_CHECKING:
     from crest.methods.batch_selection import BatchSelectionParameters
 
-POWER = 2.0
-FLOOR = 0.05  # least chance of a candidate, so that none is forgotten
-LEAST = 0.25  # the same where one over it is a weight, and as large as a weight may become
+POWER = 2.0  # GradientShare: how much faster than the gradient the chance falls
+FLOOR = 0.05  # GradientShare: least chance of a candidate, so that none is forgotten
+LEAST = 0.25  # Importance: the same, one over which is what weights may differ by
 HISTORY = 4096  # expected norms that the threshold is found by
 HALVINGS = 40  # of the interval in which it is looked for
 
@@ -99,9 +99,15 @@ class GradientShare:
         norms = scores.norms[known].clamp_min(0.0)
         self._history = torch.cat([self._history, norms])[-HISTORY:]
         chances = torch.ones(len(known))
-        chances[known] = chance(norms, threshold(self._history, self._lost))
+        chances[known] = self._chances(norms)
         places = (torch.rand(len(chances), generator=generator) < chances).nonzero().flatten()
         return places, torch.ones(len(places))
+
+    def _chances(self, norms: Tensor) -> Tensor:
+        """Return the chance of each to be kept; where nothing has a gradient all have the same."""
+        if not float(self._history.sum()):
+            return torch.full_like(norms, 1.0 - self._lost)
+        return chance(norms, threshold(self._history, self._lost))
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was scored last."""
@@ -124,7 +130,7 @@ class Importance:
     Parameters
     ----------
     share
-        Of the candidates that is kept, on average.
+        Of the candidates that is kept, on average; at least 1/4.
 
     References
     ----------
@@ -143,15 +149,20 @@ class Importance:
     def keep(self, scores: Scores, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Keep each with its chance; where nothing is known of any, all of them."""
         known = ~scores.norms.isnan()
-        if not bool(known.any()):
+        if self._share >= 1.0 or not bool(known.any()):
             return torch.arange(len(known)), torch.ones(len(known))
         norms = torch.where(known, scores.norms, scores.norms[known].mean()).clamp_min(0.0)
         self._history = torch.cat([self._history, norms])[-HISTORY:]
-        limit = limit_of(self._history, self._share)
-        chances = clipped(norms, limit)
-        mean = float(clipped(self._history, limit).mean())  # 1/4 where share is below that
+        chances, mean = self._chances(norms)
         places = (torch.rand(len(chances), generator=generator) < chances).nonzero().flatten()
         return places, mean / chances[places]
+
+    def _chances(self, norms: Tensor) -> tuple[Tensor, float]:
+        """Return the chance of each to be kept, and their mean over what was scored last."""
+        if not float(self._history.sum()):
+            return torch.full_like(norms, self._share), self._share
+        limit = limit_of(self._history, self._share)
+        return clamped(norms, limit), float(clamped(self._history, limit).mean())
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was scored last."""
@@ -215,7 +226,7 @@ def chance(norms: Tensor, threshold: float) -> Tensor:
     return (norms / threshold).pow(POWER).clamp(FLOOR, 1.0)
 
 
-def clipped(norms: Tensor, limit: float) -> Tensor:
+def clamped(norms: Tensor, limit: float) -> Tensor:
     """Return min(1, max(1/4, ĝ/c)) of each; float32 k."""
     return (norms / limit).clamp(LEAST, 1.0)
 
@@ -230,18 +241,20 @@ def threshold(norms: Tensor, lost: float) -> float:
     """
     total = float(norms.double().sum())
     return _bisected(
-        lambda c: float(((1.0 - chance(norms, c)) * norms).double().sum()) < lost * total
+        norms,
+        lambda c: float(((1.0 - chance(norms, c)) * norms).double().sum()) < lost * total,
     )
 
 
 def limit_of(norms: Tensor, share: float) -> float:
     """Return c, at which the share ``share`` is kept; norms float32 k, at least 0."""
-    return _bisected(lambda c: float(clipped(norms, c).double().mean()) > share)
+    return _bisected(norms, lambda c: float(clamped(norms, c).double().mean()) > share)
 
 
-def _bisected(is_below: Callable[[float], bool]) -> float:
-    """Return where a function of c > 0 ceases to be true."""
-    low, high = 1e-6, 1e6
+def _bisected(norms: Tensor, is_below: Callable[[float], bool]) -> float:
+    """Return the limit of norms, some of them above 0, at which a function ceases to be true."""
+    largest = float(norms.max())
+    low, high = 1e-6 * largest, 1e6 * largest
     for _ in range(HALVINGS):
         middle = math.sqrt(low * high)
         low, high = (middle, high) if is_below(middle) else (low, middle)

@@ -18,7 +18,7 @@ DECAY = 0.995  # weight of what was learned before, a step
 class Expectation:
     """Expects a number by d features: recursive least squares.
 
-        A ← decay · A + FᵀF,  b ← decay · b + Fᵀg,  ĝ(f) = f · A⁻¹b
+        A ← decay · A + FᵀF,  b ← decay · b + Fᵀg,  ĝ(f) = f · (A + ridge)⁻¹b
 
     Parameters
     ----------
@@ -27,7 +27,7 @@ class Expectation:
     """
 
     def __init__(self, features: int) -> None:
-        self._squares = RIDGE * torch.eye(features, dtype=torch.float64)
+        self._squares = torch.zeros(features, features, dtype=torch.float64)
         self._products = torch.zeros(features, dtype=torch.float64)
 
     def learn(self, features: Tensor, values: Tensor) -> None:
@@ -40,7 +40,8 @@ class Expectation:
 
     def expect(self, features: Tensor) -> Tensor:
         """Return what is expected of k examples; features float k×d, result float32 k."""
-        coefficients = torch.linalg.solve(self._squares, self._products)
+        ridge = RIDGE * torch.eye(len(self._products), dtype=torch.float64)
+        coefficients = torch.linalg.solve(self._squares + ridge, self._products)
         return (features.double() @ coefficients).float()
 
     def state_dict(self) -> dict[str, Any]:

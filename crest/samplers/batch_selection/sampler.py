@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from crest.errors import OrderError
+from crest.errors import OrderError, ParameterError
 from crest.samplers.base import Context, Record
 from crest.samplers.batch_selection.candidates import Candidates
 from crest.samplers.batch_selection.choices import choice_of
@@ -46,7 +46,12 @@ class BatchSelection:
         self._scorer = scorer_of(context)
         self._keep = choice_of(parameters, self._scorer.model)
         self._at_once = self._keep.candidates(self._size)
-        check_fits(self._at_once, len(context.train), "batch_selection.share: candidates")
+        check_fits(self._size, len(context.train))
+        if self._at_once > len(context.train):
+            raise ParameterError(
+                f"batch_selection.share: {parameters.share:g} asks for {self._at_once} candidates "
+                f"of {len(context.train)} training examples; raise it"
+            )
         self._passes = Passes(len(context.train), context.generator)
         self._kept: Candidates | None = None
         self._waiting: deque[Tensor] = deque()  # features of mini-batches that are not reported yet

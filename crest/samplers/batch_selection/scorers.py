@@ -89,7 +89,7 @@ class ByModel:
     def counts(self) -> dict[str, int]:
         """Return what the forward passes were."""
         each = count_flops(self.model, self._evaluator.examples)
-        return {"examples_scored": self._scored, "flop_select": round(self._scored * each.forward)}
+        return counted(self._scored, None if each is None else self._scored * each.forward)
 
     def state_dict(self) -> dict[str, Any]:
         """Return how many were scored."""
@@ -121,7 +121,6 @@ class ByProxy:
             If a loss of the proxy's is not a finite number.
         """
         scored = self._proxy.score(indices, draws, step / self._steps)
-        require_finite(scored, step, NO_REGION)
         return Scores(norms_of(scored), nothing_of(indices), scored)
 
     def prepare(self, indices: Tensor, draws: Tensor, step: int) -> Scores:
@@ -134,7 +133,7 @@ class ByProxy:
 
     def counts(self) -> dict[str, int]:
         """Return what the proxy's passes were."""
-        return {"examples_scored": self._proxy.scored, "flop_select": round(self._proxy.flops)}
+        return counted(self._proxy.scored, self._proxy.flops)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the proxy's state."""
@@ -202,8 +201,8 @@ class ByMemory:
     def counts(self) -> dict[str, int]:
         """Return what the proxy's passes were; without one there were none."""
         if self._proxy is None:
-            return {"examples_scored": 0, "flop_select": 0}
-        return {"examples_scored": self._proxy.scored, "flop_select": round(self._proxy.flops)}
+            return counted(0, 0.0)
+        return counted(self._proxy.scored, self._proxy.flops)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is remembered, and what is expected by it."""
@@ -232,6 +231,12 @@ def scorer_of(context: "Context[BatchSelectionParameters]") -> Scorer:
         return ByMemory(context, None)
     proxy = ProxyModel(context, context.parameters.proxy_model)
     return ByProxy(proxy, context.steps) if name == "proxy" else ByMemory(context, proxy)
+
+
+def counted(examples: int, flops: float | None) -> dict[str, int]:
+    """Return how many examples were scored, and the FLOP of it where they are known."""
+    known = {} if flops is None else {"flop_select": round(flops)}
+    return {"examples_scored": examples, **known}
 
 
 def norms_of(scored: ForwardPass) -> Tensor:

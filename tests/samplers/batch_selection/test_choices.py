@@ -138,3 +138,17 @@ def test_no_weight_is_more_than_four_times_another(share) -> None:
     for _ in range(5):
         weights = keep.keep(scores(norms), 8, drawing)[1]
         assert float(weights.max() / weights.min()) <= 4.0 + 1e-5
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-7])
+def test_where_no_gradient_is_left_candidates_are_alike(size) -> None:
+    drawing, norms = generator(7), torch.full((400,), size)
+    for keep, share in ((GradientShare(0.1), 0.9), (Importance(0.6), 0.6)):
+        counts = [len(keep.keep(scores(norms), 8, drawing)[0]) for _ in range(30)]
+        assert sum(counts) / (30 * 400) == pytest.approx(share, abs=0.02)
+
+
+def test_a_share_of_all_is_all_of_them() -> None:
+    norms = torch.cat([torch.zeros(50), torch.ones(50)])
+    places, weights = Importance(1.0).keep(scores(norms), 8, generator())
+    assert (places.tolist(), weights.tolist()) == ([*range(100)], [1.0] * 100)

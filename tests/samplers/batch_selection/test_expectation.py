@@ -16,7 +16,7 @@ def test_it_is_least_squares_in_which_older_steps_count_less() -> None:
     scale = np.repeat([DECAY ** (39 - step) for step in range(40)], 6) ** 0.5
     rows = torch.cat(batches).double().numpy() * scale[:, None]
     targets = torch.cat(values).double().numpy() * scale
-    ridge = (RIDGE * DECAY**40) ** 0.5 * np.eye(3)
+    ridge = RIDGE**0.5 * np.eye(3)
     both = np.vstack([rows, ridge]), np.concatenate([targets, np.zeros(3)])
     coefficients = np.linalg.lstsq(*both, rcond=None)[0]
     candidates = torch.randn(5, 3, generator=generator)
@@ -44,6 +44,14 @@ def test_forgetting_is_learned_from_how_long_ago_a_visit_was() -> None:
     last, passes = torch.full((3,), 0.2), torch.tensor([0.5, 1.0, 4.0])
     expected = found.expect(features_of(last, passes, None))
     torch.testing.assert_close(expected, last + 0.3 * passes.log1p(), atol=1e-3, rtol=0)
+
+
+def test_norms_that_never_change_are_expected_however_long_they_do_not() -> None:
+    found, same = Expectation(7), torch.ones(16)
+    rows = features_of(same, same, None)
+    for _ in range(6000):
+        found.learn(rows, same)
+    torch.testing.assert_close(found.expect(rows[:1]), same[:1], atol=1e-4, rtol=0)
 
 
 def test_its_state_is_all_it_knows() -> None:

@@ -153,7 +153,9 @@ def test_a_loop_that_does_not_give_its_logits_is_told_to() -> None:
 
 
 def test_more_candidates_than_examples_are_refused() -> None:
-    with pytest.raises(ParameterError, match=r"batch_selection\.share.*: 80 is more than the 48"):
+    with pytest.raises(
+        ParameterError, match=r"share: 0\.1 asks for 80 candidates of 48 .* raise it"
+    ):
         BatchSelection(given(score_by="model", keep="hardest", share=0.1))
 
 
@@ -166,3 +168,8 @@ def test_a_proxy_needs_somebody_who_builds_it() -> None:
     found = context(convnet(), image_split(COUNT), STEPS, batch_selection={"score_by": "proxy"})
     with pytest.raises(ParameterError, match="scoring_model: none was given"):
         BatchSelection(found)
+
+
+def test_importance_is_not_asked_for_less_than_it_can_keep() -> None:
+    with pytest.raises(ParameterError, match=r"batch_selection\.share.*at least 0\.25"):
+        given(share=0.1)
