@@ -94,4 +94,4 @@ def test_whatever_seeds_torch_mixes_first_or_was_drawn() -> None:
     }
     mixed = {(name, seed) for name, seed in found if seed.startswith("torch_seed(")}
     assert found - mixed == drawn
-    assert {name for name, _ in mixed} == {"__init__.py", "text.py", "loop.py"}
+    assert {name for name, _ in mixed} == {"__init__.py", "text.py", "loop.py", "proxy_model.py"}
