@@ -11,8 +11,19 @@ with needs_extra("pipeline"):
         BarColumn,
         MofNCompleteColumn,
         Progress,
+        ProgressColumn,
         TextColumn,
         TimeRemainingColumn,
+    )
+
+
+def columns() -> tuple[ProgressColumn, ...]:
+    """Return what a bar consists of: title, bar, how many of how many, time left."""
+    return (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
     )
 
 
@@ -20,14 +31,7 @@ with needs_extra("pipeline"):
 def progress_bar(title: str, total: int, visible: bool = True) -> Iterator[Callable[[int], None]]:
     """Yield a function to call with how much is done; not ``visible``, nobody sees it."""
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=console, disable=not (visible and console.is_terminal)
-    ) as progress:
+    watched = visible and console.is_terminal
+    with Progress(*columns(), console=console, disable=not watched) as progress:
         task = progress.add_task(title, total=total)
         yield lambda done: progress.update(task, completed=done)

@@ -8,17 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from crest.errors import needs_extra
+from crest.pipeline.progress import columns
 from crest.training.loop import Advance, Point, Report
 
 with needs_extra("pipeline"):
     from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-    )
+    from rich.progress import Progress, TextColumn
 
 APART = 10.0  # seconds between lines, at least: a run of seconds says nothing
 
@@ -101,14 +96,8 @@ def in_words(point: Point) -> str:
 
 @contextmanager
 def _bar(title: str, steps: int, console: Console) -> Iterator[Watcher]:
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[stands]}"),
-    )
-    with Progress(*columns, console=console) as progress:
+    stands = TextColumn("{task.fields[stands]}")
+    with Progress(*columns(), stands, console=console) as progress:
         task = progress.add_task(title, total=steps, stands="")
         yield Watcher(
             lambda done: progress.update(task, completed=done),

@@ -66,6 +66,7 @@ class ProxyModel:
             weight_decay=WEIGHT_DECAY,
             foreach=True,
         )
+        self._flops = count_flops(self._model, context.train)
         self._batches = 0
         self._learned = 0
         self._scored = 0
@@ -83,10 +84,9 @@ class ProxyModel:
     @property
     def flops(self) -> float | None:
         """FLOP spent so far, on scoring and on training; None where they cannot be counted."""
-        each = count_flops(self._model, self._split)
-        if each is None:
+        if self._flops is None:
             return None
-        return self._scored * each.forward + self._learned * each.step
+        return self._scored * self._flops.forward + self._learned * self._flops.step
 
     def score(self, indices: Tensor, draws: Tensor, progress: float) -> ForwardPass:
         """Score a batch of candidates, then train on it if it is a k-th one.

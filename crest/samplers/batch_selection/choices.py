@@ -68,6 +68,25 @@ class Hardest:
         """There is nothing to take over."""
 
 
+class RecentNorms:
+    """The norms that were scored last, by which limits are found."""
+
+    def __init__(self) -> None:
+        self.values = torch.empty(0)
+
+    def add(self, norms: Tensor) -> None:
+        """Take note of more; float32 k."""
+        self.values = torch.cat([self.values, norms])[-HISTORY:]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return them."""
+        return {"history": self.values.clone()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take them over."""
+        self.values = state["history"].clone()
+
+
 class GradientShare:
     """Leaves out candidates that together carry a given share of the gradient, and no more.
 
@@ -87,7 +106,9 @@ class GradientShare:
 
     def __init__(self, lost: float) -> None:
         self._lost = lost
-        self._history = torch.empty(0)
+        self._recent = RecentNorms()
+        self.state_dict = self._recent.state_dict
+        self.load_state_dict = self._recent.load_state_dict
 
     def candidates(self, size: int) -> int:
         """Return m."""
@@ -97,7 +118,7 @@ class GradientShare:
         """Keep each with its chance; those of which nothing is known for certain."""
         known = ~scores.norms.isnan()
         norms = scores.norms[known].clamp_min(0.0)
-        self._history = torch.cat([self._history, norms])[-HISTORY:]
+        self._recent.add(norms)
         chances = torch.ones(len(known))
         chances[known] = self._chances(norms)
         places = (torch.rand(len(chances), generator=generator) < chances).nonzero().flatten()
@@ -105,17 +126,9 @@ class GradientShare:
 
     def _chances(self, norms: Tensor) -> Tensor:
         """Return the chance of each to be kept; where nothing has a gradient all have the same."""
-        if not float(self._history.sum()):
+        if not float(self._recent.values.sum()):
             return torch.full_like(norms, 1.0 - self._lost)
-        return chance(norms, threshold(self._history, self._lost))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what was scored last."""
-        return {"history": self._history.clone()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what was scored last."""
-        self._history = state["history"].clone()
+        return chance(norms, threshold(self._recent.values, self._lost))
 
 
 class Importance:
@@ -140,7 +153,9 @@ class Importance:
 
     def __init__(self, share: float) -> None:
         self._share = share
-        self._history = torch.empty(0)
+        self._recent = RecentNorms()
+        self.state_dict = self._recent.state_dict
+        self.load_state_dict = self._recent.load_state_dict
 
     def candidates(self, size: int) -> int:
         """Return m."""
@@ -152,25 +167,17 @@ class Importance:
         if self._share >= 1.0 or not bool(known.any()):
             return torch.arange(len(known)), torch.ones(len(known))
         norms = torch.where(known, scores.norms, scores.norms[known].mean()).clamp_min(0.0)
-        self._history = torch.cat([self._history, norms])[-HISTORY:]
+        self._recent.add(norms)
         chances, mean = self._chances(norms)
         places = (torch.rand(len(chances), generator=generator) < chances).nonzero().flatten()
         return places, mean / chances[places]
 
     def _chances(self, norms: Tensor) -> tuple[Tensor, float]:
         """Return the chance of each to be kept, and their mean over what was scored last."""
-        if not float(self._history.sum()):
+        if not float(self._recent.values.sum()):
             return torch.full_like(norms, self._share), self._share
-        limit = limit_of(self._history, self._share)
-        return clamped(norms, limit), float(clamped(self._history, limit).mean())
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what was scored last."""
-        return {"history": self._history.clone()}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take over what was scored last."""
-        self._history = state["history"].clone()
+        limit = limit_of(self._recent.values, self._share)
+        return clamped(norms, limit), float(clamped(self._recent.values, limit).mean())
 
 
 class Coreset:

@@ -59,6 +59,7 @@ class ByModel:
 
     def __init__(self, context: Context[Any]) -> None:
         self._evaluator = FoldingEvaluator.of(context.evaluator)
+        self._flops = count_flops(context.model, context.train)
         self._scored = 0
 
     @property
@@ -88,8 +89,8 @@ class ByModel:
 
     def counts(self) -> dict[str, int]:
         """Return what the forward passes were."""
-        each = count_flops(self.model, self._evaluator.examples)
-        return counted(self._scored, None if each is None else self._scored * each.forward)
+        flops = self._flops
+        return counted(self._scored, None if flops is None else self._scored * flops.forward)
 
     def state_dict(self) -> dict[str, Any]:
         """Return how many were scored."""
