@@ -11,10 +11,15 @@ from crest.devices.transfer import on_device
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Random crops after ``crop`` pixels of zero padding, and random horizontal flips."""
+    """How images are augmented.
+
+    Random crops after ``crop`` pixels of zero padding, and random horizontal flips. ``scale``: the
+    least and the greatest share of an image's area that is cropped and resized, None for none.
+    """
 
     crop: int = 0
     flip: bool = False
+    scale: tuple[float, float] | None = None
 
 
 def draw_crops_and_flips(
