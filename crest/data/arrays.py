@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from crest.data.origins import rows_of
 from crest.data.sources import Example, Labels, Pixels
 
 
@@ -28,6 +29,10 @@ class ArrayReader:
         """Views of the images."""
         for start in range(0, len(self), self.batch):
             yield list(self.images[start : start + self.batch])
+
+    def places(self) -> pl.DataFrame:
+        """Name the split and the rows."""
+        return rows_of([(self.name, len(self))])
 
     def label_at(self, row: int) -> str:
         """Name of the split and the row."""

@@ -5,7 +5,7 @@ with a message, where a mapped page that cannot be written ends the process.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -14,26 +14,31 @@ from typing import Any
 
 import numpy as np
 
-from crest.data.files import SCHEMA_VERSIONS, ImageMeta, Meta, open_array, write_meta
-from crest.data.images import ImageDecoder
+from crest.data.decoding import Square
+from crest.data.files import SCHEMA_VERSIONS, ImageMeta, Meta, write_meta
+from crest.data.image_files import EncodedWriter, PixelWriter, Writer
+from crest.data.images import Block, ImageDecoder
+from crest.data.keeping import keep
 from crest.data.labels import Encoded, encode_labels
 from crest.data.oddities import Oddities
+from crest.data.origins import encodable, sources_file, write_sources
 from crest.data.sources import Example, Pixels, Reader, Source
 from crest.data.splits import (
     BLOCK_BYTES,
     Advance,
-    ArrayFile,
     Rows,
     divide,
     each_split,
     write_labels,
 )
 from crest.data.tokens import build_text
-from crest.data.verifying import content_hash
-from crest.devices.machine import require_disk
+from crest.data.verifying import content_hash, file_hash
+from crest.devices.machine import readable, require_disk
+from crest.errors import ParameterError
 from crest.parameters.sections import PrepareParameters
 
-See = Callable[[int, Sequence[Example], Pixels], None]
+ENCODED_FROM = 128  # pixels a side from which on images are stored encoded where nothing is set
+MUCH = 4  # times the bytes of pixels that files take before a note says so
 
 
 def build(source: Source[Any], params: PrepareParameters, folder: Path, advance: Advance) -> Meta:
@@ -67,78 +72,167 @@ def build_images(
     labels = encode_labels(source, params.classes)
     division = divide(labels, params)
     oddities = Oddities()
-    with ImageDecoder(source.train, params.image_size, params.workers) as decoder:
-        _check_room(source, params, decoder.shape, folder)
+    with ImageDecoder(source.train, _square(params), params.workers) as decoder:
+        storage = storage_of(params, decoder.is_compressed)
+        if storage == "encoded":
+            decoder.keep_bytes(partial(keep, most=params.encoded_side))
+        else:
+            _check_room(source, params, decoder.shape, folder)
+        histogram = Histogram(decoder.shape[-1])
+        size = 0
         for name, reader, advance_split in each_split(source, advance):
-            see = partial(oddities.see, name, reader)
-            _write_images(reader, decoder, division.parts[name], folder, see, advance_split)
+            parts = division.parts[name]
+            with ExitStack() as stack:
+                writers = _writers(stack, storage, parts, decoder.shape, folder)
+                for start, some, block in _blocks(reader, decoder, advance_split):
+                    oddities.see(name, reader, start, some, block.pixels)
+                    size += sum(map(_compressed_bytes, some))
+                    _write(block, start, parts, writers, histogram)
     sizes = write_labels(labels, division, folder)
-    statistics = channel_statistics(open_array(folder, "train", "images"))
+    statistics = histogram.statistics()
     notes = [
         *(*source.notes, *labels.notes, *division.notes, *decoder.notes()),
+        *_storage_notes(params, storage, sizes, decoder.shape, size, folder),
         *oddities.notes(source, labels, division, statistics[1]),
     ]
-    meta = _describe(params, labels, sizes, decoder.shape, statistics, notes, folder)
+    write_sources(source, division, folder)
+    meta = _describe(params, labels, sizes, decoder.shape, statistics, notes, folder, storage)
     write_meta(folder, meta)
     return meta
 
 
-def channel_statistics(images: Pixels) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation of each channel, exactly, from a histogram of its 256 values.
+def storage_of(params: PrepareParameters, is_compressed: bool) -> str:
+    """Return how images are stored.
 
-    Parameters
-    ----------
-    images
-        uint8, N×H×W×C, mapped or in memory.
-
-    Returns
-    -------
-    tuple
-        Means and deviations on the scale 0 to 1. The deviation of a constant channel is given as
-        1, so that normalising divides by it safely.
+    Raises
+    ------
+    ParameterError
+        If a parameter asks for what cannot be.
     """
-    channels = images.shape[-1]
-    histogram = np.zeros((channels, 256), dtype=np.int64)
-    step = max(1, BLOCK_BYTES // images[0].nbytes)
-    for start in range(0, len(images), step):
-        block = images[start : start + step]
-        for channel in range(channels):
-            histogram[channel] += np.bincount(block[..., channel].ravel(), minlength=256)
-    values = np.arange(256) / 255
-    share = histogram / histogram.sum(axis=1, keepdims=True)
-    mean = share @ values
-    std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
-    return mean.tolist(), np.where(std > 0, std, 1.0).tolist()
+    size, most = params.image_size, params.encoded_side
+    if params.storage == "encoded" and not is_compressed:
+        raise ParameterError(
+            "prepare.storage: the data set holds pixels, not files of images that could be kept; "
+            "leave it null"
+        )
+    encoded = params.storage == "encoded" or (
+        params.storage is None and is_compressed and size is not None and size >= ENCODED_FROM
+    )
+    if most is not None and not encoded:
+        raise ParameterError(
+            "prepare.encoded_side: only encoded storage has a use for it; set prepare.storage to "
+            "encoded, or leave it null"
+        )
+    if most is not None and (size is None or most < size):
+        raise ParameterError(
+            f"prepare.encoded_side: {most} is less than what prepare.image_size asks for "
+            f"({'all there is' if size is None else size}); set image_size to {most} or less, or "
+            "leave encoded_side null"
+        )
+    return "encoded" if encoded else "pixels"
 
 
-def _write_images(
-    reader: Reader,
-    decoder: ImageDecoder,
+class Histogram:
+    """Counts the values of each channel of the images that it is shown."""
+
+    def __init__(self, channels: int) -> None:
+        self._counts = np.zeros((channels, 256), dtype=np.int64)
+
+    def add(self, images: Pixels) -> None:
+        """Count images, uint8, k×H×W×C."""
+        for channel in range(len(self._counts)):
+            self._counts[channel] += np.bincount(images[..., channel].ravel(), minlength=256)
+
+    def statistics(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of each channel, exactly, on the scale 0 to 1.
+
+        The deviation of a constant channel is given as 1, so that normalising divides by it safely.
+        """
+        values = np.arange(256) / 255
+        share = self._counts / self._counts.sum(axis=1, keepdims=True)
+        mean = share @ values
+        std = np.sqrt((share * (values - mean[:, None]) ** 2).sum(axis=1))
+        return mean.tolist(), np.where(std > 0, std, 1.0).tolist()
+
+
+def _square(params: PrepareParameters) -> Square | None:
+    if params.image_size is None:
+        return None
+    return Square(params.image_size, squeeze=params.fit == "squeeze")
+
+
+def _writers(
+    stack: ExitStack, storage: str, parts: Iterable[str], shape: tuple[int, ...], folder: Path
+) -> dict[str, Writer]:
+    """Open the files of some prepared splits."""
+    if storage == "encoded":
+        return {name: stack.enter_context(EncodedWriter(folder, name)) for name in parts}
+    return {name: stack.enter_context(PixelWriter(folder, name, shape)) for name in parts}
+
+
+def _blocks(
+    reader: Reader, decoder: ImageDecoder, advance: Advance
+) -> Iterator[tuple[int, Sequence[Example], Block]]:
+    """Yield a split in pieces: the first row, the examples, and what they are decoded to."""
+    start = 0
+    at_once = max(1, BLOCK_BYTES // math.prod(decoder.shape))
+    for examples in reader.examples():
+        for first in range(0, len(examples), at_once):
+            some = examples[first : first + at_once]
+            yield start, some, decoder.decode(some, reader, start)
+            start += len(some)
+            advance(start)
+
+
+def _write(
+    block: Block,
+    start: int,
     parts: Mapping[str, Rows],
-    folder: Path,
-    see: See,
-    advance: Advance,
+    writers: Mapping[str, Writer],
+    histogram: Histogram,
 ) -> None:
-    """Decode a split into SPLIT_images.npy for each part, which holds the rows its mask names."""
-    with ExitStack() as stack:
-        files = {
-            name: stack.enter_context(
-                ArrayFile(folder / f"{name}_images.npy", np.uint8, decoder.shape)
-            )
-            for name in parts
-        }
-        start = 0
-        at_once = max(1, BLOCK_BYTES // math.prod(decoder.shape))
-        for examples in reader.examples():
-            for first in range(0, len(examples), at_once):
-                some = examples[first : first + at_once]
-                block = decoder.decode(some, reader, start)
-                see(start, some, block)
-                end = start + len(block)
-                for name, rows in parts.items():
-                    files[name].append(block[rows[start:end]])
-                advance(end)
-                start = end
+    """Give each prepared split the rows of a block that its mask names."""
+    for name, rows in parts.items():
+        chosen = rows[start : start + len(block.pixels)]
+        writers[name].append(block, chosen)
+        if name == "train":
+            histogram.add(block.pixels[chosen])
+
+
+def _compressed_bytes(example: Example) -> int:
+    return len(example) if isinstance(example, bytes) else 0
+
+
+def _storage_notes(
+    params: PrepareParameters,
+    storage: str,
+    sizes: Mapping[str, int],
+    shape: tuple[int, ...],
+    own: int,
+    folder: Path,
+) -> Iterator[str]:
+    """Say what the images take, and what they would take the other way; ``own``: as files."""
+    if params.image_size is None and storage == "pixels":
+        return
+    if not own:
+        return
+    pixels = sum(sizes.values()) * math.prod(shape)
+    if storage == "pixels":
+        yield (
+            f"stored as pixels: {readable(pixels)}; their own files take {readable(own)} "
+            "(prepare.storage: encoded)"
+        )
+        return
+    kept = sum((folder / f"{split}_bytes.npy").stat().st_size for split in sizes)
+    yield (
+        f"stored encoded, and decoded when used: {readable(kept)}; as pixels they would take "
+        f"{readable(pixels)} (prepare.storage: pixels)"
+    )
+    if params.encoded_side is None and kept > MUCH * pixels:
+        yield (
+            f"the files are large for images of {shape[1]}×{shape[0]} pixels, and slow to decode: "
+            f"prepare.encoded_side={2 * min(shape[:2])} would keep them smaller"
+        )
 
 
 def _check_room(
@@ -155,11 +249,6 @@ def _check_room(
     require_disk(folder, count * math.prod(shape), what, advice)
 
 
-def _encodable(text: str) -> str:
-    """Return a text that can be written as UTF-8: names of files may hold other bytes."""
-    return text.encode(errors="backslashreplace").decode()
-
-
 def _describe(
     params: PrepareParameters,
     labels: Encoded,
@@ -168,8 +257,10 @@ def _describe(
     statistics: tuple[list[float], list[float]],
     notes: Sequence[str],
     folder: Path,
+    storage: str,
 ) -> ImageMeta:
     mean, std = statistics
+    known = [split for split in sizes if sources_file(folder, split).exists()]
     return ImageMeta(
         schema_version=SCHEMA_VERSIONS["image"],
         kind="image",
@@ -181,7 +272,9 @@ def _describe(
         mean=mean,
         std=std,
         content_hash=content_hash(folder),
-        notes=[_encodable(line) for line in notes],
+        notes=[encodable(line) for line in notes],
+        storage=storage,
+        source_hashes={split: file_hash(sources_file(folder, split)) for split in known},
     )
 
 

@@ -3,6 +3,7 @@
 import io
 import threading
 from collections.abc import Set
+from dataclasses import dataclass
 from enum import Enum
 from typing import NamedTuple
 
@@ -32,6 +33,9 @@ LARGE_PIXELS = 2**24
 # say anything of its colours too.
 METADATA = frozenset({"exif", "xmp", "XML:com.adobe.xmp", "Raw profile type exif"})
 ADDED = METADATA | {"icc_profile"}
+# Formats whose bytes are kept as they are; a text that Pillow's own limits would refuse is not.
+USUAL = frozenset({"JPEG", "MPO", "PNG", "WEBP"})
+LONGEST_TEXT = 2**18  # characters
 USUAL_GAMMA = 0.45455  # sRGB's, as PNG writes it
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -57,30 +61,82 @@ class Trait(Enum):
     CMYK = "in CMYK, converted to RGB by the plain formula"
     PROFILE = "with another colour profile or gamma than sRGB's, values taken as stored"
     EXTRA = "with channels beyond the colours, which are left out"
-    SQUEEZED = "that were not square, squeezed into the square of prepare.image_size"
+    SQUEEZED = "that were not square, squeezed into the square of prepare.image_size (prepare.fit)"
+    CROPPED = "that were not square, cut to the square in their middle (prepare.fit)"
     PALETTE = "with colours that the palette lacks, taken for black"
 
 
+@dataclass(frozen=True)
+class Whole:
+    """A compressed image before it was resized.
+
+    Attributes
+    ----------
+    height, width
+        Of the upright image.
+    is_plain
+        Whether it is a JPEG that is decoded and no more: nothing to turn or convert.
+    is_usual
+        Whether its own bytes do for training: JPEG, PNG or WebP of one frame.
+    """
+
+    height: int
+    width: int
+    is_plain: bool
+    is_usual: bool
+
+
 class Decoded(NamedTuple):
-    """The pixels of an image, uint8, H×W×C, and its traits."""
+    """The pixels of an image, uint8, H×W×C, and its traits; ``whole`` None where it had pixels."""
 
     pixels: Pixels
     traits: Set[Trait] = frozenset()
+    whole: Whole | None = None
+
+
+@dataclass(frozen=True)
+class Square:
+    """The square that images are resized to.
+
+    Parameters
+    ----------
+    side
+        Its pixels a side.
+    squeeze
+        Whether the whole image is squeezed into it; else the shorter side becomes ``side`` and what
+        stands over at both ends of the longer is cut off, as evaluation on photographs does.
+    """
+
+    side: int
+    squeeze: bool = False
+
+    @property
+    def trait(self) -> Trait:
+        """What became of an image that was not square."""
+        return Trait.SQUEEZED if self.squeeze else Trait.CROPPED
+
+    def box(self, width: int, height: int) -> tuple[float, float, float, float]:
+        """Return what is kept of an image: left, upper, right and lower."""
+        if self.squeeze:
+            return 0.0, 0.0, float(width), float(height)
+        kept = min(width, height)
+        left, upper = (width - kept) / 2, (height - kept) / 2
+        return left, upper, left + kept, upper + kept
 
 
 class RefusedError(ValueError):
     """An image that is not read; its message says why, in full."""
 
 
-def decode(example: Example, side: int | None = None) -> Decoded:
+def decode(example: Example, square: Square | None = None) -> Decoded:
     """Decode one image.
 
     Parameters
     ----------
     example
         A compressed image, which becomes RGB, or pixels, whose channels stay.
-    side
-        Pixels a side to resize to; the whole image is kept, its aspect is not. None: as it is.
+    square
+        What to resize to; None: as it is.
 
     Raises
     ------
@@ -90,23 +146,26 @@ def decode(example: Example, side: int | None = None) -> Decoded:
     if example is None:
         raise RefusedError("there is no image (null)")
     if isinstance(example, bytes):
-        return _decode(example, side)
+        return _decode(example, square)
     if 0 in example.shape:
         raise RefusedError("the image has no pixels")
-    return Decoded(example if side is None else _resize(example, side))
+    if square is None:
+        return Decoded(example)
+    height, width = example.shape[:2]
+    return Decoded(_resize(example, square), {square.trait} if height != width else set())
 
 
-def read_image(example: Example, side: int | None = None) -> Pixels:
+def read_image(example: Example, square: Square | None = None) -> Pixels:
     """Decode one image, as :func:`decode` does, for its pixels alone."""
-    return decode(example, side).pixels
+    return decode(example, square).pixels
 
 
-def _decode(content: bytes, side: int | None) -> Decoded:
+def _decode(content: bytes, square: Square | None) -> Decoded:
     if not content:
         raise RefusedError("the image is empty (0 bytes)")
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as image:
-            return _upright_rgb(image, content, side)
+            return _upright_rgb(image, content, square)
     except RefusedError:
         raise
     except Image.UnidentifiedImageError:
@@ -121,22 +180,35 @@ def _decode(content: bytes, side: int | None) -> Decoded:
         raise RefusedError(f"the image cannot be decoded ({reason})") from None
 
 
-def _upright_rgb(image: Image.Image, content: bytes, side: int | None) -> Decoded:
+def _upright_rgb(image: Image.Image, content: bytes, square: Square | None) -> Decoded:
     width, height = image.size
     if width * height > LARGE_PIXELS:
         _check_size(width, height)
         with _one_large:
-            decoded = _convert(image, content, side)
+            decoded = _convert(image, content, square)
     else:
-        decoded = _convert(image, content, side)
-    if side is None or width == height:
+        decoded = _convert(image, content, square)
+    if square is None or width == height:
         return decoded
-    return Decoded(decoded.pixels, decoded.traits | {Trait.SQUEEZED})
+    return decoded._replace(traits=decoded.traits | {square.trait})
 
 
-def _convert(image: Image.Image, content: bytes, side: int | None) -> Decoded:
+def _convert(image: Image.Image, content: bytes, square: Square | None) -> Decoded:
+    colours, traits, is_plain = _upright(image, content)
+    whole = Whole(colours.height, colours.width, is_plain, _is_usual(image, traits))
+    return Decoded(np.asarray(_sized(colours, square)), traits, whole)
+
+
+def _is_usual(image: Image.Image, traits: Set[Trait]) -> bool:
+    moves = Trait.FRAMES in traits and image.format in ("PNG", "WEBP")
+    long = any(isinstance(text, str) and len(text) > LONGEST_TEXT for text in image.info.values())
+    return image.format in USUAL and not moves and not long
+
+
+def _upright(image: Image.Image, content: bytes) -> tuple[Image.Image, set[Trait], bool]:
+    """Return an opened image upright and in RGB, its traits, and whether it was so all along."""
     if image.format == "JPEG" and image.mode in ("RGB", "L") and ADDED.isdisjoint(image.info):
-        return Decoded(np.asarray(_sized(_plain_rgb(image), side)))  # there is nothing to convert
+        return _plain_rgb(image), set(), True  # there is nothing to convert
     if (depth := bits(image, content)) > 8:
         # Pillow would cut them off, or clip the values at 255.
         raise RefusedError(f"more than 8 bits a channel ({depth}); save it with 8")
@@ -146,13 +218,14 @@ def _convert(image: Image.Image, content: bytes, side: int | None) -> Decoded:
     colours = _rgb(image, depth, traits)
     if (turn := _turn(image, traits)) is not None:
         colours = colours.transpose(turn)
-    return Decoded(np.asarray(_sized(colours, side)), traits)
+    return colours, traits, False
 
 
-def _sized(image: Image.Image, side: int | None) -> Image.Image:
-    if side is None or image.size == (side, side):
+def _sized(image: Image.Image, square: Square | None) -> Image.Image:
+    if square is None or image.size == (square.side, square.side):
         return image
-    return image.resize((side, side), Image.Resampling.BICUBIC)
+    size, box = (square.side, square.side), square.box(*image.size)
+    return image.resize(size, Image.Resampling.BICUBIC, box)
 
 
 def _check_size(width: int, height: int) -> None:
@@ -272,7 +345,7 @@ def _turn(image: Image.Image, traits: set[Trait]) -> Image.Transpose | None:
     return turn
 
 
-def _resize(pixels: Pixels, side: int) -> Pixels:
+def _resize(pixels: Pixels, square: Square) -> Pixels:
     flat = pixels[..., 0] if pixels.shape[-1] == 1 else pixels
-    resized = Image.fromarray(flat).resize((side, side), Image.Resampling.BICUBIC)
-    return np.asarray(resized).reshape(side, side, -1)
+    resized = _sized(Image.fromarray(flat), square)
+    return np.asarray(resized).reshape(square.side, square.side, -1)

@@ -4,13 +4,21 @@ A folder holds ``meta.json``, the :data:`Meta` of the data and a checksum of it,
 (``train``, ``validation``, ``test``; validation may be absent) ``SPLIT_labels.npy`` (int64, N) and
 the examples:
 
-images
+images, as pixels
     ``SPLIT_images.npy`` (uint8, N×H×W×C).
+images, encoded
+    ``SPLIT_bytes.npy`` (uint8: the files of all examples one after another, each JPEG, PNG or
+    WebP), ``SPLIT_offsets.npy`` (int64, N+1: where each begins, and the end) and
+    ``SPLIT_shapes.npy`` (int32, N×3: height and width of the upright image, and 1 where it is a
+    JPEG that is decoded and no more).
 text
     ``SPLIT_tokens.npy`` (int32: the token numbers of all examples one after another, special
     tokens included), ``SPLIT_offsets.npy`` (int64, N+1: where each begins, and the end),
     ``SPLIT_second_starts.npy`` (int32, N: where in the example the second text's tokens begin,
     its length if nowhere) and ``SPLIT_texts.parquet`` (the text columns as the source has them).
+
+Images also have ``SPLIT_sources.parquet``: the file of each example, and its row in the file where
+that holds several (:mod:`crest.data.origins`).
 """
 
 import hashlib
@@ -27,7 +35,12 @@ from crest.artifacts import cannot_be_read
 from crest.errors import ArtifactError
 
 # Of each kind of data, so that a change of one does not ask for the other to be prepared again.
-SCHEMA_VERSIONS = {"image": 2, "text": 3}
+SCHEMA_VERSIONS = {"image": 3, "text": 3}
+# What folders of earlier versions lack, which are read all the same: of images, version 2.
+EARLIER: Mapping[tuple[str, Any], Mapping[str, Any]] = {
+    ("image", 2): {"storage": "pixels", "source_hashes": {}}
+}
+STORAGES = ("pixels", "encoded")
 SPLITS = ("train", "validation", "test")
 PERCENTILES = (0, 50, 90, 99, 100)
 
@@ -36,9 +49,11 @@ PERCENTILES = (0, 50, 90, 99, 100)
 class ImageMeta:
     """What prepared images are and where they came from; meta.json holds exactly these fields.
 
-    ``mean`` and ``std`` are per channel, of the training split, on the scale 0 to 1;
-    ``content_hash`` is a SHA-256 over all arrays in the order of their names; ``notes`` are lines
-    for people: what was left out, held out or warned of.
+    ``image_shape`` is height, width and channels as models are evaluated on them; ``mean`` and
+    ``std`` are per channel, of the training split, on the scale 0 to 1; ``content_hash`` is a
+    SHA-256 over all arrays in the order of their names; ``notes`` are lines for people: what was
+    left out, held out or warned of; ``storage`` is one of :data:`STORAGES`; ``source_hashes`` are
+    the SHA-256 of the splits' files of sources, as far as there are some.
     """
 
     schema_version: int
@@ -52,9 +67,13 @@ class ImageMeta:
     std: list[float]
     content_hash: str
     notes: list[str] = field(default_factory=list)
+    storage: str = "pixels"
+    source_hashes: dict[str, str] = field(default_factory=dict)
 
     def is_whole(self) -> bool:
         """Whether splits, classes, shape and channels are all there and agree."""
+        if self.storage not in STORAGES or not self.source_hashes.keys() <= self.sizes.keys():
+            return False
         height, width, channels = self.image_shape
         usable = all(map(math.isfinite, (*self.mean, *self.std))) and min(self.std) > 0
         shaped = _are_counts([height, width, channels], least=1)
@@ -146,7 +165,8 @@ def read_meta(folder: Path) -> Meta:
     kind = values.get("kind", "image")
     is_known = kind in tuple(METAS)
     version, expected = values.get("schema_version"), SCHEMA_VERSIONS[kind if is_known else "image"]
-    if version != expected:
+    added = EARLIER.get((kind, version), {}) if is_known else {}
+    if version != expected and not added:
         raise ArtifactError(
             f"{path}: schema version {version}, this code reads {expected}; "
             "run `python cli.py prepare` again"
@@ -154,10 +174,10 @@ def read_meta(folder: Path) -> Meta:
     if not is_known:
         raise damaged(path, f"kind {kind!r:.40} is none of {', '.join(METAS)}")
     checksum = values.pop("checksum", None)
-    names = {field.name for field in fields(METAS[kind])}
+    names = {field.name for field in fields(METAS[kind])} - added.keys()
     if values.keys() != names:
         raise damaged(path, f"lacking or not known: {', '.join(sorted(values.keys() ^ names))}")
-    meta = METAS[kind](**values)
+    meta = METAS[kind](**values, **added)
     if not _is_whole(meta):
         raise damaged(path, "its fields contradict each other")
     if checksum != checksum_of(values):

@@ -23,6 +23,7 @@ from crest.data.listing import (
     is_folder,
     unreadable,
 )
+from crest.data.origins import encodable
 from crest.data.sources import DatasetSpec, Example, Reader, Source, local_folder, refuse, some
 from crest.data.split_names import TEST, TRAIN, VALIDATION, open_splits
 from crest.devices.machine import memory, readable
@@ -68,6 +69,10 @@ class FolderReader:
         if contents:
             yield contents
 
+    def places(self) -> pl.DataFrame:
+        """Return the paths."""
+        return pl.DataFrame({"file": [encodable(str(file)) for file in self.files], "row": None})
+
     def label_at(self, row: int) -> str:
         """Path of the image: its class is a part of it."""
         return str(self.files[row])
@@ -85,7 +90,8 @@ def open_folder(params: PrepareParameters) -> Source[Reader]:
     DataError
         If a folder is missing, a class has no images, or what looks like an image is no file.
     """
-    refuse(params, "image folders have no columns", "image_column", "label_column")
+    columns = ("image_column", "label_column", "split_column")
+    refuse(params, "image folders have no columns", *columns)
     root = local_folder(params.source)
     left_out = LeftOut()
     folders = _folders(root, left_out)

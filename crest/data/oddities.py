@@ -48,7 +48,7 @@ class Oddities:
         Parameters
         ----------
         std
-            Of each channel of train, as :func:`crest.data.build.channel_statistics` gives it.
+            Of each channel of train, as :class:`crest.data.build.Histogram` gives it.
         """
         yield from self._warnings(std)
         hashes = {name: np.array(values) for name, values in self._hashes.items()}

@@ -15,6 +15,7 @@ import polars.selectors as cs
 
 from crest.data.class_names import Names, Naming, class_names, translated
 from crest.data.label_types import joined, plain_labels
+from crest.data.origins import rows_of
 from crest.data.sources import DatasetSpec, Example, Reader, Source, some
 from crest.data.split_files import REMOTE, UNREADABLE, SplitFiles
 from crest.data.split_names import open_splits
@@ -78,6 +79,10 @@ class ParquetReader:
                 frame = scan(file).slice(start, rows).select(column.alias("image"))
                 where = f"{file}, column '{self.image_column}', near row {start} (counted from 0)"
                 yield collect(frame, where)["image"].to_list()
+
+    def places(self) -> pl.DataFrame:
+        """Return the file of each row, and its row there."""
+        return rows_of([*zip(self.files, self.sizes, strict=True)])
 
     def label_at(self, row: int) -> str:
         """File, column and row within the file."""

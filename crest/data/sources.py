@@ -112,6 +112,7 @@ class DatasetSpec:
 LAYOUT_KEYS = (
     "image_column",
     "label_column",
+    "split_column",
     "train_split",
     "test_split",
     "validation_split",

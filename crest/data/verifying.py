@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from crest.artifacts import cannot_be_read
-from crest.data.files import Meta, TextMeta
+from crest.data.files import ImageMeta, Meta, TextMeta
 from crest.errors import ArtifactError, DamagedDataError
 
 AT_ONCE = 2**30
@@ -21,13 +21,20 @@ BLOCK_BYTES = 2**20
 # Share of the time that the thread works: it is not to take the cores and the disk from training.
 SHARE = 0.2
 
-ARRAYS = {"image": ("images", "labels"), "text": ("labels", "offsets", "second_starts", "tokens")}
+PIXELS = ("images", "labels")
+ENCODED = ("bytes", "labels", "offsets", "shapes")
+TEXT = ("labels", "offsets", "second_starts", "tokens")
 
 
-def array_files(folder: Path, kind: str, splits: list[str]) -> list[Path]:
+def array_files(folder: Path, meta: Meta) -> list[Path]:
     """Return the arrays of prepared data, in the order of their names."""
-    names = [f"{split}_{part}.npy" for split in splits for part in ARRAYS[kind]]
-    return [folder / name for name in sorted(names)]
+    parts = TEXT if isinstance(meta, TextMeta) else PIXELS
+    if isinstance(meta, ImageMeta) and meta.storage == "encoded":
+        parts = ENCODED
+    return [
+        folder / name
+        for name in sorted(f"{split}_{part}.npy" for split in meta.sizes for part in parts)
+    ]
 
 
 def content_hash(folder: Path) -> str:
@@ -66,7 +73,7 @@ class Verification:
     def __init__(self, folder: Path, meta: Meta) -> None:
         self._folder = folder
         self._meta = meta
-        self._files = array_files(folder, meta.kind, list(meta.sizes))
+        self._files = array_files(folder, meta)
         self._failure: ArtifactError | None = None
         self._thread: threading.Thread | None = None
         if sum(path.stat().st_size for path in self._files) <= AT_ONCE:

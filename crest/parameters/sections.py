@@ -29,14 +29,18 @@ class PrepareParameters(Section):
     """Which data set, from where, and how it becomes arrays."""
 
     dataset: str = key(
-        "digits", "digits, cifar10, cifar100, tinyimagenet, parquet, folder, snli, text"
+        "digits", "digits, cifar10, cifar100, tinyimagenet, parquet, folder, listed, snli, text"
     )
     source: str | None = key(
         None,
-        "a folder, hf://datasets/OWNER/NAME, torchvision, torchvision:FOLDER; digits needs none",
+        "a folder, hf://datasets/OWNER/NAME, torchvision, torchvision:FOLDER; of listed: a file; "
+        "digits needs none",
     )
     image_column: str | None = key(None, "column of the images; null: what the data set calls it")
     label_column: str | None = key(None, "column of the labels; null: what the data set calls it")
+    split_column: str | None = key(
+        None, "of listed: column of the splits' names; null: split, if there is one"
+    )
     train_split: str | None = key(
         None, "name of the training split; null: what the data set calls it"
     )
@@ -64,6 +68,21 @@ class PrepareParameters(Section):
     )
     image_size: Annotated[int, Field(ge=1, le=10_000)] | None = key(
         None, "pixels a side to resize to; null: as they are, all of one size"
+    )
+    fit: Literal["crop", "squeeze"] = key(
+        "crop",
+        "what image_size does to images that are not square: crop (the shorter side becomes it, "
+        "the middle is kept), squeeze (all of it, its aspect is not kept)",
+    )
+    storage: Literal["pixels", "encoded"] | None = key(
+        None,
+        "pixels (of image_size), encoded (the images' own files, decoded when used); null: encoded "
+        "from an image_size of 128 on",
+    )
+    encoded_side: Annotated[int, Field(ge=1, le=10_000)] | None = key(
+        None,
+        "of encoded storage: images whose shorter side is longer are made so many pixels and saved "
+        "as JPEG of quality 95; null: as they are",
     )
     test_share: Annotated[float, Field(gt=0.0, lt=1.0)] | None = key(
         None,

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from crest.data.build import ArrayFile, build, channel_statistics, content_hash
+from crest.data.build import Histogram, build, content_hash
 from crest.data.datasets import open_source
 from crest.data.files import read_meta
 from crest.data.prepared import load
 from crest.data.sources import Source
+from crest.data.splits import ArrayFile
 from crest.errors import DataError, ParameterError
 from crest.parameters.sections import PrepareParameters
 from tests.data.image_files import exif, written
@@ -110,17 +111,14 @@ def test_the_hash_is_of_names_and_contents(random_source, tmp_path):
 @settings(max_examples=40, deadline=None)
 @given(arrays.arrays(np.uint8, st.tuples(*(st.integers(1, 5) for _ in range(3)), st.just(3))))
 def test_channel_statistics_equal_plain_ones(images):
-    mean, std = channel_statistics(images)
+    histogram = Histogram(3)
+    histogram.add(images[:2])
+    histogram.add(images[2:])
+    mean, std = histogram.statistics()
     assert np.allclose(mean, (images / 255).mean((0, 1, 2)))
     plain = (images / 255).std((0, 1, 2))
     constant = (images == images[:1, :1, :1]).all((0, 1, 2))
     assert np.allclose(std, np.where(constant, 1.0, plain))
-
-
-def test_statistics_do_not_depend_on_the_blocks(monkeypatch, pixels):
-    whole = channel_statistics(pixels)
-    monkeypatch.setattr("crest.data.build.BLOCK_BYTES", 300)
-    assert channel_statistics(pixels) == whole
 
 
 def test_rows_appended_are_an_array(tmp_path, pixels):
@@ -237,7 +235,7 @@ def test_what_the_disk_has_no_room_for_is_refused_before_it_fills(
 ):
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=10**6))
     with pytest.raises(DataError, match=r"^prepare.image_size: 30 images of 1000×1000 pixels of 3"):
-        prepare_parquet(write_source(), tmp_path / "out", image_size=1000)
+        prepare_parquet(write_source(), tmp_path / "out", image_size=1000, storage="pixels")
     assert list((tmp_path / "out").iterdir()) == []
 
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
+from torchvision import transforms
 
 from crest.data import decoding
-from crest.data.decoding import GROUND, Trait, decode
+from crest.data.decoding import GROUND, Square, Trait, decode
 from tests.data.image_files import bmp_file, exif, png_chunk, png_file, tiff_file, written
 
 PIXELS = np.random.default_rng(0).integers(0, 256, (6, 9, 3), dtype=np.uint8)
@@ -65,7 +66,7 @@ def test_orientation_is_found_where_old_programs_and_xmp_put_it():
 def test_a_turned_image_is_resized_upright():
     content = written(IMAGE, "PNG", exif=exif(6))
     upright = written(Image.fromarray(np.rot90(PIXELS, -1)), "PNG")
-    assert np.array_equal(decode(content, 5).pixels, decode(upright, 5).pixels)
+    assert np.array_equal(decode(content, Square(5)).pixels, decode(upright, Square(5)).pixels)
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
@@ -371,8 +372,30 @@ def test_damage_of_any_kind_gives_an_image_or_a_value_error(form, flips, cut):
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG"])
-@pytest.mark.parametrize(("size", "traits"), [((8, 8), set()), ((8, 4), {Trait.SQUEEZED})])
-def test_an_image_that_is_squeezed_into_a_square_is_told(form, size, traits):
-    content = written(Image.new("RGB", size), form)
-    assert decode(content, 4).traits == traits
-    assert decode(content).traits == set()
+@pytest.mark.parametrize(("squeeze", "trait"), [(True, Trait.SQUEEZED), (False, Trait.CROPPED)])
+def test_what_becomes_of_an_image_that_is_not_square_is_told(form, squeeze, trait):
+    square = Square(4, squeeze)
+    wide = written(Image.new("RGB", (8, 4)), form)
+    assert decode(wide, square).traits == {trait}
+    assert decode(np.zeros((4, 8, 3), np.uint8), square).traits == {trait}
+    assert decode(written(Image.new("RGB", (8, 8)), form), square).traits == set()
+    assert decode(wide).traits == set()
+
+
+@pytest.mark.parametrize(("width", "height"), [(80, 60), (60, 80), (120, 40), (60, 60)])
+def test_the_middle_is_kept_as_torchvision_resizes_and_crops(width, height):
+    side = min(width, height) // 2
+    pixels = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    image = Image.fromarray(pixels)
+    whole = transforms.Resize(side, transforms.InterpolationMode.BICUBIC)(image)
+    expected = np.asarray(transforms.CenterCrop(side)(whole))
+    assert np.array_equal(decode(written(image, "PNG"), Square(side)).pixels, expected)
+    assert np.array_equal(decode(pixels, Square(side)).pixels, expected)
+
+
+def test_all_of_an_image_is_squeezed_where_that_is_asked_for():
+    image = Image.fromarray(PIXELS)
+    expected = np.asarray(image.resize((4, 4), Image.Resampling.BICUBIC))
+    found = decode(written(image, "PNG"), Square(4, squeeze=True)).pixels
+    assert np.array_equal(found, expected)
+    assert not np.array_equal(found, decode(PIXELS, Square(4)).pixels)

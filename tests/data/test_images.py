@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, PngImagePlugin
 
+from crest.data.decoding import Square
 from crest.data.images import ImageDecoder, read_image
 from crest.errors import DataError
 from tests.data.image_files import png_chunk, png_file
@@ -32,9 +33,10 @@ class Listed:
 
 
 def decode(examples, side=None, workers=2):
+    square = None if side is None else Square(side)
     reader = Listed(examples)
-    with ImageDecoder(reader, side, workers) as decoder:
-        return decoder.decode(examples, reader, 0)
+    with ImageDecoder(reader, square, workers) as decoder:
+        return decoder.decode(examples, reader, 0).pixels
 
 
 def test_a_lossless_image_comes_back_as_it_was(pixels, encode):
@@ -65,11 +67,11 @@ def test_pixels_are_taken_as_they_are(pixels):
 @pytest.mark.parametrize("channels", [1, 3])
 def test_resizing_keeps_channels_and_constant_images(channels):
     image = np.full((7, 9, channels), 37, dtype=np.uint8)
-    assert np.array_equal(read_image(image, 5), np.full((5, 5, channels), 37))
+    assert np.array_equal(read_image(image, Square(5)), np.full((5, 5, channels), 37))
 
 
 def test_an_image_of_the_right_size_is_not_changed_by_resizing(pixels):
-    assert np.array_equal(read_image(pixels[0, :6], 6), pixels[0, :6])
+    assert np.array_equal(read_image(pixels[0, :6], Square(6)), pixels[0, :6])
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from crest.data.build import channel_statistics
+from crest.data.build import Histogram
 from crest.data.labels import encode_labels
 from crest.data.oddities import Oddities
 from crest.data.sources import Source
@@ -29,7 +29,9 @@ def notes(reader, train, test, labels=None, blocks=5, **params):
             oddities.see(name, split, start, list(block), block)
     encoded = encode_labels(source)
     division = divide(encoded, PrepareParameters(validation=0.0, **params))
-    return [*oddities.notes(source, encoded, division, channel_statistics(train)[1])]
+    histogram = Histogram(train.shape[-1])
+    histogram.add(train)
+    return [*oddities.notes(source, encoded, division, histogram.statistics()[1])]
 
 
 def test_nothing_is_said_of_usual_images(reader):

@@ -125,7 +125,7 @@ def test_contradictory_meta_is_refused(folder, change):
 @pytest.mark.parametrize("kind", ["", ', "kind": "sound"', ', "kind": ["image"]'])
 def test_another_version_is_refused_even_with_other_fields(folder, kind):
     (folder / "meta.json").write_text(f'{{"schema_version": 1, "news": true{kind}}}')
-    with pytest.raises(ArtifactError, match=r"schema version 1, this code reads 2"):
+    with pytest.raises(ArtifactError, match=r"schema version 1, this code reads 3"):
         read_meta(folder)
 
 

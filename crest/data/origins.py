@@ -1,0 +1,128 @@
+"""Back to the source: the file that each prepared example came from, and its row there.
+
+``SPLIT_sources.parquet`` has a row for each example of a split, in order: ``file`` (String, as
+``prepare.source`` leads to it) and ``row`` (Int64, counted from 0 within the file; null where the
+file holds one example). Data prepared before there were such files have none.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+import polars as pl
+
+from crest.artifacts import cannot_be_read
+from crest.data.files import SPLITS, damaged
+from crest.data.sources import Source, Split
+from crest.data.split_files import UNREADABLE
+from crest.data.splits import Division
+from crest.errors import ArtifactError, ParameterError
+
+SCHEMA: dict[str, type[pl.DataType]] = {"file": pl.String, "row": pl.Int64}
+
+
+@runtime_checkable
+class Placed(Protocol):
+    """A split whose rows have places: a frame of ``file`` and ``row``, in order."""
+
+    def places(self) -> pl.DataFrame:
+        """Return the file of each row, and its row in it if it holds several."""
+        ...
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where an example came from; ``row`` is None where the file holds nothing else."""
+
+    file: str
+    row: int | None
+
+    def __str__(self) -> str:
+        """Say it as messages do."""
+        return self.file if self.row is None else f"{self.file}, row {self.row} (counted from 0)"
+
+
+def rows_of(files: list[tuple[str, int]]) -> pl.DataFrame:
+    """Return the places of all rows of files, each given with how many it has."""
+    parts = [
+        pl.select(file=pl.repeat(encodable(file), rows, dtype=pl.String), row=pl.int_range(rows))
+        for file, rows in files
+    ]
+    return pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA)
+
+
+def encodable(text: str) -> str:
+    """Return a text that can be written as UTF-8: names of files may hold other bytes."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def write_sources(source: Source[Split], division: Division, folder: Path) -> list[str]:
+    """Write the sources of the splits whose readers know them; returns the splits' names."""
+    written: list[str] = []
+    for name, parts in division.parts.items():
+        reader = source.splits[name]
+        if not isinstance(reader, Placed):
+            continue
+        places = reader.places().cast(SCHEMA)
+        for part, rows in parts.items():
+            chosen = places[np.flatnonzero(rows)]
+            chosen.write_parquet(sources_file(folder, part), compression="zstd")
+            written.append(part)
+    return [split for split in SPLITS if split in written]
+
+
+def sources_file(folder: Path, split: str) -> Path:
+    """Where a split's sources are."""
+    return folder / f"{split}_sources.parquet"
+
+
+def sources_of(folder: Path, split: str) -> pl.DataFrame | None:
+    """Return where all examples of a split came from; None where the folder does not say.
+
+    Raises
+    ------
+    ArtifactError
+        If the file is damaged.
+    """
+    path = sources_file(folder, split)
+    if not path.exists():
+        return None
+    try:
+        found = pl.read_parquet(path, glob=False)
+    except PermissionError as error:
+        raise cannot_be_read(path, error) from None
+    except UNREADABLE as error:
+        raise damaged(path, str(error).strip().partition("\n")[0]) from None
+    if dict(found.schema) != SCHEMA:
+        raise damaged(path, f"columns {', '.join(found.columns)}")
+    return found
+
+
+def source_of(folder: Path, split: str, index: int) -> Origin:
+    """Return where an example of prepared data came from.
+
+    Parameters
+    ----------
+    folder
+        The prepared data.
+    index
+        Row in the prepared split, as in every table of a run.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such example.
+    ArtifactError
+        If the sources are missing or damaged.
+    """
+    found = sources_of(folder, split)
+    if found is None:
+        raise ArtifactError(
+            f"{sources_file(folder, split)}: no such file; run `python cli.py prepare` again, "
+            "which keeps where examples came from"
+        )
+    if not 0 <= index < len(found):
+        raise ParameterError(f"index: {index} is none of the {len(found)} examples of {split}")
+    file, row = found.row(index)
+    return Origin(file, row)
