@@ -274,6 +274,7 @@ def _describe(
         content_hash=content_hash(folder),
         notes=[encodable(line) for line in notes],
         storage=storage,
+        fit=params.fit,
         source_hashes={split: file_hash(sources_file(folder, split)) for split in known},
     )
 

@@ -38,9 +38,10 @@ from crest.errors import ArtifactError
 SCHEMA_VERSIONS = {"image": 3, "text": 3}
 # What folders of earlier versions lack, which are read all the same: of images, version 2.
 EARLIER: Mapping[tuple[str, Any], Mapping[str, Any]] = {
-    ("image", 2): {"storage": "pixels", "source_hashes": {}}
+    ("image", 2): {"storage": "pixels", "fit": "squeeze", "source_hashes": {}}
 }
 STORAGES = ("pixels", "encoded")
+FITS = ("crop", "squeeze")
 SPLITS = ("train", "validation", "test")
 PERCENTILES = (0, 50, 90, 99, 100)
 
@@ -52,8 +53,9 @@ class ImageMeta:
     ``image_shape`` is height, width and channels as models are evaluated on them; ``mean`` and
     ``std`` are per channel, of the training split, on the scale 0 to 1; ``content_hash`` is a
     SHA-256 over all arrays in the order of their names; ``notes`` are lines for people: what was
-    left out, held out or warned of; ``storage`` is one of :data:`STORAGES`; ``source_hashes`` are
-    the SHA-256 of the splits' files of sources, as far as there are some.
+    left out, held out or warned of; ``storage`` is one of :data:`STORAGES`; ``fit`` what became of
+    images that are not square; ``source_hashes`` are the SHA-256 of the splits' files of sources,
+    as far as there are some.
     """
 
     schema_version: int
@@ -68,11 +70,16 @@ class ImageMeta:
     content_hash: str
     notes: list[str] = field(default_factory=list)
     storage: str = "pixels"
+    fit: str = "crop"
     source_hashes: dict[str, str] = field(default_factory=dict)
 
     def is_whole(self) -> bool:
         """Whether splits, classes, shape and channels are all there and agree."""
-        if self.storage not in STORAGES or not self.source_hashes.keys() <= self.sizes.keys():
+        if (
+            self.storage not in STORAGES
+            or self.fit not in FITS
+            or not self.source_hashes.keys() <= self.sizes.keys()
+        ):
             return False
         height, width, channels = self.image_shape
         usable = all(map(math.isfinite, (*self.mean, *self.std))) and min(self.std) > 0

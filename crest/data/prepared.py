@@ -5,12 +5,13 @@ The layout is that of :mod:`crest.data.files`.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from crest.data.augment import Augmentation, crop_and_flip, draw_crops_and_flips, normalise
+from crest.data.encoded import open_encoded
 from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
 from crest.data.opening import check_labels, fits, open_tensor
 from crest.data.ragged import open_split
@@ -46,6 +47,18 @@ class Split(Protocol):
 
     def views(self, indices: Tensor, draws: Tensor) -> Inputs:
         """Model inputs as training takes them, augmented as drawn: the same for the same draws."""
+        ...
+
+
+@runtime_checkable
+class Expecting(Protocol):
+    """A split whose examples take time to make, which it does beforehand if it is told of them."""
+
+    def expect(self, indices: Tensor, draws: Tensor | None) -> None:
+        """Begin to make what will be asked for next: inputs, or views where draws are given.
+
+        Whether it is asked for or not, results are the same.
+        """
         ...
 
 
@@ -144,6 +157,8 @@ def load(
     meta = read_meta(folder)
 
     def split(name: str) -> Split:
+        if isinstance(meta, ImageMeta) and meta.storage == "encoded":
+            return open_encoded(folder, name, meta, device, augmentation)
         if isinstance(meta, ImageMeta):
             return _open_images(folder, name, meta, device, augmentation)
         return open_split(folder, name, meta, device)

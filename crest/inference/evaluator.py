@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from crest.data.prepared import Split
+from crest.data.prepared import Expecting, Split
 from crest.devices.distributed import ALONE, Group
 from crest.devices.out_of_memory import Halving
 from crest.devices.precision import Precision
@@ -87,12 +87,14 @@ class Evaluator:
         size = _size_of_share(halving.size, precision.device, len(indices), group)
         # Alone all at once, which is the same batches one after another.
         batches = (places,) if group.alone else places.split(size)
+        mine = group.share(len(batches))
+        if isinstance(split, Expecting):
+            order_of_mine = torch.cat([batches[number] for number in mine] or [places[:0]])
+            wanted = None if draws is None else draws[order_of_mine]
+            split.expect(indices[order_of_mine], wanted)
         # Not in inference mode: what a model keeps for later passes, training then goes through.
         with torch.no_grad(), evaluating(model), precision.autocast():
-            parts = {
-                number: halving.over(batches[number], outputs_of)
-                for number in group.share(len(batches))
-            }
+            parts = {number: halving.over(batches[number], outputs_of) for number in mine}
         scored = {number: _together(part) for number, part in parts.items()}
         if group.alone:
             all_features, all_logits = scored[0]

@@ -1,0 +1,78 @@
+"""Images that are decoded in threads before they are asked for."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+
+from torch import Tensor
+
+from crest.devices.worker_threads import single_threaded_pool, usable_cores
+
+# What is decoded: the index of an image, and the box that is cropped of it, if one is.
+Key = tuple[int, ...]
+
+
+class Ahead:
+    """Decodes what is expected, a bounded number of images ahead of those that were taken.
+
+    What is taken is the same whether it was expected or not, and whatever the number of threads;
+    expecting in vain costs the time alone.
+
+    Parameters
+    ----------
+    decode
+        Returns the image of a key; called in several threads at once.
+    most
+        Images decoded and not taken yet.
+    workers
+        Threads; None for one a core.
+    """
+
+    def __init__(
+        self, decode: Callable[[Key], Tensor], most: int, workers: int | None = None
+    ) -> None:
+        self._decode = decode
+        self._most = most
+        self._workers = workers
+        self._process = 0
+        self._pool: ThreadPoolExecutor | None = None
+        self._begun: dict[Key, Future[Tensor]] = {}
+        self._waiting: deque[Key] = deque()
+
+    def expect(self, keys: Iterable[Key]) -> None:
+        """Decode these next, in this order; what was expected before and is not now is let go."""
+        self._start()
+        wanted = dict.fromkeys(keys)
+        for key in [key for key in self._begun if key not in wanted]:
+            self._begun.pop(key).cancel()
+        self._waiting = deque(key for key in wanted if key not in self._begun)
+        self._fill()
+
+    def take(self, keys: Sequence[Key]) -> list[Tensor]:
+        """Return the images of keys, decoded by now or awaited; raises what ``decode`` does."""
+        self._start()
+        taken = set(keys)
+        self._waiting = deque(key for key in self._waiting if key not in taken)
+        futures = [
+            self._begun.pop(key) if key in self._begun else self._submit(key) for key in keys
+        ]
+        images = [future.result() for future in futures]
+        self._fill()
+        return images
+
+    def _fill(self) -> None:
+        while self._waiting and len(self._begun) < self._most:
+            key = self._waiting.popleft()
+            self._begun[key] = self._submit(key)
+
+    def _submit(self, key: Key) -> Future[Tensor]:
+        assert self._pool is not None, "started before"
+        return self._pool.submit(self._decode, key)
+
+    def _start(self) -> None:
+        """Start the threads, in a process that was forked its own."""
+        if self._process != os.getpid():
+            self._process = os.getpid()
+            self._pool = single_threaded_pool(self._workers or usable_cores())
+            self._begun, self._waiting = {}, deque()

@@ -1,0 +1,266 @@
+"""Encoded images: the files' own bytes, decoded when they are used."""
+
+import io
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from crest.data.ahead import Ahead, Key
+from crest.data.augment import Augmentation, crop_and_flip, draw_crops_and_flips, normalise
+from crest.data.decoding import Square, decode
+from crest.data.files import ImageMeta, damaged, open_array
+from crest.data.opening import check_labels, open_tensor
+from crest.data.sources import Pixels
+from crest.data.views.crops import COLUMNS, crop_boxes, draw_crops
+from crest.devices.transfer import on_device
+from crest.errors import DamagedDataError, needs_extra
+
+with needs_extra("images"):
+    from PIL import Image
+    from torchvision.io import ImageReadMode, decode_jpeg
+
+AHEAD_BYTES = 2**26  # of images decoded and not used yet
+# How much smaller libjpeg can decode a JPEG at a fraction of the cost.
+DRAFTS = (8, 4, 2)
+
+
+class EncodedImages:
+    """The images of a split as their files' bytes; each is read from the disk when it is used.
+
+    Parameters
+    ----------
+    folder, name
+        The prepared data, and the split.
+
+    Raises
+    ------
+    ArtifactError
+        If a file is absent, damaged, or disagrees with meta.json; from whatever decodes, if an
+        image cannot be.
+    """
+
+    def __init__(self, folder: Path, name: str, meta: ImageMeta) -> None:
+        self._path = folder / f"{name}_bytes.npy"
+        self.shape = (meta.sizes[name], *meta.image_shape)
+        content = open_array(folder, name, "bytes")
+        self._offsets: Any = open_array(folder, name, "offsets")
+        self._shapes: Any = open_array(folder, name, "shapes")
+        _agree(folder, name, meta.sizes[name], content, self._offsets, self._shapes)
+        self._start = int(content.offset)  # type: ignore[attr-defined]
+        height, width = meta.image_shape[:2]
+        self._square = Square(height, meta.fit == "squeeze") if height == width else None
+        self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the opened file behind, for another process."""
+        return {name: value for name, value in vars(self).items() if name != "_file"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Open the file there."""
+        vars(self).update(state)
+        self._file = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        if "_file" in vars(self):
+            os.close(self._file)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def __getitem__(self, index: int) -> Pixels:
+        """Return an image as models are evaluated on it, uint8, H×W×C: what pixels would hold."""
+        try:
+            return decode(bytes(self.content(index)), self._square).pixels
+        except ValueError as error:
+            raise self._broken(index, error) from None
+
+    def content(self, index: int) -> bytearray:
+        """Return the bytes of an image."""
+        start, end = int(self._offsets[index]), int(self._offsets[index + 1])
+        content = bytearray(end - start)
+        # Not mapped: the pages of all images that were ever used would count as memory.
+        if os.preadv(self._file, [content], self._start + start) != len(content):
+            raise DamagedDataError(
+                f"{self._path}: it ends before image {index}; run `python cli.py prepare` again"
+            )
+        return content
+
+    def sizes(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Heights and widths of whole images, upright; int64, k each."""
+        found = torch.from_numpy(self._shapes[indices.numpy()].astype(np.int64))
+        return found[:, 0], found[:, 1]
+
+    def cropped(self, index: int, box: Sequence[int]) -> Tensor:
+        """Return a box of the whole image, resized to ``shape``: uint8, H×W×C.
+
+        ``box`` is top, left, height and width in pixels of the upright image. Of a JPEG from which
+        more than twice the pixels would be thrown away as many fewer are decoded.
+        """
+        try:
+            return self._cropped(self.content(index), index, box)
+        except (ValueError, RuntimeError, OSError, SyntaxError) as error:
+            raise self._broken(index, error) from None
+
+    def _cropped(self, content: bytearray, index: int, box: Sequence[int]) -> Tensor:
+        height, width = self.shape[1:3]
+        draft = next((by for by in DRAFTS if box[2] >= by * height and box[3] >= by * width), 1)
+        if not self._shapes[index, 2]:
+            pixels = torch.tensor(decode(bytes(content)).pixels)
+        elif draft == 1:
+            # The same pixels as Pillow's, in less time.
+            whole = decode_jpeg(torch.frombuffer(content, dtype=torch.uint8), ImageReadMode.RGB)
+            pixels = whole.permute(1, 2, 0)
+        else:
+            pixels = torch.tensor(_drafted(content, draft))
+            box = [value // draft for value in box]
+        top, left, rows, columns = box
+        part = pixels[top : top + rows, left : left + columns].contiguous()
+        return _resized(part, (height, width))
+
+    def _broken(self, index: int, error: Exception) -> DamagedDataError:
+        return DamagedDataError(
+            f"{self._path}: image {index} cannot be decoded ({error}), as it could when it was "
+            "prepared; run `python cli.py prepare` again"
+        )
+
+
+class EncodedSplit:
+    """A split of images that are decoded when they are used, in threads and ahead.
+
+    Evaluation sees the images as pixel storage would hold them, to the bit. Training crops the
+    whole images where ``augmentation`` says so, and what evaluation sees where it does not.
+
+    Parameters
+    ----------
+    labels
+        int64, N, on the CPU.
+    workers
+        Threads; None for one a core. No result depends on it.
+    """
+
+    def __init__(
+        self,
+        images: EncodedImages,
+        labels: Tensor,
+        mean: Tensor,
+        std: Tensor,
+        device: torch.device,
+        augmentation: Augmentation,
+        workers: int | None = None,
+    ) -> None:
+        self.labels = labels
+        self.lengths: Tensor | None = None
+        self._images = images
+        self._mean = mean.to(device)
+        self._std = std.to(device)
+        self._device = device
+        self._augmentation = augmentation
+        most = max(32, AHEAD_BYTES // int(np.prod(images.shape[1:])))
+        self._ahead = Ahead(self._decode, most, workers)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def inputs(self, indices: Tensor) -> Tensor:
+        """float32, k×C×H×W, normalised, channels last in memory."""
+        return normalise(self._taken(self._keys(indices, None)), self._mean, self._std)
+
+    def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
+        """Draw crops of any size if there are such, then what is drawn for every image."""
+        rest = draw_crops_and_flips(count, self._augmentation, generator)
+        if self._augmentation.scale is None:
+            return rest
+        return torch.cat([draw_crops(count, generator), rest], 1)
+
+    def views(self, indices: Tensor, draws: Tensor) -> Tensor:
+        """As :meth:`inputs`, cropped, resized and flipped."""
+        images = self._taken(self._keys(indices, draws))
+        if self._augmentation.scale is not None:
+            draws = draws[:, COLUMNS:]
+        images = crop_and_flip(images, self._augmentation, draws)
+        return normalise(images, self._mean, self._std)
+
+    def expect(self, indices: Tensor, draws: Tensor | None) -> None:
+        """Begin to decode what will be asked for next: inputs, or views where draws are given."""
+        self._ahead.expect(self._keys(indices, draws))
+
+    def _keys(self, indices: Tensor, draws: Tensor | None) -> list[Key]:
+        """Return what is to be decoded."""
+        if draws is None or self._augmentation.scale is None:
+            return [(index,) for index in indices.tolist()]
+        heights, widths = self._images.sizes(indices)
+        boxes = crop_boxes(draws[:, :COLUMNS], heights, widths, self._augmentation)
+        return [*zip(indices.tolist(), *boxes.T.tolist(), strict=True)]
+
+    def _decode(self, key: Key) -> Tensor:
+        if len(key) == 1:
+            return torch.tensor(self._images[key[0]])
+        return self._images.cropped(key[0], key[1:])
+
+    def _taken(self, keys: list[Key]) -> Tensor:
+        if not keys:
+            return torch.empty(0, *self._images.shape[1:], dtype=torch.uint8, device=self._device)
+        return on_device(torch.stack(self._ahead.take(keys)), self._device)
+
+
+def open_encoded(
+    folder: Path, name: str, meta: ImageMeta, device: torch.device, augmentation: Augmentation
+) -> EncodedSplit:
+    """Open a split of encoded images.
+
+    Raises
+    ------
+    ArtifactError
+        If a file is absent, damaged, or disagrees with meta.json.
+    """
+    labels = open_tensor(folder, name, "labels")
+    check_labels(folder, name, labels, meta.sizes[name], len(meta.classes))
+    mean, std = torch.tensor(meta.mean), torch.tensor(meta.std)
+    images = EncodedImages(folder, name, meta)
+    return EncodedSplit(images, labels, mean, std, device, augmentation)
+
+
+def _drafted(content: bytearray, by: int) -> Pixels:
+    """Decode a JPEG that needs nothing else to so many times fewer pixels a side."""
+    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
+        image.draft("RGB", (image.width // by, image.height // by))
+        return np.asarray(image.convert("RGB"))
+
+
+def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
+    """Resize uint8, H×W×C, as Pillow's antialiased bilinear does."""
+    if tuple(pixels.shape[:2]) == size:
+        return pixels
+    image = pixels.permute(2, 0, 1)[None]
+    if not image.is_contiguous(memory_format=torch.channels_last):
+        image = image.contiguous(memory_format=torch.channels_last)
+    # Three channels, the last in memory: what PyTorch has a fast way for.
+    resized = F.interpolate(image, size, mode="bilinear", antialias=True)
+    return resized[0].permute(1, 2, 0).contiguous()
+
+
+def _agree(folder: Path, name: str, size: int, content: Any, offsets: Any, shapes: Any) -> None:
+    """Refuse arrays that do not fit together."""
+    expected = {
+        "bytes": (content, np.uint8, (content.size,)),
+        "offsets": (offsets, np.int64, (size + 1,)),
+        "shapes": (shapes, np.int32, (size, 3)),
+    }
+    for part, (array, dtype, shape) in expected.items():
+        if array.dtype != dtype or array.shape != shape:
+            raise damaged(
+                folder / f"{name}_{part}.npy",
+                f"{array.dtype} {list(array.shape)}, meta.json says {list(shape)} of "
+                f"{np.dtype(dtype)}",
+            )
+    ends = (int(offsets[0]), int(offsets[-1])) == (0, len(content))
+    if not ends or bool((np.diff(offsets) < 1).any()):
+        raise damaged(folder / f"{name}_offsets.npy", "not where images begin")
+    if bool((shapes[:, :2] < 1).any()):
+        raise damaged(folder / f"{name}_shapes.npy", "images without pixels")

@@ -1,0 +1,37 @@
+"""Threads that work beside the main one, each on one core."""
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+
+def usable_cores() -> int:
+    """Return the cores that this process may use: its share, where a launcher started several."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
+    return max(1, (cores or 1) // (int(processes) if processes.isdecimal() else 1) or 1)
+
+
+def single_threaded_pool(workers: int) -> ThreadPoolExecutor:
+    """Return a pool of threads, in each of which PyTorch's operations use that thread alone.
+
+    Left to itself PyTorch starts a team of threads for each of them, which wait for each other: an
+    operation of a quarter of a millisecond then takes ten times as long. What the calling thread
+    uses stays as it was.
+    """
+    before = torch.get_num_threads()
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="crest")
+    begun = threading.Barrier(workers + 1)
+
+    def begin() -> None:
+        torch.get_num_threads()  # a thread takes over the process's number the first time it asks
+        torch.set_num_threads(1)  # of this thread, and of those that have not asked yet
+        begun.wait()
+
+    for _ in range(workers):
+        pool.submit(begin)
+    begun.wait()
+    torch.set_num_threads(before)
+    return pool
