@@ -13,9 +13,11 @@ import torch
 from crest import artifacts
 from crest.config import Parameters
 from crest.data.class_names import display_name
+from crest.data.encoded import EncodedImages
 from crest.data.files import ImageMeta, Meta, TextMeta, open_array
 from crest.data.prepared import load
 from crest.data.sources import Pixels
+from crest.data.stored_images import open_images
 from crest.errors import ArtifactError, ParameterError, needs_extra, printable
 from crest.files.csv_cells import formula_note
 from crest.pipeline.hub_files import CARD, foreign_file, marked, parquet_bytes
@@ -234,10 +236,28 @@ def _write_shard(path: Path, prepared: Path, meta: Meta, split: str, rows: pl.Da
 
 
 def _images(prepared: Path, meta: Meta, split: str, rows: pl.Series) -> pl.DataFrame:
-    """PNG, which keeps every pixel, of prepared images."""
-    images = open_array(prepared, split, "images")
+    """The kept files of images, or PNG, which keeps every pixel, of prepared ones."""
+    assert isinstance(meta, ImageMeta)
+    if meta.storage == "encoded":
+        return _files(prepared, meta, split, rows)
+    images = open_images(prepared, split, meta)
     columns = {"bytes": [_png(images[row]) for row in rows], "path": [f"{row}.png" for row in rows]}
     return pl.DataFrame(columns).select(pl.struct("bytes", "path").alias("image"))
+
+
+def _files(prepared: Path, meta: ImageMeta, split: str, rows: pl.Series) -> pl.DataFrame:
+    images = EncodedImages(prepared, split, meta)
+    contents = [bytes(images.content(row)) for row in rows]
+    names = [f"{row}.{_ending(content)}" for row, content in zip(rows, contents, strict=True)]
+    frame = pl.DataFrame({"bytes": contents, "path": names})
+    return frame.select(pl.struct("bytes", "path").alias("image"))
+
+
+def _ending(content: bytes) -> str:
+    """Return the ending of a file that encoded storage keeps."""
+    if content.startswith(b"\x89PNG"):
+        return "png"
+    return "webp" if content.startswith(b"RIFF") else "jpg"
 
 
 def _png(pixels: Pixels) -> bytes:
@@ -294,6 +314,8 @@ def _card(exported: Exported, source: str, regions: str | None) -> str:
     kept = (
         "the texts as their source has them"
         if isinstance(meta, TextMeta)
+        else "the images as they are stored, not resized"
+        if meta.storage == "encoded"
         else f"PNG of the prepared pixels, {' × '.join(map(str, meta.image_shape))}"
     )
     examples = ", ".join(f"`{name}`" for name in _features(meta) if name not in own.values())

@@ -21,7 +21,7 @@ from crest.data.images import Block, ImageDecoder
 from crest.data.keeping import keep
 from crest.data.labels import Encoded, encode_labels
 from crest.data.oddities import Oddities
-from crest.data.origins import encodable, sources_file, write_sources
+from crest.data.origins import encodable, write_sources
 from crest.data.sources import Example, Pixels, Reader, Source
 from crest.data.splits import (
     BLOCK_BYTES,
@@ -32,7 +32,7 @@ from crest.data.splits import (
     write_labels,
 )
 from crest.data.tokens import build_text
-from crest.data.verifying import content_hash, file_hash
+from crest.data.verifying import with_hashes
 from crest.devices.machine import readable, require_disk
 from crest.errors import ParameterError
 from crest.parameters.sections import PrepareParameters
@@ -260,8 +260,7 @@ def _describe(
     storage: str,
 ) -> ImageMeta:
     mean, std = statistics
-    known = [split for split in sizes if sources_file(folder, split).exists()]
-    return ImageMeta(
+    meta = ImageMeta(
         schema_version=SCHEMA_VERSIONS["image"],
         kind="image",
         dataset=params.dataset,
@@ -271,12 +270,12 @@ def _describe(
         image_shape=list(shape),
         mean=mean,
         std=std,
-        content_hash=content_hash(folder),
+        content_hash="",
         notes=[encodable(line) for line in notes],
         storage=storage,
         fit=params.fit,
-        source_hashes={split: file_hash(sources_file(folder, split)) for split in known},
     )
+    return with_hashes(folder, meta)
 
 
 Builder = Callable[[Source[Any], PrepareParameters, Path, Advance], Meta]

@@ -7,6 +7,7 @@ from typing import Any
 from crest.data.cifar import CIFAR10, CIFAR100
 from crest.data.digits import DIGITS
 from crest.data.folder import FOLDER
+from crest.data.listed import LISTED
 from crest.data.parquet import PARQUET, TINY_IMAGENET
 from crest.data.sources import DatasetSpec, Source, refuse
 from crest.data.text import SNLI, TEXT
@@ -20,13 +21,14 @@ DATASETS = {
     "tinyimagenet": TINY_IMAGENET,
     "parquet": PARQUET,
     "folder": FOLDER,
+    "listed": LISTED,
     "snli": SNLI,
     "text": TEXT,
 }
 
 # Parameters that only one kind of data has a use for.
 KEYS_OF_KIND = {
-    "image": ("image_column", "image_size", "workers"),
+    "image": ("image_column", "split_column", "image_size", "storage", "encoded_side", "workers"),
     "text": ("text_columns", "tokenizer"),
 }
 

@@ -14,7 +14,7 @@ from typing import NoReturn
 import polars as pl
 
 from crest.data.sources import some
-from crest.data.text_format import changed, keys_of, no_column, place, without_blanks
+from crest.data.text_format import TEXTS, changed, keys_of, no_column, place, without_blanks
 from crest.data.utf8 import ANY_BREAK, AT_ONCE, LONGEST, opened, pieces
 from crest.errors import DataError
 
@@ -37,9 +37,13 @@ BACKSLASHES = " (quotes are escaped by backslashes here; in CSV they are written
 
 @dataclass(frozen=True)
 class Delimited:
-    """A format of cells between delimiters, the first row of which names the columns."""
+    """A format of cells between delimiters, the first row of which names the columns.
+
+    ``key`` is the parameter that names the columns of texts.
+    """
 
     delimiter: str = ","
+    key: str = TEXTS
 
     def columns(self, file: str) -> list[str]:
         """Name the columns, less the white space around them."""
@@ -54,7 +58,9 @@ class Delimited:
         DataError
             If the file is not well-formed, or lacks a column or has it twice.
         """
-        found = [frame[label] for frame in self._frames(file, (label,), keys_of(texts, label))]
+        found = [
+            frame[label] for frame in self._frames(file, (label,), keys_of(texts, label, self.key))
+        ]
         labels = pl.concat(found) if found else pl.Series(label, [], pl.String)
         cells = labels.alias("")
         _Labels(cells, file, label, self.at).refuse_space_before_quotes()
@@ -63,7 +69,7 @@ class Delimited:
 
     def texts(self, file: str, texts: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
         """Yield the text columns, a piece of consecutive rows at a time."""
-        return self._frames(file, texts, keys_of(texts))
+        return self._frames(file, texts, keys_of(texts, key=self.key))
 
     def at(self, file: str, row: int) -> str:
         """Name a row by its number and its lines."""

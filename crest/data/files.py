@@ -52,7 +52,8 @@ class ImageMeta:
 
     ``image_shape`` is height, width and channels as models are evaluated on them; ``mean`` and
     ``std`` are per channel, of the training split, on the scale 0 to 1; ``content_hash`` is a
-    SHA-256 over all arrays in the order of their names; ``notes`` are lines for people: what was
+    SHA-256 over all arrays in the order of their names, and of encoded images over
+    ``image_shape`` and ``fit`` too; ``notes`` are lines for people: what was
     left out, held out or warned of; ``storage`` is one of :data:`STORAGES`; ``fit`` what became of
     images that are not square; ``source_hashes`` are the SHA-256 of the splits' files of sources,
     as far as there are some.

@@ -14,7 +14,8 @@ from typing import Any
 
 from crest.data.datasets import find_dataset, open_source
 from crest.data.hashes import Hashes, tree_digest
-from crest.data.sources import local_folder
+from crest.data.listed import LISTS, ListedReader
+from crest.data.sources import local_file, local_folder
 from crest.data.split_files import REMOTE, check_address
 from crest.errors import DataError, needs_extra
 from crest.parameters.sections import PrepareParameters
@@ -27,7 +28,10 @@ DIGITS = ("sklearn", "datasets/data/digits.csv.gz")
 WEIGHTS = (".safetensors",)
 DESCRIPTION = (".jinja", ".json", ".model", ".tiktoken", ".txt")
 # Keys that say nothing of which files are read.
-INDIFFERENT = {"seed", "validation", "image_size", "max_length", "workers", "tokenizer"}
+INDIFFERENT = {
+    *("seed", "validation", "image_size", "fit", "storage", "encoded_side"),
+    *("max_length", "workers", "tokenizer"),
+}
 
 
 class UnseenError(DataError):
@@ -87,9 +91,9 @@ def source_fingerprint(params: PrepareParameters, hashes: Hashes) -> Fingerprint
         return _of_remote(source)
     if source.partition(":")[0] == "torchvision":
         return Fingerprint(source)
-    folder = _local(source)
+    folder = _local(params)
     key = params.model_dump_json(exclude=INDIFFERENT)
-    depth = None if params.dataset == "folder" else DEPTH
+    depth = None if params.dataset in ("folder", "listed") else DEPTH
     names = hashes.listed(key, tree_digest(folder, depth), lambda: _opened(params, folder))
     return _of_files(source, folder, names, hashes)
 
@@ -116,8 +120,11 @@ def folder_fingerprint(name: str, hashes: Hashes, weights: bool) -> Fingerprint:
     return _of_files(name, folder, found, hashes)
 
 
-def _local(source: str) -> Path:
+def _local(params: PrepareParameters) -> Path:
+    source = str(params.source)
     try:
+        if params.dataset == "listed":
+            return local_file(source, LISTS).parent
         return local_folder(source)
     except DataError as error:
         raise UnseenError(str(error), source, False) from None
@@ -127,7 +134,9 @@ def _opened(params: PrepareParameters, folder: Path) -> list[str]:
     """Return the files that the opened splits read, by their names within the folder."""
     source = open_source(params)
     splits = (source.train, source.validation, source.test)
-    files = {Path(file) for split in splits if split is not None for file in split.files}
+    there = [split for split in splits if split is not None]
+    files = {Path(file) for split in there for file in split.files}
+    files |= {split.listing for split in there if isinstance(split, ListedReader)}
     return sorted(file.relative_to(folder).as_posix() for file in files)
 
 

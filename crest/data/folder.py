@@ -57,17 +57,7 @@ class FolderReader:
 
     def examples(self) -> Iterator[Sequence[Example]]:
         """Contents of the files, fewer at once where they are long."""
-        contents: list[Example] = []
-        size = 0
-        for file in self.files:
-            content = _content(file)
-            contents.append(content)
-            size += len(content)
-            if len(contents) == self.batch or size >= BATCH_BYTES:
-                yield contents
-                contents, size = [], 0
-        if contents:
-            yield contents
+        return contents_of(self.files, self.batch)
 
     def places(self) -> pl.DataFrame:
         """Return the paths."""
@@ -242,6 +232,27 @@ def _order_notes(classes: Sequence[str]) -> Iterator[str]:
             f"{place} is '{found[place]}', not '{expected[place]}'; names of one length, such as "
             "01, keep the order of the numbers"
         )
+
+
+def contents_of(files: Sequence[Path], most: int = 256) -> Iterator[Sequence[Example]]:
+    """Yield the contents of files, ``most`` at once and fewer where they are long.
+
+    Raises
+    ------
+    DataError
+        If one cannot be read.
+    """
+    contents: list[Example] = []
+    size = 0
+    for file in files:
+        content = _content(file)
+        contents.append(content)
+        size += len(content)
+        if len(contents) == most or size >= BATCH_BYTES:
+            yield contents
+            contents, size = [], 0
+    if contents:
+        yield contents
 
 
 def _content(file: Path) -> bytes:

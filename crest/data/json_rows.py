@@ -3,12 +3,13 @@
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from crest.data.json_objects import NAMES, Objects, Repeating, objects
-from crest.data.text_format import keys_of, no_column, place, without_blanks
+from crest.data.text_format import TEXTS, keys_of, no_column, place, without_blanks
 from crest.data.utf8 import AT_ONCE, pieces
 from crest.errors import DataError
 
@@ -18,8 +19,14 @@ LARGEST = 2**63 - 1
 Row = dict[str, Any]
 
 
+@dataclass(frozen=True)
 class JsonRows:
-    """JSON lines, or one array: an object a row."""
+    """JSON lines, or one array: an object a row.
+
+    ``key`` is the parameter that names the columns of texts.
+    """
+
+    key: str = TEXTS
 
     def columns(self, file: str) -> list[str]:
         """Name the keys of the first row."""
@@ -35,19 +42,19 @@ class JsonRows:
             If the file is not well-formed, a row lacks a column, a text is none, or labels are of
             several types.
         """
-        keys = keys_of(texts, label)
+        keys = keys_of(texts, label, self.key)
         labels = _Labels(file, label)
         for start, columns in _pieces(file, keys):
             for column in texts:
-                _require_texts(file, column, start, columns[column])
+                _require_texts(file, column, start, columns[column], self.key)
             labels.append(columns[label], start)
         return without_blanks(labels.series().alias("label"))
 
     def texts(self, file: str, texts: Sequence[str], size: int) -> Iterator[pl.DataFrame]:
         """Yield the text columns, a piece of consecutive rows at a time."""
-        for start, columns in _pieces(file, keys_of(texts)):
+        for start, columns in _pieces(file, keys_of(texts, key=self.key)):
             for name, cells in columns.items():
-                _require_texts(file, name, start, cells)
+                _require_texts(file, name, start, cells, self.key)
             yield pl.DataFrame(columns, schema=dict.fromkeys(texts, pl.String))
 
     def at(self, file: str, row: int) -> str:
@@ -144,14 +151,14 @@ def _has_half(text: str) -> bool:
     return any("\ud800" <= letter <= "\udfff" for letter in text)
 
 
-def _require_texts(file: str, column: str, start: int, cells: Sequence[Any]) -> None:
+def _require_texts(file: str, column: str, start: int, cells: Sequence[Any], key: str) -> None:
     """Raise for the first cell that is no text."""
     refuse = _Refusal(file, column, start, cells)
     if not {str, type(None)}.issuperset(map(type, cells)):
         kind = next(kind for kind in map(type, cells) if kind not in (str, type(None)))
         refuse(
             lambda cell: not isinstance(cell, str),
-            f"is {NAMES[kind]}, not text; write it in quotes, or set prepare.text_columns",
+            f"is {NAMES[kind]}, not text; write it in quotes, or set prepare.{key}",
         )
     refuse.halves()
 

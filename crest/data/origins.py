@@ -12,11 +12,11 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
-from crest.artifacts import cannot_be_read
-from crest.data.files import SPLITS, damaged
+from crest.data.files import ImageMeta, damaged, read_meta
 from crest.data.sources import Source, Split
 from crest.data.split_files import UNREADABLE
 from crest.data.splits import Division
+from crest.data.verifying import file_hash
 from crest.errors import ArtifactError, ParameterError
 
 SCHEMA: dict[str, type[pl.DataType]] = {"file": pl.String, "row": pl.Int64}
@@ -57,9 +57,8 @@ def encodable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def write_sources(source: Source[Split], division: Division, folder: Path) -> list[str]:
-    """Write the sources of the splits whose readers know them; returns the splits' names."""
-    written: list[str] = []
+def write_sources(source: Source[Split], division: Division, folder: Path) -> None:
+    """Write the sources of the splits whose readers know them."""
     for name, parts in division.parts.items():
         reader = source.splits[name]
         if not isinstance(reader, Placed):
@@ -68,8 +67,6 @@ def write_sources(source: Source[Split], division: Division, folder: Path) -> li
         for part, rows in parts.items():
             chosen = places[np.flatnonzero(rows)]
             chosen.write_parquet(sources_file(folder, part), compression="zstd")
-            written.append(part)
-    return [split for split in SPLITS if split in written]
 
 
 def sources_file(folder: Path, split: str) -> Path:
@@ -86,17 +83,16 @@ def sources_of(folder: Path, split: str) -> pl.DataFrame | None:
         If the file is damaged.
     """
     path = sources_file(folder, split)
-    if not path.exists():
+    meta = read_meta(folder)
+    expected = meta.source_hashes.get(split) if isinstance(meta, ImageMeta) else None
+    if expected is None:
         return None
+    if file_hash(path) != expected:
+        raise damaged(path, "it is other than when it was written")
     try:
-        found = pl.read_parquet(path, glob=False)
-    except PermissionError as error:
-        raise cannot_be_read(path, error) from None
+        return pl.read_parquet(path, glob=False)
     except UNREADABLE as error:
         raise damaged(path, str(error).strip().partition("\n")[0]) from None
-    if dict(found.schema) != SCHEMA:
-        raise damaged(path, f"columns {', '.join(found.columns)}")
-    return found
 
 
 def source_of(folder: Path, split: str, index: int) -> Origin:

@@ -153,6 +153,36 @@ def local_folder(source: str | None) -> Path:
     raise DataError(f"{text}: {wrong}; set prepare.source to the folder of the data")
 
 
+def local_file(source: str | None, endings: Sequence[str]) -> Path:
+    """Path of a source that is a file on this machine.
+
+    Raises
+    ------
+    ParameterError
+        If the source is an address, or its name ends in none of ``endings``.
+    DataError
+        If there is no such file.
+    """
+    text = str(source)
+    if "://" in text:
+        raise ParameterError(
+            f"prepare.source: {text}: this data set cannot be read from there; name a file"
+        )
+    try:
+        file = Path(text).expanduser()
+        if file.is_file() and not file.name.lower().endswith(tuple(endings)):
+            raise ParameterError(
+                f"prepare.source: {text}: the name of the list must end in {', '.join(endings)}"
+            )
+        if file.is_file():
+            return file
+        wrong = "is a folder, not a file" if file.is_dir() else "no such file"
+    except (OSError, RuntimeError) as error:  # a name that is too long, or of nobody's home
+        reason = getattr(error, "strerror", None) or error
+        wrong = f"cannot be a file ({reason})"
+    raise DataError(f"{text}: {wrong}; set prepare.source to the file that lists the images")
+
+
 def some(names: Sequence[Any], most: int = 10) -> str:
     """List names in a message without flooding it."""
     listed = ", ".join(str(name) for name in names[:most])

@@ -46,9 +46,12 @@ def without_blanks(cells: pl.Series) -> pl.Series:
     return stripped.set(stripped == "", None).alias(cells.name)
 
 
-def keys_of(texts: Sequence[str], label: str | None = None) -> dict[str, str]:
-    """Which parameter names each column."""
-    named = dict.fromkeys(texts, "text_columns")
+TEXTS = "text_columns"  # the parameter that names columns of texts, where nothing else is said
+
+
+def keys_of(texts: Sequence[str], label: str | None = None, key: str = TEXTS) -> dict[str, str]:
+    """Which parameter names each column; ``key`` is that of the texts."""
+    named = dict.fromkeys(texts, key)
     return named if label is None else named | {label: "label_column"}
 
 

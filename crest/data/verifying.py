@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, TypeVar
 
 from crest.artifacts import cannot_be_read
 from crest.data.files import ImageMeta, Meta, TextMeta
@@ -51,12 +52,28 @@ def file_hash(path: Path) -> str:
         raise cannot_be_read(path, error) from None
 
 
-def with_hashes(folder: Path, meta: Meta) -> Meta:
+Described = TypeVar("Described", bound=Meta)
+
+
+def with_hashes(folder: Path, meta: Described) -> Described:
     """Return a description with the hashes of what the folder holds."""
-    if isinstance(meta, TextMeta):
-        texts = {name: file_hash(folder / f"{name}_texts.parquet") for name in meta.sizes}
-        meta = replace(meta, text_hashes=texts)
-    return replace(meta, content_hash=content_hash(folder))
+    field, kind = (
+        ("text_hashes", "texts") if isinstance(meta, TextMeta) else ("source_hashes", "sources")
+    )
+    tables = {split: folder / f"{split}_{kind}.parquet" for split in meta.sizes}
+    # Whatever reads images may not know where they come from; texts are always there.
+    hashes = {
+        split: file_hash(path) for split, path in tables.items() if kind == "texts" or path.exists()
+    }
+    found: dict[str, Any] = {field: hashes}
+    return replace(meta, content_hash=_identified(content_hash(folder), meta), **found)
+
+
+def _identified(hashed: str, meta: Meta) -> str:
+    """Return what identifies data: of encoded images also how models see them."""
+    if not isinstance(meta, ImageMeta) or meta.storage == "pixels":
+        return hashed
+    return hashlib.sha256(f"{hashed} {meta.image_shape} {meta.fit}".encode()).hexdigest()
 
 
 class Verification:
@@ -92,7 +109,8 @@ class Verification:
 
     def _verify(self, pauses: bool) -> None:
         try:
-            if _hash(self._files, pauses) != self._meta.content_hash:
+            found = _identified(_hash(self._files, pauses), self._meta)
+            if found != self._meta.content_hash:
                 self._failure = DamagedDataError(
                     f"{self._folder}: its arrays are damaged: other than when they were written "
                     "(content_hash); run `python cli.py prepare` again"

@@ -11,7 +11,12 @@ from crest.errors import ParameterError
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 
 # What each stage writes into its folder; a file of another name is somebody's, and not removed.
-PREPARED = ("meta.json", *(f"{split}_*.npy" for split in SPLITS), "*_texts.parquet")
+PREPARED = (
+    "meta.json",
+    *(f"{split}_*.npy" for split in SPLITS),
+    "*_texts.parquet",
+    "*_sources.parquet",
+)
 EVALUATED = (artifacts.METRICS, artifacts.PREDICTIONS, artifacts.MANIFEST)
 TRAINED = (
     artifacts.MODEL,

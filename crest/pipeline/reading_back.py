@@ -19,6 +19,7 @@ def read_by(meta: Meta, out: str, label_column: str) -> dict[str, str]:
         "source": out,
         "image_column": "image",
         "label_column": label_column,
+        "split_column": None,
         "train_split": "train",
         "test_split": "test",
         "validation_split": validation,
@@ -27,6 +28,9 @@ def read_by(meta: Meta, out: str, label_column: str) -> dict[str, str]:
         "max_length": None,
         "classes": None,
         "image_size": None,
+        "fit": "crop",
+        "storage": None,
+        "encoded_side": None,
         "test_share": None,
         "validation": 0.0,
     }
@@ -39,8 +43,13 @@ def read_by(meta: Meta, out: str, label_column: str) -> dict[str, str]:
             "max_length": meta.max_length,
             "workers": None,  # which texts have no use for
         }
+        del values["fit"]
     else:
         del values["max_length"]
+        values |= {"storage": meta.storage, "fit": meta.fit}
+        height, width, _ = meta.image_shape
+        if meta.storage == "encoded" and height == width:
+            values["image_size"] = height
     return {f"prepare.{key}": as_yaml(value) for key, value in values.items()}
 
 

@@ -11,8 +11,8 @@ import polars as pl
 
 from crest.analysis.difficulty import Group, notable
 from crest.artifacts import NEVER
-from crest.data.files import ImageMeta, Meta, TextMeta, open_array
-from crest.errors import ArtifactError
+from crest.data.files import ImageMeta, Meta, TextMeta
+from crest.data.stored_images import open_images
 from crest.figures import thumbnail
 from crest.pipeline.texts import class_name, read_texts, taken_for_name
 
@@ -124,19 +124,8 @@ def _taken_for(row: Mapping[str, Any], group: Group, meta: Meta | None) -> list[
 
 def _images(prepared: Path, meta: Meta, indices: Sequence[int]) -> dict[int, Content]:
     assert isinstance(meta, ImageMeta)
-    images = _train_images(prepared, meta)
+    images = open_images(prepared, "train", meta)
     return {index: _data_uri(images[index]) for index in set(indices)}
-
-
-def _train_images(folder: Path, meta: ImageMeta) -> np.ndarray[Any, Any]:
-    images = open_array(folder, "train", "images")
-    expected = (meta.sizes["train"], *meta.image_shape)
-    if images.shape != expected or images.dtype != np.uint8:
-        raise ArtifactError(
-            f"{folder / 'train_images.npy'}: {images.dtype} {images.shape}, meta.json says "
-            f"uint8 {expected}; run `python cli.py prepare` again"
-        )
-    return images
 
 
 def _data_uri(image: np.ndarray[Any, Any]) -> str:

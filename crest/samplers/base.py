@@ -6,11 +6,11 @@ a :class:`Context`, asked for a mini-batch before each step and updated after it
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import polars as pl
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from crest.data.prepared import Split
 from crest.devices.distributed import ALONE, Group
@@ -87,6 +87,18 @@ class Record:
     seconds: dict[str, float] | None = None
     counts: dict[str, int] | None = None
     used: dict[str, str] | None = None
+
+
+@runtime_checkable
+class Foreseeing(Protocol):
+    """A method that knows mini-batches before they are asked for."""
+
+    def upcoming(self) -> Tensor | None:
+        """Return the indices of the next mini-batch, int64, None where they are not known yet.
+
+        Nothing is drawn; the loop makes views of them while a step is computed.
+        """
+        ...
 
 
 class Method(Protocol):

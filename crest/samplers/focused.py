@@ -6,6 +6,8 @@ scored, chosen or modelled, so that a step costs what Random's costs.
 
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from crest.errors import OrderError
 from crest.regions.active import ActiveSet
 from crest.samplers.base import Context, Record
@@ -53,6 +55,10 @@ class Focused:
     def minibatch(self, step: int) -> MiniBatchCoreset:
         """Take the next m examples of the round."""
         return uniform(self._rounds.take(self._size, uniform=step >= self._until))
+
+    def upcoming(self) -> Tensor | None:
+        """Return the next m examples; None where another round begins."""
+        return self._rounds.peek(self._size)
 
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Remember the losses of the step.

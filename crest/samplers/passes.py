@@ -30,6 +30,10 @@ class Passes:
         taken, self._waiting = self._waiting[:count], self._waiting[count:]
         return taken.long()
 
+    def peek(self, count: int) -> Tensor | None:
+        """Return what the next :meth:`take` will; None where it begins another pass."""
+        return self._waiting[:count].long() if len(self._waiting) >= count else None
+
     def state_dict(self) -> dict[str, Any]:
         """Return what is left of the pass."""
         return {"waiting": self._waiting}

@@ -6,6 +6,8 @@ random subsets); with all steps of the budget it is full training.
 
 from typing import Any
 
+from torch import Tensor
+
 from crest.errors import ParameterError
 from crest.samplers.base import Context, Record
 from crest.samplers.passes import Passes
@@ -30,6 +32,10 @@ class Random:
     def minibatch(self, step: int) -> MiniBatchCoreset:
         """Take the next m examples of the epoch."""
         return uniform(self._passes.take(self._size))
+
+    def upcoming(self) -> Tensor | None:
+        """Return the next m examples; None where another epoch begins."""
+        return self._passes.peek(self._size)
 
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Learn nothing from a step."""

@@ -115,6 +115,14 @@ class Renewed:
         self._coreset_rows.add([minibatch])
         return minibatch
 
+    def upcoming(self) -> Tensor | None:
+        """Return the next m examples of the coreset; None where a pass or a choice begins."""
+        period = self._period
+        if period is None or period.drawn >= self._interval:
+            return None
+        places = self._passes.peek(self._context.batch_size)
+        return None if places is None else period.coreset.indices[places]
+
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Note what the step took."""
         period = self._period

@@ -145,6 +145,12 @@ class Rounds:
             batch = torch.cat([batch, taken.long()]) if len(batch) else taken.long()
         return batch
 
+    def peek(self, count: int) -> Tensor | None:
+        """Return what the next :meth:`take` will if V stays; None where a round begins."""
+        if len(self._waiting) < count or len(self._active) < self._active.total:
+            return None
+        return self._waiting[:count].long()
+
     def chance(self, indices: Tensor) -> Tensor:
         """Return the chance by the focus of each example in the last round it was in; float32 k.
 

@@ -8,10 +8,10 @@ from typing import NoReturn
 
 import polars as pl
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from crest.artifacts import TABLES
-from crest.data.prepared import Split
+from crest.data.prepared import Expecting, Split
 from crest.devices.distributed import ALONE, Group
 from crest.devices.generators import (
     generator_for,
@@ -24,7 +24,7 @@ from crest.errors import ArtifactError, Interrupted, InterruptedAtOnce
 from crest.inference.evaluation import evaluate
 from crest.inference.evaluator import Evaluator
 from crest.parameters.sections import TrainParameters
-from crest.samplers.base import Method, Record
+from crest.samplers.base import Foreseeing, Method, Record
 from crest.training import optimizers
 from crest.training.recorder import Recorder, spaced_steps
 from crest.training.schedules import learning_rate
@@ -210,6 +210,8 @@ class _Training:
         self.steps_taken = 0
         self._model = model
         self._method = method
+        self._data = data
+        self._steps = steps
         self._labels = data.labels
         self._schedule_steps = schedule_steps
         self._parameters = parameters
@@ -230,10 +232,16 @@ class _Training:
         rate = learning_rate(step, self._schedule_steps, self._parameters)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        outputs = self._stepper.take(minibatch)
+        outputs = self._stepper.take(minibatch, self._upcoming(step))
         self.steps_taken = step + 1
         self._method.update(minibatch, outputs, time.perf_counter() - started)
         self._recorder.step(step, minibatch, rate, outputs, self.clock.seconds)
+
+    def _upcoming(self, step: int) -> Tensor | None:
+        """Return what the next step will train on, where that is known and of use."""
+        if step + 1 == self._steps or not isinstance(self._data, Expecting):
+            return None
+        return self._method.upcoming() if isinstance(self._method, Foreseeing) else None
 
     def validate(self, split: Split) -> None:
         """Add a point to the validation curve, off the clock."""

@@ -1,7 +1,7 @@
 """One optimiser step: a mini-batch in one piece, or in micro-batches that processes share."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -22,6 +22,7 @@ from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.training.buffers import Begun, Buffers
 from crest.training.clipping import clipped
 from crest.training.cuda_graph import Gradients, GraphedGradients
+from crest.training.expecting import expect_views, part_seeds
 
 ADVICE = "set train.activation_checkpointing, or use a smaller model or smaller examples"
 # Largest part of a mini-batch to begin with: any.
@@ -82,14 +83,20 @@ class Stepper:
         self._trials = TRIALS if self._can_run_out and not group.alone else 0
         self._trained = [weight for every in optimizer.param_groups for weight in every["params"]]
         self._earlier: dict[nn.Parameter, Tensor] = {}  # gradients of this step's earlier parts
+        self._upcoming: Tensor | None = None
         self._buffers = Buffers(model)
         self._parallel = None if group.alone else self._wrapped()
         self._backpropagate: Gradients = self._plainly
         if _can_be_captured(parameters, precision.device, self._least_parts):
             self._backpropagate = GraphedGradients(self._plainly, model)
 
-    def take(self, minibatch: MiniBatchCoreset) -> Outputs:
+    def take(self, minibatch: MiniBatchCoreset, upcoming: Tensor | None = None) -> Outputs:
         """Take one step.
+
+        Parameters
+        ----------
+        upcoming
+            Indices of the next mini-batch, int64, if they are known and its views are to be drawn.
 
         Raises
         ------
@@ -97,6 +104,7 @@ class Stepper:
             If a single example does not fit into the GPU, or if, of several processes, one runs out
             of memory after the first steps.
         """
+        self._upcoming = upcoming
         self._forget_gradients()  # first: the forward pass has their memory
         if self._trials:
             self._try(minibatch)
@@ -160,7 +168,7 @@ class Stepper:
             weights = on_device(minibatch.weights[part], self._precision.device)
             try:
                 labels = self._labels(minibatch.indices[part])
-                self._backward(self._model, minibatch, part, labels, weights, (0, 0))
+                self._backward(self._model, minibatch, part, labels, weights, (0, 0), _nothing)
             finally:
                 begun.restore()
                 self._forget_gradients()
@@ -189,6 +197,7 @@ class Stepper:
 
     def _whole(self, minibatch: MiniBatchCoreset) -> Outputs:
         inputs = self._views(minibatch.indices, minibatch.draws, self._augmentation)
+        self._expect_next()
         labels = self._labels(minibatch.indices)
         weights = on_device(minibatch.weights, self._precision.device)
         if isinstance(inputs, Tensor):
@@ -213,7 +222,7 @@ class Stepper:
         indices, labels = minibatch.indices, self._labels(minibatch.indices)
         weights = on_device(minibatch.weights, self._precision.device)
         parts = torch.arange(len(indices)).tensor_split(count)
-        seeds = torch.randint(2**62, (len(parts), 2), generator=self._augmentation).tolist()
+        seeds = part_seeds(len(parts), self._augmentation)
         mine = self._group.share(len(parts))
         self._buffers.begin()
         model = self._parallel or self._model
@@ -221,10 +230,17 @@ class Stepper:
         for number in mine:
             part, last = parts[number], number == mine[-1]
             self._buffers.rewind()
+            expect_next = self._expect_next if last else _nothing
             there = on_device(part, weights.device)
             with self._synchronising(last):
                 logits_of_parts[number] = self._backward(
-                    model, minibatch, part, labels[there], weights[there], seeds[number]
+                    model,
+                    minibatch,
+                    part,
+                    labels[there],
+                    weights[there],
+                    seeds[number],
+                    expect_next,
                 )
             self._buffers.include()
             if not last or self._group.alone:
@@ -240,13 +256,18 @@ class Stepper:
         labels: Tensor,
         weights: Tensor,
         seeds: Sequence[int],
+        drawn: Callable[[], None],
     ) -> Tensor:
-        """Add a part's share of the weighted mean loss to the gradients; returns its logits."""
+        """Add a part's share of the weighted mean loss to the gradients; returns its logits.
+
+        ``drawn`` is called when its views are made.
+        """
         augmentation, dropout = seeds
         torch.manual_seed(dropout)  # the loop puts the global generator back
         draws = None if minibatch.draws is None else minibatch.draws[part]
         generator = torch.Generator().manual_seed(augmentation)
         inputs = self._views(minibatch.indices[part], draws, generator)
+        drawn()
         with self._precision.autocast():
             logits = model(inputs)
         logits = logits.float()
@@ -325,8 +346,18 @@ class Stepper:
             draws = self._data.draw_views(len(indices), generator)
         return self._data.views(indices, draws)
 
+    def _expect_next(self) -> None:
+        """Let the next views be made while this step is computed."""
+        if self._upcoming is not None:
+            parts = self._parts(len(self._upcoming), self._halving.size)
+            expect_views(self._data, self._upcoming, self._augmentation, parts, self._group)
+
     def _labels(self, indices: Tensor) -> Tensor:
         return on_device(self._data.labels[indices], self._precision.device)
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def micro_batches(parameters: TrainParameters, group: Group) -> int:

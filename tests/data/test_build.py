@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from crest.data.build import Histogram, build, content_hash
+from crest.data.build import Histogram, build
 from crest.data.datasets import open_source
 from crest.data.files import read_meta
 from crest.data.prepared import load
 from crest.data.sources import Source
 from crest.data.splits import ArrayFile
+from crest.data.verifying import content_hash
 from crest.errors import DataError, ParameterError
 from crest.parameters.sections import PrepareParameters
 from tests.data.image_files import exif, written

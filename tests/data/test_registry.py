@@ -23,7 +23,7 @@ def test_bundled_data_take_no_source():
         open_source(PrepareParameters(source="somewhere"))
 
 
-@pytest.mark.parametrize("name", sorted(set(DATASETS) - {"digits"}))
+@pytest.mark.parametrize("name", sorted(set(DATASETS) - {"digits", "listed"}))
 def test_a_missing_folder_is_named(name, tmp_path):
     with pytest.raises(DataError, match=r"absent: no such folder; set prepare.source"):
         open_source(PrepareParameters(dataset=name, source=str(tmp_path / "absent")))

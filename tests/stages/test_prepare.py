@@ -42,8 +42,10 @@ def test_an_earlier_result_is_replaced_whole(tmp_path):
         "meta.json",
         "test_images.npy",
         "test_labels.npy",
+        "test_sources.parquet",
         "train_images.npy",
         "train_labels.npy",
+        "train_sources.parquet",
     ]
     assert names(tmp_path) == ["prepared"]
 
@@ -67,7 +69,7 @@ def test_a_full_disk_is_said_plainly(tmp_path, monkeypatch):
     def full(self, rows):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("crest.data.build.ArrayFile.append", full)
+    monkeypatch.setattr("crest.data.image_files.ArrayFile.append", full)
     with pytest.raises(ArtifactError, match=r"prepared: cannot be written: .*No space left"):
         prepare.run(PrepareParameters(), tmp_path / "prepared")
     assert names(tmp_path) == []

@@ -5,6 +5,7 @@ import signal
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -190,8 +191,8 @@ def test_told_twice_it_ends_in_the_middle_of_a_step_and_keeps_the_state_from_bef
 ) -> None:
     take, taken = Stepper.take, []
 
-    def signal_after_a_step(self: Stepper, minibatch: MiniBatchCoreset) -> object:
-        outputs = take(self, minibatch)
+    def signal_after_a_step(self: Stepper, minibatch: MiniBatchCoreset, *upcoming: Any) -> object:
+        outputs = take(self, minibatch, *upcoming)
         taken.append(minibatch)
         if len(taken) == 8:
             for _ in range(2):
