@@ -39,7 +39,8 @@ from crest.data.encoded import EncodedImages, EncodedSplit
 from crest.data.files import ImageMeta
 from crest.data.opening import open_tensor
 from crest.data.prepared import Expecting, Split, load
-from crest.data.views.crops import crop_boxes, draw_crops
+from crest.data.views.boxes import draw_boxes
+from crest.data.views.crops import crop_boxes
 from crest.parameters.sections import PrepareParameters
 
 SIZE = (500, 375)
@@ -190,7 +191,7 @@ class Crops(Dataset[Tensor]):
         return len(self._images)
 
     def __getitem__(self, index: int) -> Tensor:
-        draws = draw_crops(1, torch.Generator().manual_seed(index))
+        draws = draw_boxes(1, torch.Generator().manual_seed(index))
         box = crop_boxes(draws, *self._images.sizes(torch.tensor([index])), CROPS)
         return self._images.cropped(index, box[0].tolist())
 

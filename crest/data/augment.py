@@ -1,6 +1,7 @@
 """Augmentation and normalisation of whole batches of images, on the device they lie on."""
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -11,15 +12,53 @@ from crest.devices.transfer import on_device
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How images are augmented.
+    """How images are augmented; nothing by default.
 
-    Random crops after ``crop`` pixels of zero padding, and random horizontal flips. ``scale``: the
-    least and the greatest share of an image's area that is cropped and resized, None for none.
+    Attributes
+    ----------
+    crop
+        Pixels of zero padding before a random crop.
+    flip
+        Random horizontal flips, or ``alternating``: random at first, then every other time.
+    scale
+        Least and greatest share of an image's area in a random crop, which is resized.
+    policy
+        ``trivialaugment`` or ``randaugment``, on whole pixels.
+    policy_operations, policy_magnitude
+        Of randaugment: how many an image goes through, and their magnitude, from 0 to 30.
+    color, hue
+        By how much brightness, contrast and saturation differ from 1 at most, and the greatest turn
+        of hues, a share of the circle.
+    erasing
+        Chance that a rectangle is erased.
     """
 
     crop: int = 0
-    flip: bool = False
+    flip: bool | Literal["alternating"] = False
     scale: tuple[float, float] | None = None
+    policy: Literal["trivialaugment", "randaugment"] | None = None
+    policy_operations: int = 2
+    policy_magnitude: int = 9
+    color: float = 0.0
+    hue: float = 0.0
+    erasing: float = 0.0
+
+    @property
+    def asked(self) -> dict[str, str]:
+        """What is asked for: the parameter of each field, and what turns it off."""
+        off = {"crop": "0", "flip": "false", "scale": "null", "policy": "null"}
+        off |= {"color": "0.0", "hue": "0.0", "erasing": "0.0"}
+        plain = Augmentation()
+        return {
+            f"train.augment_{name}": value
+            for name, value in off.items()
+            if getattr(self, name) != getattr(plain, name)
+        }
+
+    @property
+    def changes_colors(self) -> bool:
+        """Whether colours change, so that images need one channel or three."""
+        return self.policy is not None or self.color > 0.0 or self.hue > 0.0
 
 
 def draw_crops_and_flips(

@@ -12,12 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crest.data.ahead import Ahead, Key
-from crest.data.augment import Augmentation, crop_and_flip, draw_crops_and_flips, normalise
+from crest.data.augment import Augmentation, normalise
 from crest.data.decoding import Square, decode
 from crest.data.files import ImageMeta, damaged, open_array
 from crest.data.opening import check_labels, open_tensor
 from crest.data.sources import Pixels
-from crest.data.views.crops import COLUMNS, crop_boxes, draw_crops
+from crest.data.views.crops import crop_boxes
+from crest.data.views.making import crop_draws, draw_views, finish_views
 from crest.devices.transfer import on_device
 from crest.errors import DamagedDataError, needs_extra
 
@@ -172,19 +173,13 @@ class EncodedSplit:
         return normalise(self._taken(self._keys(indices, None)), self._mean, self._std)
 
     def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw crops of any size if there are such, then what is drawn for every image."""
-        rest = draw_crops_and_flips(count, self._augmentation, generator)
-        if self._augmentation.scale is None:
-            return rest
-        return torch.cat([draw_crops(count, generator), rest], 1)
+        """Draw views, see :func:`~crest.data.views.making.draw_views`."""
+        return draw_views(count, self._augmentation, generator)
 
     def views(self, indices: Tensor, draws: Tensor) -> Tensor:
-        """As :meth:`inputs`, cropped, resized and flipped."""
+        """As :meth:`inputs`, augmented: see :func:`~crest.data.views.making.finish_views`."""
         images = self._taken(self._keys(indices, draws))
-        if self._augmentation.scale is not None:
-            draws = draws[:, COLUMNS:]
-        images = crop_and_flip(images, self._augmentation, draws)
-        return normalise(images, self._mean, self._std)
+        return finish_views(images, draws, self._augmentation, self._mean, self._std)
 
     def expect(self, indices: Tensor, draws: Tensor | None) -> None:
         """Begin to decode what will be asked for next: inputs, or views where draws are given."""
@@ -195,7 +190,8 @@ class EncodedSplit:
         if draws is None or self._augmentation.scale is None:
             return [(index,) for index in indices.tolist()]
         heights, widths = self._images.sizes(indices)
-        boxes = crop_boxes(draws[:, :COLUMNS], heights, widths, self._augmentation)
+        drawn = crop_draws(draws, self._augmentation)
+        boxes = crop_boxes(drawn, heights, widths, self._augmentation)
         return [*zip(indices.tolist(), *boxes.T.tolist(), strict=True)]
 
     def _decode(self, key: Key) -> Tensor:

@@ -10,12 +10,13 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from crest.data.augment import Augmentation, crop_and_flip, draw_crops_and_flips, normalise
+from crest.data.augment import Augmentation, normalise
 from crest.data.encoded import open_encoded
 from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
 from crest.data.opening import check_labels, fits, open_tensor
 from crest.data.ragged import open_split
 from crest.data.verifying import Verification
+from crest.data.views.making import draw_views, make_views
 from crest.devices.distributed import local_rank
 from crest.devices.transfer import on_device
 from crest.errors import ParameterError
@@ -98,13 +99,13 @@ class ImageSplit:
         return normalise(self._gather(indices), self._mean, self._std)
 
     def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
-        """Draw crops and flips, see :func:`~crest.data.augment.draw_crops_and_flips`."""
-        return draw_crops_and_flips(count, self._augmentation, generator)
+        """Draw views, see :func:`~crest.data.views.making.draw_views`."""
+        return draw_views(count, self._augmentation, generator)
 
     def views(self, indices: Tensor, draws: Tensor) -> Tensor:
-        """As :meth:`inputs`, cropped and flipped."""
-        images = crop_and_flip(self._gather(indices), self._augmentation, draws)
-        return normalise(images, self._mean, self._std)
+        """As :meth:`inputs`, augmented: see :func:`~crest.data.views.making.make_views`."""
+        images = self._gather(indices)
+        return make_views(images, draws, self._augmentation, self._mean, self._std)
 
     def _gather(self, indices: Tensor) -> Tensor:
         gathered = self._images.index_select(0, on_device(indices, self._images.device))
@@ -163,10 +164,9 @@ def load(
             return _open_images(folder, name, meta, device, augmentation)
         return open_split(folder, name, meta, device)
 
-    if isinstance(meta, TextMeta) and augmentation != NO_AUGMENTATION:
+    if isinstance(meta, TextMeta) and (asked := augmentation.asked):
         raise ParameterError(
-            "train.augment_crop, train.augment_flip: the prepared data are text; set them to 0 and "
-            "false"
+            f"{', '.join(asked)}: the prepared data are text; set to {', '.join(asked.values())}"
         )
     validation = split("validation") if meta.sizes.get("validation") else None
     train, test = split("train"), split("test")

@@ -4,12 +4,13 @@ Values that depend on the data (a subset larger than the training set, say) are 
 data is known.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from crest.parameters.section import Section, key
 from crest.parameters.types import (
+    Alpha,
     ArtifactName,
     Columns,
     Count,
@@ -19,9 +20,11 @@ from crest.parameters.types import (
     Names,
     NonNegative,
     Positive,
+    Scale,
     Seconds,
     Seed,
     Share,
+    Smoothing,
 )
 
 
@@ -148,7 +151,52 @@ class TrainParameters(Section):
         "of the time",
     )
     augment_crop: CountOrZero = key(0, "pixels of padding for random crops, 0 for none")
-    augment_flip: bool = key(False, "random horizontal flips")
+    augment_flip: bool | Literal["alternating"] = key(
+        False,
+        "random horizontal flips; alternating: random at first, then every other time that an "
+        "example is trained on",
+    )
+    augment_scale: Scale | None = key(
+        None,
+        "random resized crops: least and greatest share of an image's area, [0.08, 1.0]; null: "
+        "none",
+    )
+    augment_policy: Literal["trivialaugment", "randaugment"] | None = key(
+        None, "trivialaugment (wide), randaugment; null: none"
+    )
+    randaugment_operations: Annotated[int, Field(ge=1, le=14)] = key(
+        2, "operations that an image goes through"
+    )
+    randaugment_magnitude: Annotated[int, Field(ge=0, le=30)] = key(
+        9, "of all operations, from 0 to 30"
+    )
+    augment_color: float = key(
+        0.0, "brightness, contrast and saturation differ from 1 by up to this; 0: none", ge=0, le=10
+    )
+    augment_hue: float = key(
+        0.0, "greatest turn of hues, a share of the circle; 0: none", ge=0.0, le=0.5
+    )
+    augment_erasing: float = key(
+        0.0, "chance that a rectangle of an image is erased; 0: none", ge=0.0, le=1.0
+    )
+    mixup: Alpha = key(
+        0.0, "images are mixed in pairs, by shares of Beta(mixup, mixup); 0.2 is usual; 0: none"
+    )
+    cutmix: Alpha = key(
+        0.0,
+        "a box of each image is another's, its size by Beta(cutmix, cutmix); 1.0 is usual; with "
+        "mixup each mini-batch has one of the two; 0: none",
+    )
+    label_smoothing: Smoothing = key(
+        0.0, "share of a label that all classes have alike; 0.1 is usual; 0: none"
+    )
+    ema_decay: float = key(
+        0.0,
+        "of the averaged weights (EMA), which then are evaluated and saved; 0.999 is usual; 0: "
+        "none",
+        ge=0.0,
+        lt=1.0,
+    )
     seed: Seed = key(0, "draws the initial weights, the mini-batches and the augmentation")
     precision: Literal["auto", "float32", "bf16"] = key(
         "auto", "auto (bf16 where the processor has it), float32, bf16"
@@ -165,6 +213,13 @@ class TrainParameters(Section):
         ge=0,
         le=10_000,
     )
+
+    @field_validator("augment_scale")
+    @classmethod
+    def _crops_are_padded_or_resized(cls, scale: Any, others: ValidationInfo) -> Any:
+        if scale is not None and others.data.get("augment_crop"):
+            raise ValueError("crops are either resized or padded; set train.augment_crop to 0")
+        return scale
 
     @field_validator("nesterov")
     @classmethod

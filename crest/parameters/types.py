@@ -71,6 +71,7 @@ LARGEST = 2**31  # of counts, which tables hold in 32 bits
 Share = Annotated[float, Field(gt=0.0, le=1.0)]
 Positive = Annotated[float, Field(gt=0.0, allow_inf_nan=False), AfterValidator(_in_float32)]
 NonNegative = Annotated[float, Field(ge=0.0, allow_inf_nan=False), AfterValidator(_in_float32)]
+Alpha = Annotated[float, Field(ge=0.0, le=100.0)]
 Smoothing = Annotated[float, Field(ge=0.0, lt=1.0)]
 Seconds = Annotated[float, Field(gt=0.0, le=1e6)]
 Order = Annotated[Literal[1, 2], BeforeValidator(_whole)]
@@ -106,6 +107,21 @@ Columns = Annotated[
     FROM_LIST,
     AfterValidator(_distinct),
     Field(min_length=1, max_length=2),
+]
+
+
+def _rising(shares: tuple[float, float]) -> tuple[float, float]:
+    """Refuse a range whose end lies before its start."""
+    if shares[0] > shares[1]:
+        raise ValueError("the first must not be greater than the second")
+    return shares
+
+
+Scale = Annotated[
+    tuple[Share, Share],
+    FROM_LIST,
+    AfterValidator(_rising),
+    Range("two shares, [0.08, 1.0]"),
 ]
 
 

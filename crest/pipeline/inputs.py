@@ -14,6 +14,7 @@ from crest.devices.precision import Precision, resolve_device, resolve_precision
 from crest.errors import ArtifactError, ParameterError
 from crest.methods import check_method
 from crest.models import Spec, weights
+from crest.parameters.sections import TrainParameters
 from crest.pipeline.paths import Paths
 
 
@@ -45,15 +46,40 @@ def run_precision(parameters: Parameters) -> Precision:
 
 def prepared_data(parameters: Parameters, paths: Paths, device: torch.device) -> Prepared:
     """Open the prepared data, with the augmentation that the parameters name."""
-    crop = parameters.train.augment_crop
-    data = load(paths.prepared, device, Augmentation(crop, parameters.train.augment_flip))
+    augmentation = augmentation_of(parameters.train)
+    data = load(paths.prepared, device, augmentation)
     if isinstance(data.meta, ImageMeta):
-        _check_crop(crop, data.meta)
+        _check_fits(augmentation, data.meta)
+    elif mixing := [key for key in ("mixup", "cutmix") if getattr(parameters.train, key)]:
+        keys = ", ".join(f"train.{key}" for key in mixing)
+        raise ParameterError(f"{keys}: the prepared data are text; set to 0.0")
     return data
 
 
-def _check_crop(crop: int, meta: ImageMeta) -> None:
-    height, width, _ = meta.image_shape
+def augmentation_of(parameters: TrainParameters) -> Augmentation:
+    """Return the augmentation that the parameters name."""
+    return Augmentation(
+        crop=parameters.augment_crop,
+        flip=parameters.augment_flip,
+        scale=parameters.augment_scale,
+        policy=parameters.augment_policy,
+        policy_operations=parameters.randaugment_operations,
+        policy_magnitude=parameters.randaugment_magnitude,
+        color=parameters.augment_color,
+        hue=parameters.augment_hue,
+        erasing=parameters.augment_erasing,
+    )
+
+
+def _check_fits(augmentation: Augmentation, meta: ImageMeta) -> None:
+    height, width, channels = meta.image_shape
+    if augmentation.changes_colors and channels not in (1, 3):
+        keys = [key for key in augmentation.asked if key.endswith(("policy", "color", "hue"))]
+        raise ParameterError(
+            f"{', '.join(keys)}: images of {channels} channels; only those of 1 or 3 have colours "
+            "to change"
+        )
+    crop = augmentation.crop
     if crop > min(height, width):
         raise ParameterError(
             f"train.augment_crop: {crop} pixels of padding are more than an image of "

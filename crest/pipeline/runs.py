@@ -14,6 +14,7 @@ from crest import artifacts
 from crest.config import Parameters
 from crest.data.files import TextMeta
 from crest.data.prepared import Prepared
+from crest.data.views.alternating import AlternatingFlips
 from crest.devices.distributed import ALONE, Group
 from crest.devices.generators import generator_for
 from crest.devices.limits import require_memory, require_space
@@ -77,6 +78,9 @@ def train_model(
     started_from = weights.digest(model)
     group.require_same({"initial weights": started_from})
     context = context_of(parameters, method, data, model, steps, precision, group)
+    flips = None
+    if settings.augment_flip == "alternating":
+        flips = AlternatingFlips(len(data.train), generator_for(settings.seed, "flips"))
     stop = checkpoint.stop if checkpoint else context.stop
     if not group.alone:
         stop = _stop_of(group)
@@ -86,7 +90,7 @@ def train_model(
         if not checkpoint.path.exists():
             _require_space(model, len(snapshot_steps), checkpoint.snapshots)
         snapshots = Snapshots(checkpoint.snapshots, model_spec, snapshot_steps)
-    chooser = spec.build(replace(context, saved=saved, stop=stop))
+    chooser = spec.build(replace(context, saved=saved, stop=stop, flips=flips))
     with (
         _forgetting_what_rests_on_damage(checkpoint),
         watched(f"train {method}", steps, visible=group.first) as watcher,
@@ -105,6 +109,7 @@ def train_model(
             snapshots,
             group,
             watcher.report,
+            flips,
         )
         data.require_whole()
     run = identity(parameters, data.meta, method, weights.digest(model))
@@ -183,6 +188,7 @@ def context_of(
         generator=generator_for(parameters.train.seed, "method"),
         parameters=parameters.of_method(method),
         group=group,
+        label_smoothing=parameters.train.label_smoothing,
         build_model=lambda name: _another(parameters, data, name, precision.device),
     )
 

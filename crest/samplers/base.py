@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from crest.data.prepared import Split
+from crest.data.views.alternating import AlternatingFlips
 from crest.devices.distributed import ALONE, Group
 from crest.devices.precision import Precision
 from crest.errors import Interrupted, ParameterError
@@ -45,6 +46,8 @@ class Context(Generic[Own]):
     they share forward passes, and each has to come to the same mini-batches. ``may_skip``: a step
     may be one that a gradient scaler skipped, so that what is not finite in it is left out.
     ``build_model`` returns a fresh model of the examples by its name, as train.model has it.
+    ``flips`` knows how each example is flipped next, where flips alternate, and
+    ``label_smoothing`` is that of the loss that is trained on.
     """
 
     model: nn.Module
@@ -59,6 +62,13 @@ class Context(Generic[Own]):
     group: Group = ALONE
     may_skip: bool = False
     build_model: Callable[[str], nn.Module] = no_model
+    flips: AlternatingFlips | None = None
+    label_smoothing: float = 0.0
+
+    def draw_views(self, indices: Tensor) -> Tensor:
+        """Draw views of examples by the method's own generator; int64, a row each, on the CPU."""
+        draws = self.train.draw_views(len(indices), self.generator)
+        return draws if self.flips is None else self.flips.put(indices, draws)
 
     @property
     def evaluator(self) -> Evaluator:

@@ -17,8 +17,9 @@ from crest.errors import TrainingError
 # Steps that are taken as ever before one is captured: in them libraries load, choose and allocate.
 WARM_UP = 3
 
-# From inputs, labels and weights to the loss, the losses and the logits; leaves gradients behind.
-Gradients = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor, Tensor]]
+# From inputs, and what they are trained towards (labels and weights, and those of examples mixed
+# in), to the loss, the losses and the logits; leaves gradients behind.
+Gradients = Callable[..., tuple[Tensor, Tensor, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -26,13 +27,13 @@ class _Captured:
     """A graph and the tensors that it reads and writes."""
 
     graph: torch.cuda.CUDAGraph
-    taken: tuple[Tensor, Tensor, Tensor]
+    taken: tuple[Tensor, ...]
     outputs: tuple[Tensor, Tensor, Tensor]
     gradients: tuple[Tensor | None, ...]
 
 
 class GraphedGradients:
-    """Computes gradients like a function of inputs, labels and weights, from its graph if it can.
+    """Computes gradients like a function of inputs and targets, from its graph if it can.
 
     The first steps run as they are; then one is captured, and what has its shapes is replayed.
     Anything else runs as it is.
@@ -59,9 +60,7 @@ class GraphedGradients:
         """Whether there is a graph yet."""
         return self._captured is not None
 
-    def __call__(
-        self, inputs: Tensor, labels: Tensor, weights: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def __call__(self, *taken: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return the loss, the losses and the logits of a mini-batch; gradients are in ``.grad``.
 
         Raises
@@ -70,7 +69,6 @@ class GraphedGradients:
             If the function cannot be captured, such as when a model asks the device for a number
             on the way.
         """
-        taken = (inputs, labels, weights)
         if self._left:
             self._left -= 1
             return self._plain(taken)
@@ -80,14 +78,14 @@ class GraphedGradients:
             return self._plain(taken)
         return self._replay(self._captured, taken)
 
-    def _plain(self, taken: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+    def _plain(self, taken: tuple[Tensor, ...]) -> tuple[Tensor, Tensor, Tensor]:
         with self._aside():
             return self._compute(*taken)
 
-    def _capture(self, taken: tuple[Tensor, Tensor, Tensor]) -> _Captured:
+    def _capture(self, taken: tuple[Tensor, ...]) -> _Captured:
         """Capture a mini-batch's step without taking it."""
         # Laid out as they come, which convolutions go by.
-        static = (taken[0].clone(), taken[1].clone(), taken[2].clone())
+        static = tuple(tensor.clone() for tensor in taken)
         graph = torch.cuda.CUDAGraph()
         try:
             with torch.cuda.graph(graph, stream=self._stream):
@@ -108,7 +106,7 @@ class GraphedGradients:
         return captured
 
     def _replay(
-        self, captured: _Captured, taken: tuple[Tensor, Tensor, Tensor]
+        self, captured: _Captured, taken: tuple[Tensor, ...]
     ) -> tuple[Tensor, Tensor, Tensor]:
         for static, tensor in zip(captured.taken, taken, strict=True):
             static.copy_(tensor)

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from typing import NoReturn
 
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from crest.artifacts import TABLES
 from crest.data.prepared import Expecting, Split
+from crest.data.views.alternating import AlternatingFlips
 from crest.devices.distributed import ALONE, Group
 from crest.devices.generators import (
     generator_for,
@@ -26,6 +27,7 @@ from crest.inference.evaluator import Evaluator
 from crest.parameters.sections import TrainParameters
 from crest.samplers.base import Foreseeing, Method, Record
 from crest.training import optimizers
+from crest.training.averaging import WeightAverage
 from crest.training.recorder import Recorder, spaced_steps
 from crest.training.schedules import learning_rate
 from crest.training.snapshots import Snapshots
@@ -94,8 +96,12 @@ def train(
     snapshots: Snapshots | None = None,
     group: Group = ALONE,
     report: Report | None = None,
+    flips: AlternatingFlips | None = None,
 ) -> Run:
     """Train a model on what a method chooses.
+
+    With ``parameters.ema_decay`` the validation curve is of the averaged weights, and the model
+    holds them in the end; methods choose by, and snapshots are of, those that are trained.
 
     Parameters
     ----------
@@ -117,6 +123,8 @@ def train(
         and with a checkpoint that writes.
     report
         Called with how the run stands, ``parameters.validations`` times.
+    flips
+        Where flips alternate, what knows those of each example.
 
     Raises
     ------
@@ -128,7 +136,7 @@ def train(
         If the checkpoint says to stop; the state is saved, unless it is one at once.
     """
     schedule = schedule_steps or steps
-    training = _Training(model, method, data, steps, schedule, parameters, precision, group)
+    training = _Training(model, method, data, steps, schedule, parameters, precision, group, flips)
     points = spaced_steps(steps, parameters.validations)
     model.train()
     with torch.random.fork_rng(devices=_cuda_devices(precision.device)):
@@ -204,6 +212,7 @@ class _Training:
         parameters: TrainParameters,
         precision: Precision,
         group: Group,
+        flips: AlternatingFlips | None,
     ) -> None:
         self.group = group
         self.clock = _Clock()
@@ -218,8 +227,12 @@ class _Training:
         self._precision = precision
         self._optimizer = optimizers.build(model, parameters)
         self._augmentation = generator_for(parameters.seed, "augmentation")
+        self._flips = flips
+        self._average: WeightAverage | None = None
+        if parameters.ema_decay:
+            self._average = WeightAverage(model, parameters.ema_decay)
         self._stepper = Stepper(
-            model, self._optimizer, data, self._augmentation, parameters, precision, group
+            model, self._optimizer, data, self._augmentation, parameters, precision, group, flips
         )
         self._recorder = Recorder(len(data), steps, precision.device)
         self._validated: list[dict[str, float]] = []
@@ -233,6 +246,8 @@ class _Training:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         outputs = self._stepper.take(minibatch, self._upcoming(step))
+        if self._average is not None:
+            self._average.update()
         self.steps_taken = step + 1
         self._method.update(minibatch, outputs, time.perf_counter() - started)
         self._recorder.step(step, minibatch, rate, outputs, self.clock.seconds)
@@ -245,7 +260,8 @@ class _Training:
 
     def validate(self, split: Split) -> None:
         """Add a point to the validation curve, off the clock."""
-        with self._off_the_clock() as seconds:
+        averaged = nullcontext() if self._average is None else self._average.in_model()
+        with self._off_the_clock() as seconds, averaged:
             evaluation = evaluate(Evaluator(self._model, split, self._precision, self.group))
         self._validated.append(
             {
@@ -282,7 +298,9 @@ class _Training:
             yield seconds
 
     def finish(self) -> Run:
-        """Return what the run left behind."""
+        """Return what the run left behind, and have the model hold what is kept of it."""
+        if self._average is not None:
+            self._average.exchange()
         steps = self._recorder.steps()
         seconds = self.clock.seconds
         return Run(
@@ -305,6 +323,8 @@ class _Training:
             "method": self._method.state_dict(),
             "stepper": self._stepper.state_dict(),
             "augmentation": self._augmentation.get_state(),
+            "flips": None if self._flips is None else self._flips.state_dict(),
+            "average": None if self._average is None else self._average.state_dict(),
             "dropout": global_generators(self._precision.device),
             "validated": self._validated,
         }
@@ -319,6 +339,10 @@ class _Training:
         self._recorder.load_state_dict(state["recorder"])
         self._stepper.load_state_dict(state["stepper"])
         self._augmentation.set_state(state["augmentation"])
+        if self._flips is not None:
+            self._flips.load_state_dict(state["flips"])
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
         set_global_generators(self._precision.device, state["dropout"])
         self._validated = state["validated"]
 

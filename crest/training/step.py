@@ -11,6 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 
 from crest.data.prepared import Inputs, Split
+from crest.data.views.alternating import AlternatingFlips
 from crest.devices.distributed import ALONE, Group, gradient_dtype, reduce_hook
 from crest.devices.out_of_memory import Halving
 from crest.devices.precision import Precision
@@ -23,6 +24,7 @@ from crest.training.buffers import Begun, Buffers
 from crest.training.clipping import clipped
 from crest.training.cuda_graph import Gradients, GraphedGradients
 from crest.training.expecting import expect_views, part_seeds
+from crest.training.mixing import Mixing, Targets, mix
 
 ADVICE = "set train.activation_checkpointing, or use a smaller model or smaller examples"
 # Largest part of a mini-batch to begin with: any.
@@ -44,14 +46,20 @@ class Stepper:
     Where a part does not fit into the GPU, the step begins again with parts of half the size, and
     so do all later ones. Processes find out together, before they exchange anything.
 
+    Mixup and cutmix mix the examples of a part. What a step knows of an example is then of the
+    mixed input of which it is the larger part, and its loss the cross-entropy with its own label
+    alone, as it is without label smoothing too.
+
     Parameters
     ----------
     model
         On its device; called in whatever mode it is.
     augmentation
-        Generator that augmentation is drawn from.
+        Generator that augmentation and mixing are drawn from.
     group
         The processes that share the parts; each of them has the model.
+    flips
+        Where flips alternate, what knows those of each example.
 
     Raises
     ------
@@ -68,11 +76,16 @@ class Stepper:
         parameters: TrainParameters,
         precision: Precision,
         group: Group = ALONE,
+        flips: AlternatingFlips | None = None,
     ) -> None:
         self._model = model
         self._optimizer = optimizer
         self._data = data
         self._augmentation = augmentation
+        self._flips = flips
+        self._mixing = Mixing.of(parameters)
+        self._smoothing = parameters.label_smoothing
+        self._descends_plainly = self._mixing is None and self._smoothing == 0.0
         self._clip_norm = parameters.clip_norm
         self._precision = precision
         self._group = group
@@ -111,6 +124,8 @@ class Stepper:
         outputs = self._compute(minibatch)
         with clipped(self._trained, self._clip_norm):
             self._optimizer.step()
+        if self._flips is not None:
+            self._flips.advance(minibatch.indices, minibatch.draws)
         return outputs
 
     def state_dict(self) -> dict[str, int]:
@@ -197,25 +212,50 @@ class Stepper:
 
     def _whole(self, minibatch: MiniBatchCoreset) -> Outputs:
         inputs = self._views(minibatch.indices, minibatch.draws, self._augmentation)
-        self._expect_next()
         labels = self._labels(minibatch.indices)
         weights = on_device(minibatch.weights, self._precision.device)
+        inputs, targets = self._mixed(inputs, labels, weights, self._augmentation)
+        self._expect_next()  # when all of this step is drawn
         if isinstance(inputs, Tensor):
-            return Outputs(*self._backpropagate(inputs, labels, weights), labels)
+            return Outputs(*self._backpropagate(inputs, *targets.tensors), labels)
         # Texts, which are of other lengths in each mini-batch.
-        return Outputs(*self._plainly(inputs, labels, weights), labels)
+        return Outputs(*self._plainly(inputs, *targets.tensors), labels)
 
-    def _plainly(
-        self, inputs: Inputs, labels: Tensor, weights: Tensor
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def _plainly(self, inputs: Inputs, *targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Put the gradients of the weighted mean loss into ``.grad``; loss, losses and logits."""
         with self._precision.autocast():
             logits = self._model(inputs)
         logits = logits.float()
-        losses = F.cross_entropy(logits, labels, reduction="none")
-        loss = (losses * weights).mean()
+        losses, descended = self._losses(logits, Targets(*targets))
+        loss = descended.mean()
         loss.backward()
         return loss.detach(), losses.detach(), logits.detach()
+
+    def _losses(self, logits: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
+        """Return the cross-entropy with each own label, and each summand of what is descended."""
+        losses = F.cross_entropy(logits, targets.labels, reduction="none")
+        own = losses
+        if self._smoothing:
+            own = self._smoothed(logits, targets.labels)
+        descended = own * targets.weights
+        if targets.other_labels is not None and targets.other_weights is not None:
+            others = self._smoothed(logits, targets.other_labels)
+            descended = descended + others * targets.other_weights
+        return losses, descended
+
+    def _smoothed(self, logits: Tensor, labels: Tensor) -> Tensor:
+        return F.cross_entropy(logits, labels, reduction="none", label_smoothing=self._smoothing)
+
+    def _mixed(
+        self, inputs: Inputs, labels: Tensor, weights: Tensor, generator: torch.Generator
+    ) -> tuple[Inputs, Targets]:
+        """Mix inputs where that is asked for."""
+        if self._mixing is None:
+            return inputs, Targets(labels, weights)
+        assert isinstance(inputs, Tensor), "texts are refused where parameters are read"
+        count, _, height, width = inputs.shape
+        drawn = self._mixing.draw(count, height, width, generator)
+        return mix(inputs, labels, weights, drawn)
 
     def _in_parts(self, minibatch: MiniBatchCoreset, count: int) -> Outputs:
         """Add up the gradients of all parts, wherever they are computed."""
@@ -226,14 +266,14 @@ class Stepper:
         mine = self._group.share(len(parts))
         self._buffers.begin()
         model = self._parallel or self._model
-        logits_of_parts: dict[int, Tensor] = {}
+        outputs_of_parts: dict[int, Tensor] = {}
         for number in mine:
             part, last = parts[number], number == mine[-1]
             self._buffers.rewind()
             expect_next = self._expect_next if last else _nothing
             there = on_device(part, weights.device)
             with self._synchronising(last):
-                logits_of_parts[number] = self._backward(
+                outputs_of_parts[number] = self._backward(
                     model,
                     minibatch,
                     part,
@@ -246,7 +286,12 @@ class Stepper:
             if not last or self._group.alone:
                 self._set_aside()
         self._finish_gradients()
-        return Outputs.of(self._gathered(logits_of_parts, parts), labels, weights)
+        gathered = self._gathered(outputs_of_parts, parts)
+        if self._descends_plainly:
+            return Outputs.of(gathered, labels, weights)
+        logits = gathered[:, :-1].contiguous()
+        losses = F.cross_entropy(logits, labels, reduction="none")
+        return Outputs(gathered[:, -1].mean(), losses, logits, labels)
 
     def _backward(
         self,
@@ -260,6 +305,7 @@ class Stepper:
     ) -> Tensor:
         """Add a part's share of the weighted mean loss to the gradients; returns its logits.
 
+        With a column for what is descended, where logits, labels and weights do not tell it.
         ``drawn`` is called when its views are made.
         """
         augmentation, dropout = seeds
@@ -267,13 +313,16 @@ class Stepper:
         draws = None if minibatch.draws is None else minibatch.draws[part]
         generator = torch.Generator().manual_seed(augmentation)
         inputs = self._views(minibatch.indices[part], draws, generator)
+        inputs, targets = self._mixed(inputs, labels, weights, generator)
         drawn()
         with self._precision.autocast():
             logits = model(inputs)
         logits = logits.float()
-        losses = F.cross_entropy(logits, labels, reduction="none")
-        ((losses * weights).sum() / len(minibatch.indices)).backward()
-        return logits.detach()
+        _, descended = self._losses(logits, targets)
+        (descended.sum() / len(minibatch.indices)).backward()
+        if self._descends_plainly:
+            return logits.detach()
+        return torch.cat([logits.detach(), descended.detach()[:, None]], 1)
 
     def _set_aside(self) -> None:
         """Take the gradients of a part, so that the next starts from none."""
@@ -292,17 +341,17 @@ class Stepper:
                 parameter.grad = total.to(parameter.dtype)
         self._earlier = {}
 
-    def _gathered(self, logits_of_parts: dict[int, Tensor], parts: Sequence[Tensor]) -> Tensor:
-        """Return the logits of the whole mini-batch, and finish the buffers, in one exchange."""
-        some = next(iter(logits_of_parts.values()))
-        logits = some.new_zeros(sum(map(len, parts)), some.shape[1])
-        for number, rows in logits_of_parts.items():
-            logits[on_device(parts[number], logits.device)] = rows
+    def _gathered(self, outputs_of_parts: dict[int, Tensor], parts: Sequence[Tensor]) -> Tensor:
+        """Return the rows of the whole mini-batch, and finish the buffers, in one exchange."""
+        some = next(iter(outputs_of_parts.values()))
+        outputs = some.new_zeros(sum(map(len, parts)), some.shape[1])
+        for number, rows in outputs_of_parts.items():
+            outputs[on_device(parts[number], outputs.device)] = rows
         # float64 holds a float32 exactly.
-        together = torch.cat([logits.double().flatten(), self._buffers.total])
+        together = torch.cat([outputs.double().flatten(), self._buffers.total])
         self._group.sum(together)
-        self._buffers.finish(together[logits.numel() :], len(parts))
-        return together[: logits.numel()].view_as(logits).float()
+        self._buffers.finish(together[outputs.numel() :], len(parts))
+        return together[: outputs.numel()].view_as(outputs).float()
 
     def _synchronising(self, last: bool) -> AbstractContextManager[object]:
         """Let DDP exchange gradients at the last of this process's parts only."""
@@ -344,6 +393,8 @@ class Stepper:
         """Return what is trained on: views that were drawn by the method, or are drawn now."""
         if draws is None:
             draws = self._data.draw_views(len(indices), generator)
+            if self._flips is not None:
+                draws = self._flips.put(indices, draws)
         return self._data.views(indices, draws)
 
     def _expect_next(self) -> None:

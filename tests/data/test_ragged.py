@@ -133,7 +133,17 @@ def test_a_description_that_contradicts_itself_is_refused(folder, change):
         read_meta(folder)
 
 
-@pytest.mark.parametrize("augmentation", [Augmentation(1, False), Augmentation(0, True)])
-def test_text_is_not_augmented(folder, augmentation):
-    with pytest.raises(ParameterError, match=r"train\.augment_crop, train\.augment_flip: the prep"):
+@pytest.mark.parametrize(
+    ("augmentation", "message"),
+    [
+        (Augmentation(1, False), r"^train\.augment_crop: the prepared data are text; set to 0$"),
+        (Augmentation(0, True), r"^train\.augment_flip: .*; set to false$"),
+        (
+            Augmentation(policy="trivialaugment", erasing=0.1),
+            r"^train\.augment_policy, train\.augment_erasing: .*; set to null, 0\.0$",
+        ),
+    ],
+)
+def test_text_is_not_augmented(folder, augmentation, message):
+    with pytest.raises(ParameterError, match=message):
         load(folder, CPU, augmentation)

@@ -40,7 +40,7 @@ class BatchSelection:
     def __init__(self, context: "Context[BatchSelectionParameters]") -> None:
         parameters = context.parameters
         self._size = context.batch_size
-        self._split = context.train
+        self._context = context
         self._generator = context.generator
         self._start = round(parameters.start * context.steps)
         self._scorer = scorer_of(context)
@@ -144,4 +144,5 @@ class BatchSelection:
 
     def _draw(self, count: int) -> tuple[Tensor, Tensor]:
         self._drawn += count
-        return self._passes.take(count), self._split.draw_views(count, self._generator)
+        indices = self._passes.take(count)
+        return indices, self._context.draw_views(indices)

@@ -5,7 +5,8 @@ import torch
 from torchvision.transforms import RandomResizedCrop
 
 from crest.data.augment import Augmentation
-from crest.data.views.crops import COLUMNS, TRIES, crop_boxes, draw_crops
+from crest.data.views.boxes import COLUMNS, TRIES, draw_boxes
+from crest.data.views.crops import crop_boxes
 from crest.data.views.uniform import RANGE
 
 IMAGENET = Augmentation(scale=(0.08, 1.0))
@@ -44,13 +45,13 @@ def one_box(row, height, width, scale):
 
 @pytest.mark.parametrize(("height", "width"), SIZES)
 def test_boxes_are_those_of_ten_tries_one_after_another(height, width):
-    draws = draw_crops(400, generator())
+    draws = draw_boxes(400, generator())
     expected = [one_box(row, height, width, IMAGENET.scale) for row in draws.tolist()]
     assert boxes_of(draws, height, width).tolist() == expected
 
 
 def test_a_batch_may_have_images_of_many_sizes():
-    draws = draw_crops(len(SIZES), generator())
+    draws = draw_boxes(len(SIZES), generator())
     heights, widths = torch.tensor(SIZES).T
     expected = [
         boxes_of(row[None], height, width)[0]
@@ -81,7 +82,7 @@ def test_areas_ratios_and_places_are_distributed_as_torchvisions(height, width, 
         theirs = torch.tensor(
             [RandomResizedCrop.get_params(image, list(scale), [3 / 4, 4 / 3]) for _ in range(count)]
         )
-    ours = boxes_of(draw_crops(count, generator()), height, width, Augmentation(scale=scale))
+    ours = boxes_of(draw_boxes(count, generator()), height, width, Augmentation(scale=scale))
     for statistic in (
         lambda box: box[:, 2] * box[:, 3],
         lambda box: box[:, 3] / box[:, 2],
@@ -101,6 +102,6 @@ def test_where_no_try_fits_the_box_is_torchvisions_central_one():
 
 
 def test_the_same_draws_are_the_same_part_of_an_image_of_any_size():
-    draws, half = draw_crops(50, generator()), Augmentation(scale=(0.08, 0.5))  # the first try fits
+    draws, half = draw_boxes(50, generator()), Augmentation(scale=(0.08, 0.5))  # the first try fits
     small, large = boxes_of(draws, 100, 100, half), boxes_of(draws, 1000, 1000, half)
     assert (small * 10 - large).abs().max() <= 20  # two pixels of the small one
