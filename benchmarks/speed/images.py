@@ -6,7 +6,7 @@ Files of 500×375 pixels are cut out of the two photographs that scikit-learn sh
 JPEG about as large as ImageNet's are in the mean. The arms take turns, a number of batches each;
 before a turn is timed, what its workers may have made in advance is thrown away. Nothing is
 trained: a batch is normalised float32 on the CPU, random resized crops of 224 pixels and flips,
-and for images stored as pixels padded crops and flips. It prints images a second and processor
+and for images stored as pixels padded crops and flips too. It prints images a second and processor
 milliseconds an image, worker processes included: median and quartiles over the turns, and the
 ratio to the fastest arm of torchvision in the same turn.
 """
@@ -235,6 +235,8 @@ def arms(root: Path, source: Path) -> dict[str, Arm]:
             partial(of_processes, images, meta, count), 2 * count
         )
     found["pixels"] = Arm(partial(of_split, stored), 1)
+    crops = load(pixels, device, CROPS).train
+    found["pixels, resized crops"] = Arm(partial(of_split, crops), 1)
     return found
 
 

@@ -111,12 +111,13 @@ def crop_and_flip(images: Tensor, augmentation: Augmentation, draws: Tensor) -> 
     padding = augmentation.crop
     if padding == 0 and not augmentation.flip:
         return images
+    if padding == 0:
+        return _flipped(images, draws[:, 0].nonzero().flatten())
     count, height, width, channels = images.shape
     columns = torch.arange(width).expand(count, width)
     columns = torch.where(draws[:, :1].bool(), columns.flip(1), columns) + draws[:, 2:]
     rows = torch.arange(height) + draws[:, 1:2]
-    if padding:
-        images = F.pad(images, (0, 0, padding, padding, padding, padding))
+    images = F.pad(images, (0, 0, padding, padding, padding, padding))
     # Choosing whole pixels from one long list is several times faster than indexing four axes.
     padded_height, padded_width = height + 2 * padding, width + 2 * padding
     starts = padded_height * torch.arange(count, device=images.device)[:, None]
@@ -126,7 +127,21 @@ def crop_and_flip(images: Tensor, augmentation: Augmentation, draws: Tensor) -> 
     return chosen.view(count, height, width, channels)
 
 
+def _flipped(images: Tensor, rows: Tensor) -> Tensor:
+    """Mirror those images whose rows are given; one at a time they stay in the CPU's caches."""
+    if images.is_cuda:
+        rows = on_device(rows, images.device)
+        return images.index_copy(0, rows, images.index_select(0, rows).flip(2))
+    flipped = images.clone()
+    for row in rows.tolist():
+        flipped[row] = images[row].flip(1)
+    return flipped
+
+
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     """uint8 k×H×W×C to float32 k×C×H×W with channel means 0 and deviations 1, channels last."""
-    scaled = images.to(torch.float32).div_(255.0).sub_(mean).div_(std)
-    return scaled.permute(0, 3, 1, 2)
+    count, height, width, channels = images.shape
+    # Along whole rows, not along three channels, there are enough numbers for vector instructions.
+    rows = images.reshape(count, height, width * channels).to(torch.float32)
+    scaled = rows.div_(255.0).sub_(mean.repeat(width)).div_(std.repeat(width))
+    return scaled.view(count, height, width, channels).permute(0, 3, 1, 2)

@@ -24,7 +24,6 @@ from crest.errors import DamagedDataError, needs_extra
 
 with needs_extra("images"):
     from PIL import Image
-    from torchvision.io import ImageReadMode, decode_jpeg
 
 AHEAD_BYTES = 2**26  # of images decoded and not used yet
 # How much smaller libjpeg can decode a JPEG at a fraction of the cost.
@@ -110,19 +109,14 @@ class EncodedImages:
 
     def _cropped(self, content: bytearray, index: int, box: Sequence[int]) -> Tensor:
         height, width = self.shape[1:3]
-        draft = next((by for by in DRAFTS if box[2] >= by * height and box[3] >= by * width), 1)
-        if not self._shapes[index, 2]:
-            pixels = torch.tensor(decode(bytes(content)).pixels)
-        elif draft == 1:
-            # The same pixels as Pillow's, in less time.
-            whole = decode_jpeg(torch.frombuffer(content, dtype=torch.uint8), ImageReadMode.RGB)
-            pixels = whole.permute(1, 2, 0)
+        if self._shapes[index, 2]:
+            draft = next((by for by in DRAFTS if box[2] >= by * height and box[3] >= by * width), 1)
+            part = _part_of_jpeg(content, box, draft)
         else:
-            pixels = torch.tensor(_drafted(content, draft))
-            box = [value // draft for value in box]
-        top, left, rows, columns = box
-        part = pixels[top : top + rows, left : left + columns].contiguous()
-        return _resized(part, (height, width))
+            top, left, rows, columns = box
+            part = decode(bytes(content)).pixels[top : top + rows, left : left + columns]
+            part = part.copy()  # which may be written to, as tensors may
+        return _resized(torch.from_numpy(part), (height, width))
 
     def _broken(self, index: int, error: Exception) -> DamagedDataError:
         return DamagedDataError(
@@ -222,11 +216,14 @@ def open_encoded(
     return EncodedSplit(images, labels, mean, std, device, augmentation)
 
 
-def _drafted(content: bytearray, by: int) -> Pixels:
-    """Decode a JPEG that needs nothing else to so many times fewer pixels a side."""
+def _part_of_jpeg(content: bytearray, box: Sequence[int], draft: int) -> Pixels:
+    """Return a box of a JPEG that needs nothing but decoding, with so many times fewer pixels."""
+    top, left, rows, columns = (value // draft for value in box)
     with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-        image.draft("RGB", (image.width // by, image.height // by))
-        return np.asarray(image.convert("RGB"))
+        if draft > 1:
+            image.draft("RGB", (image.width // draft, image.height // draft))
+        # Only what is needed is brought from Pillow's four bytes a pixel to three.
+        return np.array(image.crop((left, top, left + columns, top + rows)).convert("RGB"))
 
 
 def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
