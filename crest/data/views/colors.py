@@ -71,9 +71,12 @@ def solarize(images: Tensor, factors: Factors) -> Tensor:
 
 def autocontrast(images: Tensor, factors: Factors) -> Tensor:
     """Stretch each channel from 0 to 255; there are no factors."""
-    from torchvision.transforms.v2 import functional
-
-    return functional.autocontrast(images.permute(0, 3, 1, 2)).permute(0, 2, 3, 1).contiguous()
+    least = images.amin((1, 2), keepdim=True).float()
+    extent = images.amax((1, 2), keepdim=True).float().sub_(least)
+    flat = extent == 0.0
+    scale = torch.where(flat, 1.0, extent.mul_(1.0 / 255.0))
+    stretched = images.sub(torch.where(flat, 0.0, least)).div_(scale)
+    return stretched.clamp_(0, 255).to(torch.uint8)
 
 
 def equalize(images: Tensor, factors: Factors) -> Tensor:
