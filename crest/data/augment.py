@@ -83,6 +83,11 @@ def crop_and_flip(images: Tensor, augmentation: Augmentation, draws: Tensor) -> 
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 k×H×W×C to float32 k×C×H×W with channel means 0 and deviations 1, channels last."""
+    """uint8 k×H×W×C to float32 k×C×H×W with channel means 0 and deviations 1, channels last.
+
+    One channel is repeated where there are several means.
+    """
+    if images.shape[3] == 1 and len(mean) > 1:
+        images = images.expand(*images.shape[:3], len(mean))
     scaled = images.to(torch.float32).div_(255.0).sub_(mean).div_(std)
     return scaled.permute(0, 3, 1, 2)

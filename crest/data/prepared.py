@@ -13,6 +13,7 @@ from torch import Tensor
 from crest.data.augment import Augmentation, crop_and_flip, draw_crops_and_flips, normalise
 from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
 from crest.data.opening import check_labels, fits, open_tensor
+from crest.data.preprocessing import Preprocessing
 from crest.data.ragged import open_split
 from crest.data.verifying import Verification
 from crest.devices.distributed import local_rank
@@ -100,13 +101,17 @@ class ImageSplit:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything ``data/prepared`` holds, ready for training."""
+    """Everything ``data/prepared`` holds, ready for training.
+
+    ``preprocessing`` is what images were opened with in place of the data's own statistics.
+    """
 
     meta: Meta
     train: Split
     validation: Split | None
     test: Split
     verification: Verification | None = None
+    preprocessing: Preprocessing | None = None
 
     def require_whole(self, wait: bool = True) -> None:
         """Raise if the arrays are found to be other than when they were written.
@@ -125,7 +130,10 @@ class Prepared:
 
 
 def load(
-    folder: Path, device: torch.device, augmentation: Augmentation = NO_AUGMENTATION
+    folder: Path,
+    device: torch.device,
+    augmentation: Augmentation = NO_AUGMENTATION,
+    preprocessing: Preprocessing | None = None,
 ) -> Prepared:
     """Open prepared data.
 
@@ -134,18 +142,24 @@ def load(
     hash: here, or where it is large while the work on it goes on (:mod:`crest.data.verifying`); of
     several processes on a machine one does so.
 
+    Parameters
+    ----------
+    preprocessing
+        Normalises images in place of the data's own statistics; None for those.
+
     Raises
     ------
     ArtifactError
         If a file is absent, damaged, or disagrees with meta.json.
     ParameterError
-        If text is to be augmented.
+        If text is to be augmented, or images have not the channels that are to be normalised.
     """
     meta = read_meta(folder)
+    statistics = _statistics(meta, preprocessing)
 
     def split(name: str) -> Split:
         if isinstance(meta, ImageMeta):
-            return _open_images(folder, name, meta, device, augmentation)
+            return _open_images(folder, name, meta, device, augmentation, statistics)
         return open_split(folder, name, meta, device)
 
     if isinstance(meta, TextMeta) and augmentation != NO_AUGMENTATION:
@@ -156,18 +170,37 @@ def load(
     validation = split("validation") if meta.sizes.get("validation") else None
     train, test = split("train"), split("test")
     verification = Verification(folder, meta) if local_rank() == 0 else None
-    return Prepared(meta, train, validation, test, verification)
+    return Prepared(meta, train, validation, test, verification, preprocessing)
+
+
+def _statistics(meta: Meta, preprocessing: Preprocessing | None) -> tuple[Tensor, Tensor]:
+    """Return the means and deviations that images are normalised by."""
+    if isinstance(meta, TextMeta):
+        return torch.empty(0), torch.empty(0)
+    if preprocessing is None:
+        return torch.tensor(meta.mean), torch.tensor(meta.std)
+    channels, expected = meta.image_shape[2], len(preprocessing.mean)
+    if channels not in (1, expected):
+        raise ParameterError(
+            f"train.weights: {preprocessing.source} is of images of {expected} channels, and the "
+            f"prepared ones have {channels}; prepare such images, or set it to random"
+        )
+    return torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
 
 
 def _open_images(
-    folder: Path, name: str, meta: ImageMeta, device: torch.device, augmentation: Augmentation
+    folder: Path,
+    name: str,
+    meta: ImageMeta,
+    device: torch.device,
+    augmentation: Augmentation,
+    statistics: tuple[Tensor, Tensor],
 ) -> ImageSplit:
     images, labels = (open_tensor(folder, name, part) for part in ("images", "labels"))
     _agree(folder, name, meta, images, labels)
     if fits(images, device):
         images = images.to(device)
-    mean, std = torch.tensor(meta.mean), torch.tensor(meta.std)
-    return ImageSplit(images, labels, mean, std, device, augmentation)
+    return ImageSplit(images, labels, *statistics, device, augmentation)
 
 
 def _agree(folder: Path, name: str, meta: ImageMeta, images: Tensor, labels: Tensor) -> None:

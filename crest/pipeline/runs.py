@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from crest.inference.flops import Flops, count_flops
 from crest.methods import METHODS
 from crest.models import MODELS, Spec, spec_for, weights
 from crest.models.checkpointing import checkpoint_activations
+from crest.models.freezing import freeze_backbone
 from crest.pipeline.inputs import fresh_model
 from crest.pipeline.provenance import describe, identity
 from crest.pipeline.watching import watched
@@ -69,8 +70,10 @@ def train_model(
     steps = full_steps if spec.takes_all_steps else budget_steps(settings.budget, full_steps)
     what = f"the tables of {steps} steps"
     require_memory("train.epochs", steps * STEP_BYTES, what)
-    model_spec = spec_for(settings, data.meta)
+    model_spec = spec_for(settings, data.meta, data.preprocessing)
     model = fresh_model(model_spec, settings.seed, precision.device)
+    if settings.freeze == "backbone":
+        freeze_backbone(model)
     flops = count_flops(model, data.train)
     if settings.activation_checkpointing:
         checkpoint_activations(model)
@@ -109,7 +112,7 @@ def train_model(
         data.require_whole()
     run = identity(parameters, data.meta, method, weights.digest(model))
     metrics = {"run": run, **_metrics(done, method, settings.model, data, full_steps)}
-    metrics |= _flop(done, flops)
+    metrics |= {**_flop(done, flops), **_started_from(model_spec)}
     metrics["seconds_saving"] = checkpoint.seconds if checkpoint else 0.0
     if not group.alone:
         metrics |= {"processes": group.size, "bytes_exchanged": group.bytes_exchanged}
@@ -117,6 +120,7 @@ def train_model(
     provenance["processes"] = group.size
     provenance["used"] = done.record.used or {}
     provenance["initial_weights"] = started_from  # a name on the hub may come to mean others
+    provenance |= _started_from(model_spec)
     provenance = {"run": run, **provenance}
     return Trained(model, model_spec, done, metrics, provenance, snapshots)
 
@@ -189,13 +193,13 @@ def context_of(
 
 def _another(parameters: Parameters, data: Prepared, name: str, device: torch.device) -> nn.Module:
     """Return a fresh model of another name, its weights drawn for itself."""
-    settings = parameters.train.model_copy(update={"model": name})
+    settings = parameters.train.model_copy(update={"model": name, "weights": None})
     seed = torch.randint(2**31, (), generator=generator_for(settings.seed, "another model"))
     key = "batch_selection.proxy_model.model"
     if isinstance(data.meta, TextMeta) and name in MODELS:
         raise ParameterError(f"{key}: {name} is of images, the data are text; name one of text")
     try:
-        return fresh_model(spec_for(settings, data.meta), int(seed), device)
+        return fresh_model(spec_for(settings, data.meta, data.preprocessing), int(seed), device)
     except ParameterError as error:
         raise ParameterError(str(error).replace("train.model", key, 1)) from None
 
@@ -211,6 +215,14 @@ def _write_tables(done: Run, folder: Path, about: Mapping[str, str]) -> None:
         artifacts.write_table(folder / artifacts.CORESETS, done.record.coresets, about=about)
     if done.record.regions is not None:
         artifacts.write_table(folder / artifacts.REGIONS, done.record.regions)
+
+
+def _started_from(spec: Spec) -> dict[str, Any]:
+    """Return what a pretrained model started from, and how it wants images; of others nothing."""
+    found: dict[str, Any] = {} if spec.weights is None else {"weights": spec.weights}
+    if spec.preprocessing is not None:
+        found["preprocessing"] = asdict(spec.preprocessing)
+    return found
 
 
 def _flop(done: Run, flops: Flops | None) -> dict[str, int | None]:
