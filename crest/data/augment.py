@@ -91,3 +91,11 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
         images = images.expand(*images.shape[:3], len(mean))
     scaled = images.to(torch.float32).div_(255.0).sub_(mean).div_(std)
     return scaled.permute(0, 3, 1, 2)
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """Resize float images, k×C×H×W, to squares; to smaller ones without aliasing."""
+    smooth = min(images.shape[2:]) > side
+    return F.interpolate(
+        images, (side, side), mode="bilinear", align_corners=False, antialias=smooth
+    )

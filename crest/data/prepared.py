@@ -10,7 +10,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from crest.data.augment import Augmentation, crop_and_flip, draw_crops_and_flips, normalise
+from crest.data.augment import Augmentation, crop_and_flip, draw_crops_and_flips, normalise, resized
 from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
 from crest.data.opening import check_labels, fits, open_tensor
 from crest.data.preprocessing import Preprocessing
@@ -59,6 +59,8 @@ class ImageSplit:
         uint8, N×H×W×C.
     labels
         int64, N, on the CPU.
+    resized
+        Pixels a side that they are resized to on the device; None: they stay as they are.
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class ImageSplit:
         std: Tensor,
         device: torch.device,
         augmentation: Augmentation,
+        resized: int | None = None,
     ) -> None:
         self.labels = labels
         self.lengths: Tensor | None = None
@@ -77,13 +80,14 @@ class ImageSplit:
         self._std = std.to(device)
         self._device = device
         self._augmentation = augmentation
+        self._resized = resized
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def inputs(self, indices: Tensor) -> Tensor:
         """float32, k×C×H×W, normalised, channels last in memory."""
-        return normalise(self._gather(indices), self._mean, self._std)
+        return self._normalised(self._gather(indices))
 
     def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw crops and flips, see :func:`~crest.data.augment.draw_crops_and_flips`."""
@@ -92,7 +96,11 @@ class ImageSplit:
     def views(self, indices: Tensor, draws: Tensor) -> Tensor:
         """As :meth:`inputs`, cropped and flipped."""
         images = crop_and_flip(self._gather(indices), self._augmentation, draws)
-        return normalise(images, self._mean, self._std)
+        return self._normalised(images)
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        normalised = normalise(images, self._mean, self._std)
+        return normalised if self._resized is None else resized(normalised, self._resized)
 
     def _gather(self, indices: Tensor) -> Tensor:
         gathered = self._images.index_select(0, on_device(indices, self._images.device))
@@ -159,7 +167,8 @@ def load(
 
     def split(name: str) -> Split:
         if isinstance(meta, ImageMeta):
-            return _open_images(folder, name, meta, device, augmentation, statistics)
+            side = None if preprocessing is None else preprocessing.resized
+            return _open_images(folder, name, meta, device, augmentation, statistics, side)
         return open_split(folder, name, meta, device)
 
     if isinstance(meta, TextMeta) and augmentation != NO_AUGMENTATION:
@@ -195,12 +204,13 @@ def _open_images(
     device: torch.device,
     augmentation: Augmentation,
     statistics: tuple[Tensor, Tensor],
+    side: int | None,
 ) -> ImageSplit:
     images, labels = (open_tensor(folder, name, part) for part in ("images", "labels"))
     _agree(folder, name, meta, images, labels)
     if fits(images, device):
         images = images.to(device)
-    return ImageSplit(images, labels, *statistics, device, augmentation)
+    return ImageSplit(images, labels, *statistics, device, augmentation, side)
 
 
 def _agree(folder: Path, name: str, meta: ImageMeta, images: Tensor, labels: Tensor) -> None:

@@ -18,6 +18,8 @@ class Preprocessing:
         How images were resized to it; None where the weights do not say.
     source
         Who says so.
+    resized
+        Pixels a side that images are resized to on their way into the network; None: they stay.
     """
 
     mean: tuple[float, ...]
@@ -25,6 +27,7 @@ class Preprocessing:
     size: int | None = None
     interpolation: str | None = None
     source: str = ""
+    resized: int | None = None
 
     def as_json(self) -> str:
         """Return it as JSON, for the head of a file of weights."""
@@ -44,15 +47,19 @@ class Preprocessing:
         if not mean or len(mean) != len(std) or not all(deviation > 0 for deviation in std):
             raise ValueError("mean and std make no sense")
         size, interpolation = values["size"], values["interpolation"]
+        resized = values["resized"]
         return cls(
             mean,
             std,
             None if size is None else int(size),
             None if interpolation is None else str(interpolation),
             str(values["source"]),
+            None if resized is None else int(resized),
         )
 
     def shape(self, image_shape: tuple[int, int, int]) -> tuple[int, int, int]:
         """Return height, width and channels of the inputs made of such images."""
         height, width, channels = image_shape
+        if self.resized is not None:
+            height = width = self.resized
         return height, width, len(self.mean) if channels == 1 else channels

@@ -6,7 +6,7 @@ or a folder, as models of text are named by, from its own.
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import partial
 from types import MappingProxyType
@@ -221,6 +221,18 @@ def preprocessing_of(settings: TrainParameters, meta: Meta) -> Preprocessing | N
     """
     if not isinstance(meta, ImageMeta):
         return None
+    found = _of_weights(settings)
+    if settings.input_size is None:
+        return found
+    if found is None:
+        raise ParameterError(
+            "train.input_size: is for pretrained weights, which say how they want images; prepare "
+            "others of that size (prepare.image_size) and leave it null"
+        )
+    return replace(found, resized=settings.input_size)
+
+
+def _of_weights(settings: TrainParameters) -> Preprocessing | None:
     if _is_of_hub(settings.model):
         return None if settings.weights == RANDOM else hub_preprocessing(settings.model)
     start = start_of(settings.model, settings.weights)

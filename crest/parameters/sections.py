@@ -96,6 +96,11 @@ class TrainParameters(Section):
         "what it starts from: pretrained, a name such as IMAGENET1K_V2, a .safetensors file, "
         "random; null: those of a repository or folder, else random",
     )
+    input_size: Annotated[int, Field(ge=1, le=10_000)] | None = key(
+        None,
+        "pixels a side that prepared images are resized to on their way into pretrained weights; "
+        "null: as they are",
+    )
     freeze: Literal["none", "backbone"] = key(
         "none",
         "backbone: only the head is trained, on what the rest makes of the images in eval mode",
@@ -189,6 +194,17 @@ class RunParameters(Section):
     )
     save_interval: NonNegative = key(
         60.0, "seconds between saved states of a run; never more than 1% of its time"
+    )
+
+
+class EmbedParameters(Section):
+    """What a pretrained model's backbone makes of every example, and what that says of them."""
+
+    models: Models = key((), "what `dvc repro` embeds with: as train.model; those from the library")
+    dtype: Literal["float16", "float32"] = key("float16", "of the arrays: float16, float32")
+    neighbours: Count = key(10, "nearest neighbours that are compared")
+    duplicate: float = key(
+        0.99, "cosine of two examples from which one is called a copy", gt=0.0, le=1.0
     )
 
 

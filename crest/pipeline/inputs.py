@@ -62,9 +62,9 @@ def prepared_data(
     meta = read_meta(paths.prepared)
     if model is None:
         preprocessing = preprocessing_of(parameters.train, meta)
+        _say_of_size(meta, preprocessing)
     else:
         preprocessing = weights.read_spec(model).preprocessing
-    _say_of_size(meta, preprocessing)
     augmentation = Augmentation(crop, parameters.train.augment_flip)
     data = load(paths.prepared, device, augmentation, preprocessing)
     if isinstance(data.meta, ImageMeta):
@@ -76,11 +76,12 @@ def _say_of_size(meta: Meta, preprocessing: Preprocessing | None) -> None:
     """Tell of images of another size than the weights were trained with: most nets take them."""
     if preprocessing is None or preprocessing.size is None or not isinstance(meta, ImageMeta):
         return
-    height, width, _ = meta.image_shape
+    height, width, channels = meta.image_shape
+    height, width, _ = preprocessing.shape((height, width, channels))
     if (height, width) != (preprocessing.size, preprocessing.size):
         logger.warning(
             "the images are of %d x %d pixels, and %s was trained on %d x %d; "
-            "prepare.image_size: %d is what it knows",
+            "prepare.image_size or train.input_size: %d is what it knows",
             *(width, height, preprocessing.source, preprocessing.size, preprocessing.size),
             preprocessing.size,
         )

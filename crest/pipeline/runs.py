@@ -1,5 +1,6 @@
 """A run of training: a model on what a method chooses, and everything that is kept of it."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -24,6 +25,8 @@ from crest.methods import METHODS
 from crest.models import MODELS, Spec, spec_for, weights
 from crest.models.checkpointing import checkpoint_activations
 from crest.models.freezing import freeze_backbone
+from crest.models.head import last_module
+from crest.pipeline.embeddings import on_features, trains_on_features
 from crest.pipeline.inputs import fresh_model
 from crest.pipeline.provenance import describe, identity
 from crest.pipeline.watching import watched
@@ -59,10 +62,13 @@ def train_model(
     saved: SavedCoresets | None,
     checkpoint: Checkpoint | None = None,
     group: Group = ALONE,
+    embeddings: Path | None = None,
 ) -> Trained:
     """Train a model on what a method chooses, from the start or from its saved state.
 
-    Snapshots are kept beside the checkpoint; without one there are none.
+    Snapshots are kept beside the checkpoint; without one there are none. A head over a frozen
+    backbone is trained on what the backbone makes of the images, once, where nothing is drawn of
+    them; ``embeddings`` is a folder of them, which are used where they are the same.
     """
     settings = parameters.train
     spec = METHODS[method]
@@ -74,10 +80,14 @@ def train_model(
     model = fresh_model(model_spec, settings.seed, precision.device)
     if settings.freeze == "backbone":
         freeze_backbone(model)
-    flops = count_flops(model, data.train)
-    if settings.activation_checkpointing:
-        checkpoint_activations(model)
     started_from = weights.digest(model)
+    whole = model
+    embedding: dict[str, Any] = {}
+    if trains_on_features(parameters, method, model, data):
+        model, data, embedding = _on_features(model, model_spec, data, precision, embeddings)
+    elif settings.activation_checkpointing:
+        checkpoint_activations(model)
+    flops = count_flops(model, data.train)
     group.require_same({"initial weights": started_from})
     context = context_of(parameters, method, data, model, steps, precision, group)
     stop = checkpoint.stop if checkpoint else context.stop
@@ -110,9 +120,9 @@ def train_model(
             watcher.report,
         )
         data.require_whole()
-    run = identity(parameters, data.meta, method, weights.digest(model))
+    run = identity(parameters, data.meta, method, weights.digest(whole))
     metrics = {"run": run, **_metrics(done, method, settings.model, data, full_steps)}
-    metrics |= {**_flop(done, flops), **_started_from(model_spec)}
+    metrics |= {**_flop(done, flops), **embedding, **_started_from(model_spec)}
     metrics["seconds_saving"] = checkpoint.seconds if checkpoint else 0.0
     if not group.alone:
         metrics |= {"processes": group.size, "bytes_exchanged": group.bytes_exchanged}
@@ -122,7 +132,7 @@ def train_model(
     provenance["initial_weights"] = started_from  # a name on the hub may come to mean others
     provenance |= _started_from(model_spec)
     provenance = {"run": run, **provenance}
-    return Trained(model, model_spec, done, metrics, provenance, snapshots)
+    return Trained(whole, model_spec, done, metrics, provenance, snapshots)
 
 
 def _require_space(model: nn.Module, count: int, folder: Path) -> None:
@@ -215,6 +225,22 @@ def _write_tables(done: Run, folder: Path, about: Mapping[str, str]) -> None:
         artifacts.write_table(folder / artifacts.CORESETS, done.record.coresets, about=about)
     if done.record.regions is not None:
         artifacts.write_table(folder / artifacts.REGIONS, done.record.regions)
+
+
+def _on_features(
+    model: nn.Module, spec: Spec, data: Prepared, precision: Precision, folder: Path | None
+) -> tuple[nn.Module, Prepared, dict[str, Any]]:
+    """Return a model's head, which is trained in its place, what it is trained on, and the cost."""
+    started = time.perf_counter()
+    flops = count_flops(model, data.train)
+    embedded, computed = on_features(model, spec, data, precision, folder)
+    cost = {
+        "seconds_embedding": time.perf_counter() - started,
+        "flop_embedding": None if flops is None else round(computed * flops.forward),
+    }
+    head = last_module(model)
+    assert head is not None
+    return nn.Sequential(head), embedded, cost
 
 
 def _started_from(spec: Spec) -> dict[str, Any]:
