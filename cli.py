@@ -225,6 +225,27 @@ def train(
 
 
 @app.command()
+def embed(
+    model: Annotated[str | None, typer.Option(help="Default: train.model.")] = None,
+    params: ParamsFile = PARAMS,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Embed the images by a pretrained model; find copies, outliers and likely wrong labels.
+
+    Example: python cli.py embed -S train.model=resnet18 -S train.weights=pretrained
+    """
+    given = parameters_of(params, overrides)
+    with failing_plainly(
+        "embed", given, lambda found: [PATHS.embed(model or found.train.model)]
+    ) as stage:
+        parameters = given()
+        print_metrics(stage.run(parameters, PATHS, model), as_json)
+        if not as_json:
+            typer.echo(str(PATHS.embed(model or parameters.train.model) / "embedded.parquet"))
+
+
+@app.command()
 def select(
     checkpoint: Annotated[Path, typer.Option(help="A model.safetensors.")],
     out: Annotated[

@@ -17,6 +17,7 @@ from crest.parameters.renamed import old_names
 from crest.parameters.section import Section
 from crest.parameters.sections import (
     AnalyzeParameters,
+    EmbedParameters,
     EvaluateParameters,
     PrepareParameters,
     ReportParameters,
@@ -34,6 +35,7 @@ class StageParameters(Section):
     prepare: PrepareParameters = PrepareParameters()
     train: TrainParameters = TrainParameters()
     run: RunParameters = RunParameters()
+    embed: EmbedParameters = EmbedParameters()
     evaluate: EvaluateParameters = EvaluateParameters()
     analyze: AnalyzeParameters = AnalyzeParameters()
     reuse: ReuseParameters = ReuseParameters()

@@ -36,8 +36,10 @@ def run(parameters: Parameters, paths: Paths, method: str) -> dict[str, Any]:
     check_method(method)
     configure_torch(parameters)
     precision = run_precision(parameters)
-    data = prepared_data(parameters, paths, precision.device)
     source = paths.train(method)
+    model_file = source / artifacts.MODEL
+    given = model_file if model_file.is_file() else None
+    data = prepared_data(parameters, paths, precision.device, given)
     if not source.is_dir():
         raise ArtifactError(
             f"{source}: no such run; make it with `python cli.py train --method {method}`"

@@ -14,6 +14,7 @@ from crest.config import Parameters
 from crest.data.fingerprint import (
     Fingerprint,
     UnseenError,
+    file_fingerprint,
     folder_fingerprint,
     source_fingerprint,
 )
@@ -91,7 +92,11 @@ def _inputs(parameters: Parameters, hashes: Hashes, folder: Path) -> Iterator[tu
     models |= {f"{REUSE}/{model}.json": model for model in parameters.reuse.models}
     for name, model in models.items():
         known = folder_fingerprint(model, hashes, weights=True)
-        yield name, {"model": _or_earlier(known, _earlier(folder / name).get("model"))}
+        found = {"model": _or_earlier(known, _earlier(folder / name).get("model"))}
+        if name == TRAIN and parameters.train.weights is not None:
+            given = file_fingerprint(parameters.train.weights, hashes)
+            found["weights"] = _or_earlier(given, _earlier(folder / name).get("weights"))
+        yield name, found
 
 
 def _seen(prepare: PrepareParameters, hashes: Hashes, earlier: Fingerprint | None) -> Fingerprint:

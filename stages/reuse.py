@@ -70,6 +70,9 @@ def run(
 
 def _resolved(parameters: Parameters, model: str, coresets: Path) -> Parameters:
     """Put the model and the coresets of this run where run.json shows them; no snapshots."""
-    train = parameters.train.model_copy(update={"model": model, "snapshots": 0})
+    # What another model starts from is not what this one does, but for what its name says.
+    own = model == parameters.train.model
+    start = {} if own else {"weights": None, "freeze": "none", "layer_decay": 1.0}
+    train = parameters.train.model_copy(update={"model": model, "snapshots": 0, **start})
     reuse = parameters.reuse.model_copy(update={"coresets": str(coresets)})
     return parameters.model_copy(update={"train": train, "reuse": reuse})

@@ -96,7 +96,7 @@ def run(
     settings = parameters.of(CrestParameters)
     configure_torch(parameters)
     precision = run_precision(parameters)
-    data = prepared_data(parameters, paths, precision.device)
+    data = prepared_data(parameters, paths, precision.device, checkpoint)
     model = load_trained(checkpoint, data, precision.device)
     size = subset_size(settings, len(data.train), parameters.train.batch_size)
     count = minibatches or minibatch_count(settings.minibatch_factor, 1)

@@ -66,7 +66,16 @@ def run(
             checkpoint.remove()
             group.wait()
         with group.reporting_lost():
-            trained = train_model(parameters, data, method, precision, saved, checkpoint, group)
+            trained = train_model(
+                parameters,
+                data,
+                method,
+                precision,
+                saved,
+                checkpoint,
+                group,
+                _embeddings(parameters, paths),
+            )
         if folder is not None:
             write(trained, folder)
             runs = {method: trained.metrics["run"]}
@@ -79,6 +88,12 @@ def _started_with(checkpoint: Checkpoint, precision: Precision, fresh: bool) -> 
     """Return what all processes of a run have to have the same: of a device, its kind."""
     own = {"code": Sources().digest(), "device": precision.device.type, "--fresh": str(fresh)}
     return {**checkpoint.settings, **own}
+
+
+def _embeddings(parameters: Parameters, paths: Paths) -> Path | None:
+    """Return where the embeddings of a frozen backbone may lie."""
+    frozen = parameters.train.freeze == "backbone"
+    return paths.embed(parameters.train.model) if frozen else None
 
 
 def _results(folder: Path, group: Group) -> AbstractContextManager[Path | None]:

@@ -7,6 +7,7 @@ from crest.artifacts.replacement import claiming, others_in, replacing, replacin
 from crest.artifacts.tables import (
     CORESETS,
     DIFFICULTY,
+    EMBEDDED,
     EXAMPLES,
     MANIFEST,
     METRICS,
@@ -33,6 +34,7 @@ from crest.artifacts.tables import (
 __all__ = [
     "CORESETS",
     "DIFFICULTY",
+    "EMBEDDED",
     "EXAMPLES",
     "MANIFEST",
     "METRICS",

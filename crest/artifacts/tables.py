@@ -32,6 +32,7 @@ RUN = "run.json"
 MANIFEST = "manifest.json"
 PREDICTIONS = "predictions.parquet"
 DIFFICULTY = "difficulty.parquet"
+EMBEDDED = "embedded.parquet"
 
 NEVER = -1  # in a column of steps or classes, where there is none
 
@@ -108,6 +109,21 @@ TABLES: Mapping[str, Mapping[str, Any]] = {
         "prediction": pl.Int64,
         "confidence": pl.Float32,
         "loss": pl.Float32,
+    },
+    "embedded": {
+        "split": pl.String,
+        "index": pl.Int64,  # row in that prepared split
+        "label": pl.Int64,
+        "nearest": pl.Int64,  # row in the prepared training set
+        "similarity": pl.Float32,  # cosine with it
+        "agreement": pl.Float32,  # share of its neighbours with its label
+        "outlier_score": pl.Float32,  # mean distance of its neighbours, 1 - cosine
+        "outlier": pl.Boolean,  # whether that lies far above the others'
+        "duplicate_of": pl.Int64,  # first row of the training set it is a copy of, -1 for none
+        # Chance that its label is wrong, by those of all others; null where it is not training's.
+        "wrong_label": pl.Float64,
+        "taken_for": pl.Int32,  # class that all others name, -1 for the label's own
+        "suspected": pl.Boolean,  # whether it is more likely wrong than right
     },
     "difficulty": {
         "index": pl.Int64,

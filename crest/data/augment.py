@@ -139,9 +139,22 @@ def _flipped(images: Tensor, rows: Tensor) -> Tensor:
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
-    """uint8 k×H×W×C to float32 k×C×H×W with channel means 0 and deviations 1, channels last."""
+    """uint8 k×H×W×C to float32 k×C×H×W with channel means 0 and deviations 1, channels last.
+
+    One channel is repeated where there are several means.
+    """
+    if images.shape[3] == 1 and len(mean) > 1:
+        images = images.expand(*images.shape[:3], len(mean))
     count, height, width, channels = images.shape
     # Along whole rows, not along three channels, there are enough numbers for vector instructions.
     rows = images.reshape(count, height, width * channels).to(torch.float32)
     scaled = rows.div_(255.0).sub_(mean.repeat(width)).div_(std.repeat(width))
     return scaled.view(count, height, width, channels).permute(0, 3, 1, 2)
+
+
+def resized(images: Tensor, side: int) -> Tensor:
+    """Resize float images, k×C×H×W, to squares; to smaller ones without aliasing."""
+    smooth = min(images.shape[2:]) > side
+    return F.interpolate(
+        images, (side, side), mode="bilinear", align_corners=False, antialias=smooth
+    )

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crest.data.ahead import Ahead, Key
-from crest.data.augment import Augmentation, normalise
+from crest.data.augment import Augmentation, normalise, resized
 from crest.data.decoding import Square, decode
 from crest.data.files import ImageMeta, damaged, open_array
 from crest.data.opening import check_labels, open_tensor
@@ -135,6 +135,8 @@ class EncodedSplit:
     ----------
     labels
         int64, N, on the CPU.
+    side
+        Pixels a side that what is decoded is resized to for the network; None: it stays.
     workers
         Threads; None for one a core. No result depends on it.
     """
@@ -147,6 +149,7 @@ class EncodedSplit:
         std: Tensor,
         device: torch.device,
         augmentation: Augmentation,
+        side: int | None = None,
         workers: int | None = None,
     ) -> None:
         self.labels = labels
@@ -156,6 +159,7 @@ class EncodedSplit:
         self._std = std.to(device)
         self._device = device
         self._augmentation = augmentation
+        self._side = side
         most = max(32, AHEAD_BYTES // int(np.prod(images.shape[1:])))
         self._ahead = Ahead(self._decode, most, workers)
 
@@ -164,7 +168,8 @@ class EncodedSplit:
 
     def inputs(self, indices: Tensor) -> Tensor:
         """float32, k×C×H×W, normalised, channels last in memory."""
-        return normalise(self._taken(self._keys(indices, None)), self._mean, self._std)
+        images = self._taken(self._keys(indices, None))
+        return self._resize(normalise(images, self._mean, self._std))
 
     def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw views, see :func:`~crest.data.views.making.draw_views`."""
@@ -173,7 +178,8 @@ class EncodedSplit:
     def views(self, indices: Tensor, draws: Tensor) -> Tensor:
         """As :meth:`inputs`, augmented: see :func:`~crest.data.views.making.finish_views`."""
         images = self._taken(self._keys(indices, draws))
-        return finish_views(images, draws, self._augmentation, self._mean, self._std)
+        views = finish_views(images, draws, self._augmentation, self._mean, self._std)
+        return self._resize(views)
 
     def expect(self, indices: Tensor, draws: Tensor | None) -> None:
         """Begin to decode what will be asked for next: inputs, or views where draws are given."""
@@ -193,6 +199,9 @@ class EncodedSplit:
             return torch.tensor(self._images[key[0]])
         return self._images.cropped(key[0], key[1:])
 
+    def _resize(self, normalised: Tensor) -> Tensor:
+        return normalised if self._side is None else resized(normalised, self._side)
+
     def _taken(self, keys: list[Key]) -> Tensor:
         if not keys:
             return torch.empty(0, *self._images.shape[1:], dtype=torch.uint8, device=self._device)
@@ -200,9 +209,15 @@ class EncodedSplit:
 
 
 def open_encoded(
-    folder: Path, name: str, meta: ImageMeta, device: torch.device, augmentation: Augmentation
+    folder: Path,
+    name: str,
+    meta: ImageMeta,
+    device: torch.device,
+    augmentation: Augmentation,
+    statistics: tuple[Tensor, Tensor],
+    side: int | None,
 ) -> EncodedSplit:
-    """Open a split of encoded images.
+    """Open a split of encoded images, to be normalised by means and deviations.
 
     Raises
     ------
@@ -211,9 +226,8 @@ def open_encoded(
     """
     labels = open_tensor(folder, name, "labels")
     check_labels(folder, name, labels, meta.sizes[name], len(meta.classes))
-    mean, std = torch.tensor(meta.mean), torch.tensor(meta.std)
     images = EncodedImages(folder, name, meta)
-    return EncodedSplit(images, labels, mean, std, device, augmentation)
+    return EncodedSplit(images, labels, *statistics, device, augmentation, side)
 
 
 def _part_of_jpeg(content: bytearray, box: Sequence[int], draft: int) -> Pixels:

@@ -120,6 +120,17 @@ def folder_fingerprint(name: str, hashes: Hashes, weights: bool) -> Fingerprint:
     return _of_files(name, folder, found, hashes)
 
 
+def file_fingerprint(name: str, hashes: Hashes) -> Fingerprint:
+    """Return what a file holds; a name that is no file here is identified by itself."""
+    path = Path(name).expanduser()
+    try:
+        if not path.is_file():
+            return Fingerprint(name)
+    except OSError as error:
+        raise DataError(f"{path}: cannot be read: {error.strerror}; mend it") from None
+    return _of_files(name, path.parent, [path.name], hashes)
+
+
 def _local(params: PrepareParameters) -> Path:
     source = str(params.source)
     try:

@@ -10,10 +10,11 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from crest.data.augment import Augmentation, normalise
+from crest.data.augment import Augmentation, normalise, resized
 from crest.data.encoded import open_encoded
 from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
 from crest.data.opening import check_labels, fits, open_tensor
+from crest.data.preprocessing import Preprocessing
 from crest.data.ragged import open_split
 from crest.data.verifying import Verification
 from crest.data.views.making import draw_views, make_views
@@ -72,6 +73,8 @@ class ImageSplit:
         uint8, N×H×W×C.
     labels
         int64, N, on the CPU.
+    resized
+        Pixels a side that they are resized to on the device; None: they stay as they are.
     """
 
     def __init__(
@@ -82,6 +85,7 @@ class ImageSplit:
         std: Tensor,
         device: torch.device,
         augmentation: Augmentation,
+        resized: int | None = None,
     ) -> None:
         self.labels = labels
         self.lengths: Tensor | None = None
@@ -90,13 +94,14 @@ class ImageSplit:
         self._std = std.to(device)
         self._device = device
         self._augmentation = augmentation
+        self._resized = resized
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def inputs(self, indices: Tensor) -> Tensor:
         """float32, k×C×H×W, normalised, channels last in memory."""
-        return normalise(self._gather(indices), self._mean, self._std)
+        return self._normalised(self._gather(indices))
 
     def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
         """Draw views, see :func:`~crest.data.views.making.draw_views`."""
@@ -105,7 +110,13 @@ class ImageSplit:
     def views(self, indices: Tensor, draws: Tensor) -> Tensor:
         """As :meth:`inputs`, augmented: see :func:`~crest.data.views.making.make_views`."""
         images = self._gather(indices)
-        return make_views(images, draws, self._augmentation, self._mean, self._std)
+        return self._resize(make_views(images, draws, self._augmentation, self._mean, self._std))
+
+    def _normalised(self, images: Tensor) -> Tensor:
+        return self._resize(normalise(images, self._mean, self._std))
+
+    def _resize(self, normalised: Tensor) -> Tensor:
+        return normalised if self._resized is None else resized(normalised, self._resized)
 
     def _gather(self, indices: Tensor) -> Tensor:
         gathered = self._images.index_select(0, on_device(indices, self._images.device))
@@ -114,13 +125,17 @@ class ImageSplit:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything ``data/prepared`` holds, ready for training."""
+    """Everything ``data/prepared`` holds, ready for training.
+
+    ``preprocessing`` is what images were opened with in place of the data's own statistics.
+    """
 
     meta: Meta
     train: Split
     validation: Split | None
     test: Split
     verification: Verification | None = None
+    preprocessing: Preprocessing | None = None
 
     def require_whole(self, wait: bool = True) -> None:
         """Raise if the arrays are found to be other than when they were written.
@@ -139,7 +154,10 @@ class Prepared:
 
 
 def load(
-    folder: Path, device: torch.device, augmentation: Augmentation = NO_AUGMENTATION
+    folder: Path,
+    device: torch.device,
+    augmentation: Augmentation = NO_AUGMENTATION,
+    preprocessing: Preprocessing | None = None,
 ) -> Prepared:
     """Open prepared data.
 
@@ -148,20 +166,26 @@ def load(
     hash: here, or where it is large while the work on it goes on (:mod:`crest.data.verifying`); of
     several processes on a machine one does so.
 
+    Parameters
+    ----------
+    preprocessing
+        Normalises images in place of the data's own statistics; None for those.
+
     Raises
     ------
     ArtifactError
         If a file is absent, damaged, or disagrees with meta.json.
     ParameterError
-        If text is to be augmented.
+        If text is to be augmented, or images have not the channels that are to be normalised.
     """
     meta = read_meta(folder)
+    statistics = _statistics(meta, preprocessing)
+    side = None if preprocessing is None else preprocessing.resized
 
     def split(name: str) -> Split:
-        if isinstance(meta, ImageMeta) and meta.storage == "encoded":
-            return open_encoded(folder, name, meta, device, augmentation)
         if isinstance(meta, ImageMeta):
-            return _open_images(folder, name, meta, device, augmentation)
+            open_images = open_encoded if meta.storage == "encoded" else _open_images
+            return open_images(folder, name, meta, device, augmentation, statistics, side)
         return open_split(folder, name, meta, device)
 
     if isinstance(meta, TextMeta) and (asked := augmentation.asked):
@@ -171,18 +195,38 @@ def load(
     validation = split("validation") if meta.sizes.get("validation") else None
     train, test = split("train"), split("test")
     verification = Verification(folder, meta) if local_rank() == 0 else None
-    return Prepared(meta, train, validation, test, verification)
+    return Prepared(meta, train, validation, test, verification, preprocessing)
+
+
+def _statistics(meta: Meta, preprocessing: Preprocessing | None) -> tuple[Tensor, Tensor]:
+    """Return the means and deviations that images are normalised by."""
+    if isinstance(meta, TextMeta):
+        return torch.empty(0), torch.empty(0)
+    if preprocessing is None:
+        return torch.tensor(meta.mean), torch.tensor(meta.std)
+    channels, expected = meta.image_shape[2], len(preprocessing.mean)
+    if channels not in (1, expected):
+        raise ParameterError(
+            f"train.weights: {preprocessing.source} is of images of {expected} channels, and the "
+            f"prepared ones have {channels}; prepare such images, or set it to random"
+        )
+    return torch.tensor(preprocessing.mean), torch.tensor(preprocessing.std)
 
 
 def _open_images(
-    folder: Path, name: str, meta: ImageMeta, device: torch.device, augmentation: Augmentation
+    folder: Path,
+    name: str,
+    meta: ImageMeta,
+    device: torch.device,
+    augmentation: Augmentation,
+    statistics: tuple[Tensor, Tensor],
+    side: int | None,
 ) -> ImageSplit:
     images, labels = (open_tensor(folder, name, part) for part in ("images", "labels"))
     _agree(folder, name, meta, images, labels)
     if fits(images, device):
         images = images.to(device)
-    mean, std = torch.tensor(meta.mean), torch.tensor(meta.std)
-    return ImageSplit(images, labels, mean, std, device, augmentation)
+    return ImageSplit(images, labels, *statistics, device, augmentation, side)
 
 
 def _agree(folder: Path, name: str, meta: ImageMeta, images: Tensor, labels: Tensor) -> None:

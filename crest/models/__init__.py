@@ -1,12 +1,14 @@
 """Models by name: of images, and of text.
 
-Models of images start from seeded random weights, models of text from pretrained ones.
+An architecture starts from seeded random weights, unless train.weights names others; a repository
+or a folder, as models of text are named by, from its own.
 """
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
+from functools import partial
 from types import MappingProxyType
 from typing import Protocol
 
@@ -14,13 +16,16 @@ import torch
 from torch import nn
 
 from crest.data.files import ImageMeta, Meta
+from crest.data.preprocessing import Preprocessing
 from crest.devices.generators import torch_seed
 from crest.errors import ParameterError
 from crest.models.convnet import convnet
 from crest.models.head import features_and_logits
+from crest.models.hub_images import HubImageSpec, hub_preprocessing, misfit_of_images
 from crest.models.proxynet import proxynet
 from crest.models.resnet8 import resnet8
 from crest.models.resnet20 import resnet20, resnet20_gn
+from crest.models.starting import RANDOM, start_of
 from crest.models.text import TextModelSpec
 from crest.parameters.sections import TrainParameters
 
@@ -36,6 +41,16 @@ class Spec(Protocol):
     @property
     def name(self) -> str:
         """The value of train.model."""
+        ...
+
+    @property
+    def weights(self) -> str | None:
+        """The value of train.weights."""
+        ...
+
+    @property
+    def preprocessing(self) -> Preprocessing | None:
+        """How it wants images; None for the data's own statistics, and of text."""
         ...
 
     def fresh(self, seed: int) -> nn.Module:
@@ -69,22 +84,49 @@ class ModelSpec:
         Height, width and channels of the images it takes.
     stem
         ``'cifar'`` or ``'imagenet'``: how a residual network starts.
+    weights
+        What it starts from, as train.weights has it.
+    preprocessing
+        How those want images; None for the data's own statistics.
     """
 
     name: str
     classes: int
     image_shape: tuple[int, int, int]
     stem: str = "cifar"
+    weights: str | None = field(default=None, compare=False)
+    preprocessing: Preprocessing | None = None
 
     @classmethod
-    def for_data(cls, settings: TrainParameters, meta: Meta) -> "ModelSpec":
+    def for_data(
+        cls, settings: TrainParameters, meta: Meta, preprocessing: Preprocessing | None
+    ) -> "ModelSpec":
         """Return the spec of train.model for prepared images."""
         assert isinstance(meta, ImageMeta)
-        height, width, channels = meta.image_shape
-        return cls(settings.model, len(meta.classes), (height, width, channels), settings.stem)
+        return cls(
+            settings.model,
+            len(meta.classes),
+            _input_shape(meta, preprocessing),
+            settings.stem,
+            settings.weights,
+            preprocessing,
+        )
 
     def fresh(self, seed: int) -> nn.Module:
-        """Return the model with random weights; raises as :func:`build` does."""
+        """Return the model as training starts from it; raises as :func:`build` does.
+
+        With weights of another training its head alone is drawn.
+        """
+        model = self._drawn(seed)
+        if (start := start_of(self.name, self.weights)) is not None:
+            start.put_into(model, self.image_shape, self.stem)
+        return model
+
+    def empty(self) -> nn.Module:
+        """Return the model with random weights."""
+        return self._drawn(seed=0)
+
+    def _drawn(self, seed: int) -> nn.Module:
         return build(
             self.name,
             classes=self.classes,
@@ -93,22 +135,11 @@ class ModelSpec:
             seed=seed,
         )
 
-    def empty(self) -> nn.Module:
-        """Return the model with random weights."""
-        return self.fresh(seed=0)
-
     def misfit(self, meta: Meta) -> str | None:
         """Say why the model is none for these prepared data; None if it is one."""
         if not isinstance(meta, ImageMeta):
             return "a model of images; the prepared data are text"
-        found = (self.classes, list(self.image_shape))
-        expected = (len(meta.classes), meta.image_shape)
-        if found == expected:
-            return None
-        return (
-            f"a model of {found[0]} classes and images {found[1]}; the prepared data have "
-            f"{expected[0]} classes and images {expected[1]}"
-        )
+        return misfit_of_images(self.classes, self.image_shape, meta, self.preprocessing)
 
     def metadata(self) -> dict[str, str]:
         """Return the spec as safetensors stores it: text to text."""
@@ -118,6 +149,12 @@ class ModelSpec:
             "classes": str(self.classes),
             "image_shape": json.dumps(self.image_shape),
             "stem": self.stem,
+            **({} if self.weights is None else {"weights": self.weights}),
+            **(
+                {}
+                if self.preprocessing is None
+                else {"preprocessing": self.preprocessing.as_json()}
+            ),
         }
 
     @classmethod
@@ -125,7 +162,15 @@ class ModelSpec:
         """Return the spec that :meth:`metadata` stored; KeyError or ValueError if it cannot be."""
         height, width, channels = (int(size) for size in json.loads(metadata["image_shape"]))
         classes = int(metadata["classes"])
-        return cls(metadata["model"], classes, (height, width, channels), metadata["stem"])
+        text = metadata.get("preprocessing")
+        return cls(
+            metadata["model"],
+            classes,
+            (height, width, channels),
+            metadata["stem"],
+            metadata.get("weights"),
+            None if text is None else Preprocessing.from_json(text),
+        )
 
     def __str__(self) -> str:
         height, width, channels = self.image_shape
@@ -135,21 +180,81 @@ class ModelSpec:
         )
 
 
-SPECS: Mapping[str, type[ModelSpec] | type[TextModelSpec]] = MappingProxyType(
-    {"image": ModelSpec, "text": TextModelSpec}
+SPECS: Mapping[str, type[ModelSpec] | type[HubImageSpec] | type[TextModelSpec]] = MappingProxyType(
+    {"image": ModelSpec, HubImageSpec.KIND: HubImageSpec, "text": TextModelSpec}
 )
-"""For each kind of prepared data, the kind of its models."""
+"""For each kind of model that a file says it holds, its spec."""
 
 
-def spec_for(settings: TrainParameters, meta: Meta) -> Spec:
+def spec_for(
+    settings: TrainParameters, meta: Meta, preprocessing: Preprocessing | None = None
+) -> Spec:
     """Return what it takes to build train.model for the prepared data.
+
+    Parameters
+    ----------
+    preprocessing
+        What the data were opened with, :func:`preprocessing_of`.
 
     Raises
     ------
     ParameterError
         If the model is not one for such data.
     """
-    return SPECS[meta.kind].for_data(settings, meta)
+    if not isinstance(meta, ImageMeta):
+        return TextModelSpec.for_data(settings, meta)
+    if _is_of_hub(settings.model):
+        shape = _input_shape(meta, preprocessing)
+        return HubImageSpec.for_data(settings, len(meta.classes), shape, preprocessing)
+    return ModelSpec.for_data(settings, meta, preprocessing)
+
+
+def preprocessing_of(settings: TrainParameters, meta: Meta) -> Preprocessing | None:
+    """Return how the weights that the parameters name want images.
+
+    None for the data's own statistics: of text, and where weights are drawn at random.
+
+    Raises
+    ------
+    ParameterError
+        If there are no such weights.
+    """
+    if not isinstance(meta, ImageMeta):
+        return None
+    found = _of_weights(settings)
+    if settings.input_size is None:
+        return found
+    if found is None:
+        raise ParameterError(
+            "train.input_size: is for pretrained weights, which say how they want images; prepare "
+            "others of that size (prepare.image_size) and leave it null"
+        )
+    return replace(found, resized=settings.input_size)
+
+
+def _of_weights(settings: TrainParameters) -> Preprocessing | None:
+    if _is_of_hub(settings.model):
+        return None if settings.weights == RANDOM else hub_preprocessing(settings.model)
+    start = start_of(settings.model, settings.weights)
+    return None if start is None else start.preprocessing()
+
+
+def _is_of_hub(name: str) -> bool:
+    """Whether a model of images is named by a repository of the hub or by a folder."""
+    return "/" in name and not name.startswith("timm/")
+
+
+def _input_shape(meta: ImageMeta, preprocessing: Preprocessing | None) -> tuple[int, int, int]:
+    height, width, channels = meta.image_shape
+    shape = (height, width, channels)
+    return shape if preprocessing is None else preprocessing.shape(shape)
+
+
+def _timm(classes: int, image_shape: Sequence[int], stem: str, name: str) -> nn.Module:
+    from crest.models import timm_models
+
+    timm_models.check(name)
+    return timm_models.build(name, classes, image_shape, stem)
 
 
 def _torchvision(name: str) -> Builder:
@@ -215,6 +320,8 @@ def _builder(name: str) -> Builder:
     """Return the builder of that name."""
     if name in MODELS:
         return MODELS[name]
+    if name.startswith("timm/"):
+        return partial(_timm, name=name)
     from crest.models import torchvision_models
 
     others = torchvision_models.names()
@@ -224,7 +331,8 @@ def _builder(name: str) -> Builder:
     suggestion = f"; did you mean {' or '.join(close)}?" if close else "."
     raise ParameterError(
         f"train.model: unknown model '{name}'{suggestion} Known: {', '.join(MODELS)} "
-        "and torchvision's other classifiers, such as mobilenet_v2"
+        "and torchvision's other classifiers, such as mobilenet_v2; timm/NAME; OWNER/NAME of the "
+        "hub"
     )
 
 

@@ -105,6 +105,14 @@ class TextModelSpec:
     max_length: int
     config: str
 
+    @property
+    def weights(self) -> None:
+        """What it starts from stands in its name."""
+
+    @property
+    def preprocessing(self) -> None:
+        """Text is no image."""
+
     @classmethod
     def for_data(cls, settings: TrainParameters, meta: Meta) -> "TextModelSpec":
         """Return the spec of train.model for prepared text.
@@ -115,6 +123,12 @@ class TextModelSpec:
             If there is no such model, or its tokenizer is not the one the text was prepared with.
         """
         assert isinstance(meta, TextMeta)
+        if settings.weights not in (None, "pretrained"):
+            raise ParameterError(
+                f"train.weights: {settings.weights}: the prepared data are text, whose models have "
+                "their weights with them; name a model or its folder as train.model, and leave it "
+                "null"
+            )
         config = _read_config(settings.model)
         _check_vocabulary(settings.model, config, meta)
         _check_token_types(settings.model, config, meta)
@@ -125,7 +139,7 @@ class TextModelSpec:
             vocabulary_size=meta.vocabulary_size,
             vocabulary_hash=meta.vocabulary_hash,
             max_length=meta.max_length,
-            config=json.dumps(_own(config.to_dict()), sort_keys=True),
+            config=json.dumps(own_configuration(config.to_dict()), sort_keys=True),
         )
 
     def fresh(self, seed: int) -> nn.Module:
@@ -139,7 +153,7 @@ class TextModelSpec:
         ParameterError
             If the weights are missing or incomplete, or the model cannot take such text.
         """
-        with torch.random.fork_rng(devices=[]), _quiet():
+        with torch.random.fork_rng(devices=[]), quiet():
             torch.default_generator.manual_seed(torch_seed(seed))
             drawn = self._build()
             network = _with_pretrained(drawn, self.name)
@@ -149,7 +163,7 @@ class TextModelSpec:
 
     def empty(self) -> nn.Module:
         """Return the model with weights of no meaning, for a file's to be copied into."""
-        with torch.random.fork_rng(devices=[]), _quiet():
+        with torch.random.fork_rng(devices=[]), quiet():
             model = TextClassifier(self._build())
         self._try(model)  # which finds its last layer
         return model.train()
@@ -253,7 +267,7 @@ def _read_config(name: str) -> Any:
     if place.is_folder:
         check_folder(Path(place.name))
     try:
-        with _quiet():
+        with quiet():
             if not place.is_folder:
                 check_description(_description(place), name)
             return AutoConfig.from_pretrained(
@@ -344,7 +358,7 @@ def _check_token_types(name: str, config: Any, meta: TextMeta) -> None:
         )
 
 
-def _own(values: dict[str, Any]) -> dict[str, Any]:
+def own_configuration(values: dict[str, Any]) -> dict[str, Any]:
     """Return what of a configuration makes the architecture."""
     return {key: value for key, value in values.items() if key not in FOREIGN}
 
@@ -453,7 +467,7 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers from reporting what is meant to be: a head that is not pretrained."""
     with needs_extra("text"):
         from transformers.utils import logging

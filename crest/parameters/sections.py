@@ -16,6 +16,7 @@ from crest.parameters.types import (
     Count,
     CountOrZero,
     Device,
+    Factor,
     Models,
     Names,
     NonNegative,
@@ -110,7 +111,25 @@ class TrainParameters(Section):
     model: str = key(
         "convnet",
         "convnet, resnet8, resnet20, resnet20_gn (GroupNorm), resnet18, resnet50, a torchvision "
-        "classifier; of text: one of transformers",
+        "classifier, timm/NAME, OWNER/NAME or a folder; of text: one of transformers",
+    )
+    weights: str | None = key(
+        None,
+        "what it starts from: pretrained, a name such as IMAGENET1K_V2, a .safetensors file, "
+        "random; null: those of a repository or folder, else random",
+    )
+    input_size: Annotated[int, Field(ge=1, le=10_000)] | None = key(
+        None,
+        "pixels a side that prepared images are resized to on their way into pretrained weights; "
+        "null: as they are",
+    )
+    freeze: Literal["none", "backbone"] = key(
+        "none",
+        "backbone: only the head is trained, on what the rest makes of the images in eval mode",
+    )
+    head_lr_factor: Factor = key(1.0, "learning rate of the head, as a multiple of lr")
+    layer_decay: Share = key(
+        1.0, "each block's learning rate, as a share of the next one's towards the head"
     )
     stem: Literal["cifar", "imagenet"] = key(
         "cifar", "first layers of resnet18 and resnet50: cifar (small images) or imagenet"
@@ -128,6 +147,10 @@ class TrainParameters(Section):
     momentum: float = key(0.9, "of sgd; of adamw its first beta", ge=0.0, lt=1.0)
     nesterov: bool = key(False, "of sgd")
     weight_decay: NonNegative = key(5e-4, "of the weights, in every step")
+    decayed: Literal["auto", "all", "matrices"] = key(
+        "auto",
+        "what decays: all, matrices (no norms and biases); auto: all of sgd, matrices of adamw",
+    )
     schedule: Literal["steps", "cosine", "linear"] = key(
         "cosine",
         "cosine, linear: down to 0; steps: x0.1 at 60% and at 85% of the steps, as in the paper",
@@ -245,6 +268,17 @@ class RunParameters(Section):
     )
     save_interval: NonNegative = key(
         60.0, "seconds between saved states of a run; never more than 1% of its time"
+    )
+
+
+class EmbedParameters(Section):
+    """What a pretrained model's backbone makes of every example, and what that says of them."""
+
+    models: Models = key((), "what `dvc repro` embeds with: as train.model; those from the library")
+    dtype: Literal["float16", "float32"] = key("float16", "of the arrays: float16, float32")
+    neighbours: Count = key(10, "nearest neighbours that are compared")
+    duplicate: float = key(
+        0.99, "cosine of two examples from which one is called a copy", gt=0.0, le=1.0
     )
 
 

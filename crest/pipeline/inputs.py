@@ -1,5 +1,6 @@
 """What a run begins with: its methods, device and precision, its data and its model."""
 
+import logging
 from pathlib import Path
 
 import torch
@@ -7,15 +8,18 @@ from torch import nn
 
 from crest.config import Parameters
 from crest.data.augment import Augmentation
-from crest.data.files import ImageMeta
+from crest.data.files import ImageMeta, Meta, read_meta
 from crest.data.prepared import Prepared, load
+from crest.data.preprocessing import Preprocessing
 from crest.devices.limits import require_threads
 from crest.devices.precision import Precision, resolve_device, resolve_precision
 from crest.errors import ArtifactError, ParameterError
 from crest.methods import check_method
-from crest.models import Spec, weights
+from crest.models import Spec, preprocessing_of, weights
 from crest.parameters.sections import TrainParameters
 from crest.pipeline.paths import Paths
+
+logger = logging.getLogger(__name__)
 
 
 def methods_of(parameters: Parameters, method: str | None) -> tuple[str, ...]:
@@ -44,16 +48,46 @@ def run_precision(parameters: Parameters) -> Precision:
     return resolve_precision(parameters.train.precision, device)
 
 
-def prepared_data(parameters: Parameters, paths: Paths, device: torch.device) -> Prepared:
-    """Open the prepared data, with the augmentation that the parameters name."""
+def prepared_data(
+    parameters: Parameters, paths: Paths, device: torch.device, model: Path | None = None
+) -> Prepared:
+    """Open the prepared data, with the augmentation and for the weights that the parameters name.
+
+    Parameters
+    ----------
+    model
+        A file of a trained model, whose weights say how they want images; None for those that the
+        parameters start from.
+    """
+    meta = read_meta(paths.prepared)
+    if model is None:
+        preprocessing = preprocessing_of(parameters.train, meta)
+        _say_of_size(meta, preprocessing)
+    else:
+        preprocessing = weights.read_spec(model).preprocessing
     augmentation = augmentation_of(parameters.train)
-    data = load(paths.prepared, device, augmentation)
+    data = load(paths.prepared, device, augmentation, preprocessing)
     if isinstance(data.meta, ImageMeta):
         _check_fits(augmentation, data.meta)
     elif mixing := [key for key in ("mixup", "cutmix") if getattr(parameters.train, key)]:
         keys = ", ".join(f"train.{key}" for key in mixing)
         raise ParameterError(f"{keys}: the prepared data are text; set to 0.0")
     return data
+
+
+def _say_of_size(meta: Meta, preprocessing: Preprocessing | None) -> None:
+    """Tell of images of another size than the weights were trained with: most nets take them."""
+    if preprocessing is None or preprocessing.size is None or not isinstance(meta, ImageMeta):
+        return
+    height, width, channels = meta.image_shape
+    height, width, _ = preprocessing.shape((height, width, channels))
+    if (height, width) != (preprocessing.size, preprocessing.size):
+        logger.warning(
+            "the images are of %d x %d pixels, and %s was trained on %d x %d; "
+            "prepare.image_size or train.input_size: %d is what it knows",
+            *(width, height, preprocessing.source, preprocessing.size, preprocessing.size),
+            preprocessing.size,
+        )
 
 
 def augmentation_of(parameters: TrainParameters) -> Augmentation:
@@ -92,11 +126,26 @@ def load_trained(path: Path, data: Prepared, device: torch.device) -> nn.Module:
     model, spec = weights.load_model(path)
     if misfit := spec.misfit(data.meta):
         raise ArtifactError(f"{path}: {misfit}; use a model trained on them")
+    if spec.preprocessing != data.preprocessing:
+        raise ArtifactError(
+            f"{path}: of images normalised otherwise ({_whose(spec.preprocessing)}) than these are "
+            f"({_whose(data.preprocessing)}); train it again"
+        )
     return model.to(device)
 
 
+def _whose(preprocessing: Preprocessing | None) -> str:
+    return "by the data's own statistics" if preprocessing is None else preprocessing.source
+
+
 def fresh_model(spec: Spec, seed: int, device: torch.device) -> nn.Module:
-    """Build a model as training starts from it, on its device, channels last in memory."""
+    """Build a model as training starts from it, on its device, channels last in memory.
+
+    Raises
+    ------
+    ParameterError
+        If it, or its weights, are not to be had.
+    """
     model = spec.fresh(seed)
     for parameter in model.parameters():
         if parameter.dim() == 4:

@@ -21,11 +21,12 @@ EVALUATED = (artifacts.METRICS, artifacts.PREDICTIONS, artifacts.MANIFEST)
 TRAINED = (
     artifacts.MODEL,
     artifacts.RUN,
-    *(f"{table}.parquet" for table in artifacts.TABLES),
+    *(f"{table}.parquet" for table in artifacts.TABLES if table != "embedded"),
     f"{artifacts.SNAPSHOTS}/step_*.safetensors",
     *EVALUATED,
 )
 ANALYSED = (artifacts.DIFFICULTY, "*.csv", "*.png", artifacts.MANIFEST)
+EMBEDDED = ("embeddings.json", artifacts.EMBEDDED, *(f"{split}.npy" for split in SPLITS))
 REPORTED = ("summary.json", "summary.csv", "report.html", artifacts.MANIFEST)
 
 
@@ -79,6 +80,10 @@ class Paths:
         leads elsewhere goes by its last part.
         """
         return self.root / "artifacts" / "reuse" / Path(*map(_folder_name, _parts(model)))
+
+    def embed(self, model: str) -> Path:
+        """What a model's backbone made of the examples, filed under its name as in reuse."""
+        return self.root / "artifacts" / "embed" / Path(*map(_folder_name, _parts(model)))
 
     def reuse_state(self, model: str) -> Path:
         """State of an unfinished run of reuse."""

@@ -48,6 +48,7 @@ def checkpoint_for(
         "method": method,
         "data": meta.content_hash,
         "coresets": _coresets_hash(saved),
+        "weights": _weights_hash(parameters.train.weights),
         "torch version": torch.__version__,
         "transformers version": version_of("transformers"),
         "device": str(precision.device),
@@ -66,6 +67,15 @@ def checkpoint_for(
         group.first,
         lambda: {"code": json.dumps(sources.digests(stage, method))},
     )
+
+
+def _weights_hash(weights: str | None) -> str:
+    """Return a hash of the file that a run starts from, or the name of what it starts from."""
+    path = Path(weights or "").expanduser()
+    if weights is None or not path.is_file():
+        return str(weights)
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _coresets_hash(saved: SavedCoresets | None) -> str:

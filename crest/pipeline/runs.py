@@ -1,8 +1,9 @@
 """A run of training: a model on what a method chooses, and everything that is kept of it."""
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from crest.inference.flops import Flops, count_flops
 from crest.methods import METHODS
 from crest.models import MODELS, Spec, spec_for, weights
 from crest.models.checkpointing import checkpoint_activations
+from crest.models.freezing import freeze_backbone
+from crest.models.head import last_module
+from crest.pipeline.embeddings import on_features, trains_on_features
 from crest.pipeline.inputs import fresh_model
 from crest.pipeline.provenance import describe, identity
 from crest.pipeline.watching import watched
@@ -59,10 +63,13 @@ def train_model(
     saved: SavedCoresets | None,
     checkpoint: Checkpoint | None = None,
     group: Group = ALONE,
+    embeddings: Path | None = None,
 ) -> Trained:
     """Train a model on what a method chooses, from the start or from its saved state.
 
-    Snapshots are kept beside the checkpoint; without one there are none.
+    Snapshots are kept beside the checkpoint; without one there are none. A head over a frozen
+    backbone is trained on what the backbone makes of the images, once, where nothing is drawn of
+    them; ``embeddings`` is a folder of them, which are used where they are the same.
     """
     settings = parameters.train
     spec = METHODS[method]
@@ -70,12 +77,18 @@ def train_model(
     steps = full_steps if spec.takes_all_steps else budget_steps(settings.budget, full_steps)
     what = f"the tables of {steps} steps"
     require_memory("train.epochs", steps * STEP_BYTES, what)
-    model_spec = spec_for(settings, data.meta)
+    model_spec = spec_for(settings, data.meta, data.preprocessing)
     model = fresh_model(model_spec, settings.seed, precision.device)
-    flops = count_flops(model, data.train)
-    if settings.activation_checkpointing:
-        checkpoint_activations(model)
+    if settings.freeze == "backbone":
+        freeze_backbone(model)
     started_from = weights.digest(model)
+    whole = model
+    embedding: dict[str, Any] = {}
+    if trains_on_features(parameters, method, model, data):
+        model, data, embedding = _on_features(model, model_spec, data, precision, embeddings)
+    elif settings.activation_checkpointing:
+        checkpoint_activations(model)
+    flops = count_flops(model, data.train)
     group.require_same({"initial weights": started_from})
     context = context_of(parameters, method, data, model, steps, precision, group)
     flips = None
@@ -112,9 +125,9 @@ def train_model(
             flips,
         )
         data.require_whole()
-    run = identity(parameters, data.meta, method, weights.digest(model))
+    run = identity(parameters, data.meta, method, weights.digest(whole))
     metrics = {"run": run, **_metrics(done, method, settings.model, data, full_steps)}
-    metrics |= _flop(done, flops)
+    metrics |= {**_flop(done, flops), **embedding, **_started_from(model_spec)}
     metrics["seconds_saving"] = checkpoint.seconds if checkpoint else 0.0
     if not group.alone:
         metrics |= {"processes": group.size, "bytes_exchanged": group.bytes_exchanged}
@@ -122,8 +135,9 @@ def train_model(
     provenance["processes"] = group.size
     provenance["used"] = done.record.used or {}
     provenance["initial_weights"] = started_from  # a name on the hub may come to mean others
+    provenance |= _started_from(model_spec)
     provenance = {"run": run, **provenance}
-    return Trained(model, model_spec, done, metrics, provenance, snapshots)
+    return Trained(whole, model_spec, done, metrics, provenance, snapshots)
 
 
 def _require_space(model: nn.Module, count: int, folder: Path) -> None:
@@ -195,13 +209,13 @@ def context_of(
 
 def _another(parameters: Parameters, data: Prepared, name: str, device: torch.device) -> nn.Module:
     """Return a fresh model of another name, its weights drawn for itself."""
-    settings = parameters.train.model_copy(update={"model": name})
+    settings = parameters.train.model_copy(update={"model": name, "weights": None})
     seed = torch.randint(2**31, (), generator=generator_for(settings.seed, "another model"))
     key = "batch_selection.proxy_model.model"
     if isinstance(data.meta, TextMeta) and name in MODELS:
         raise ParameterError(f"{key}: {name} is of images, the data are text; name one of text")
     try:
-        return fresh_model(spec_for(settings, data.meta), int(seed), device)
+        return fresh_model(spec_for(settings, data.meta, data.preprocessing), int(seed), device)
     except ParameterError as error:
         raise ParameterError(str(error).replace("train.model", key, 1)) from None
 
@@ -217,6 +231,30 @@ def _write_tables(done: Run, folder: Path, about: Mapping[str, str]) -> None:
         artifacts.write_table(folder / artifacts.CORESETS, done.record.coresets, about=about)
     if done.record.regions is not None:
         artifacts.write_table(folder / artifacts.REGIONS, done.record.regions)
+
+
+def _on_features(
+    model: nn.Module, spec: Spec, data: Prepared, precision: Precision, folder: Path | None
+) -> tuple[nn.Module, Prepared, dict[str, Any]]:
+    """Return a model's head, which is trained in its place, what it is trained on, and the cost."""
+    started = time.perf_counter()
+    flops = count_flops(model, data.train)
+    embedded, computed = on_features(model, spec, data, precision, folder)
+    cost = {
+        "seconds_embedding": time.perf_counter() - started,
+        "flop_embedding": None if flops is None else round(computed * flops.forward),
+    }
+    head = last_module(model)
+    assert head is not None
+    return nn.Sequential(head), embedded, cost
+
+
+def _started_from(spec: Spec) -> dict[str, Any]:
+    """Return what a pretrained model started from, and how it wants images; of others nothing."""
+    found: dict[str, Any] = {} if spec.weights is None else {"weights": spec.weights}
+    if spec.preprocessing is not None:
+        found["preprocessing"] = asdict(spec.preprocessing)
+    return found
 
 
 def _flop(done: Run, flops: Flops | None) -> dict[str, int | None]:

@@ -95,7 +95,7 @@ def _opened(parameters: Parameters, paths: Paths, runs: Sequence[Run]) -> Iterat
         return
     configure_torch(parameters)
     precision = run_precision(parameters)
-    data = prepared_data(parameters, paths, precision.device)
+    data = prepared_data(parameters, paths, precision.device, found[0][2])
     with progress_bar("analyze snapshots", len(found)) as advance:
         for done, (run, step, path) in enumerate(found, start=1):
             own = _own_parameters(paths.train(run.method), data)

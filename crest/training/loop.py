@@ -138,7 +138,8 @@ def train(
     schedule = schedule_steps or steps
     training = _Training(model, method, data, steps, schedule, parameters, precision, group, flips)
     points = spaced_steps(steps, parameters.validations)
-    model.train()
+    # What is frozen does as it does where it is used: BatchNorm and dropout rest.
+    model.train(parameters.freeze == "none")
     with torch.random.fork_rng(devices=_cuda_devices(precision.device)):
         # Dropout is the only draw without its own generator.
         torch.manual_seed(torch_seed(parameters.seed))
@@ -237,14 +238,15 @@ class _Training:
         self._recorder = Recorder(len(data), steps, precision.device)
         self._validated: list[dict[str, float]] = []
         self._reported = 0  # steps at the last point
+        self._rate = parameters.lr  # of the last step
 
     def step(self, step: int) -> None:
         """Ask the method, take one optimiser step, and pass on what it knew."""
         minibatch = self._method.minibatch(step)
         started = time.perf_counter()
         rate = learning_rate(step, self._schedule_steps, self._parameters)
-        for group in self._optimizer.param_groups:
-            group["lr"] = rate
+        optimizers.set_rate(self._optimizer, rate)
+        self._rate = rate
         outputs = self._stepper.take(minibatch, self._upcoming(step))
         if self._average is not None:
             self._average.update()
@@ -277,8 +279,7 @@ class _Training:
         with self._off_the_clock() as seconds:
             since, self._reported = self.steps_taken - self._reported, self.steps_taken
             loss, accuracy = self._recorder.recent(since)
-        rate = self._optimizer.param_groups[0]["lr"]
-        found = Point(self.steps_taken, steps, seconds, rate, loss, accuracy)
+        found = Point(self.steps_taken, steps, seconds, self._rate, loss, accuracy)
         last = self._validated[-1] if self._validated else None
         if last is None or last["step"] != self.steps_taken:
             return found

@@ -1,12 +1,14 @@
 """Optimisers, built from the parameters of a run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
+from typing import Any
 
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from crest.errors import ParameterError
+from crest.models.depth import rate_factors
 from crest.parameters.sections import TrainParameters
 
 Builder = Callable[[nn.Module, TrainParameters], Optimizer]
@@ -20,7 +22,7 @@ _FOREACH = True
 def _sgd(model: nn.Module, parameters: TrainParameters) -> Optimizer:
     """Return SGD with momentum; the decay holds for every weight, as in He et al., CVPR 2016."""
     return SGD(
-        _trainable(model),
+        list(_groups(model, parameters, spared=parameters.decayed == "matrices")),
         lr=parameters.lr,
         momentum=parameters.momentum,
         nesterov=parameters.nesterov,
@@ -33,19 +35,10 @@ def _adamw(model: nn.Module, parameters: TrainParameters) -> Optimizer:
     """Return AdamW whose decay spares biases and norms; the momentum is its first beta."""
     if parameters.nesterov:
         raise ParameterError("train.nesterov: only sgd has it; train.optimizer is adamw")
-    weights = _trainable(model)
-    # Biases and the scales of norms have one dimension, weights and embeddings more.
-    groups = [
-        {
-            "params": [weight for weight in weights if weight.ndim > 1],
-            "weight_decay": parameters.weight_decay,
-        },
-        {"params": [weight for weight in weights if weight.ndim <= 1], "weight_decay": 0.0},
-    ]
     # Without convolutions there is one layout, and the fused kernel takes a fraction of the time.
-    fused = all(weight.ndim <= 2 for weight in weights)
+    fused = all(weight.ndim <= 2 for weight in _trainable(model))
     return AdamW(
-        [group for group in groups if group["params"]],
+        list(_groups(model, parameters, spared=parameters.decayed != "all")),
         lr=parameters.lr,
         betas=(parameters.momentum, 0.999),
         fused=fused,
@@ -64,8 +57,13 @@ def build(model: nn.Module, parameters: TrainParameters) -> Optimizer:
     model
         On its device already; weights with ``requires_grad`` off are left out.
     parameters
-        ``optimizer``, ``lr``, ``momentum`` (adamw: the first beta), ``nesterov`` (sgd only) and
-        ``weight_decay`` are read.
+        ``optimizer``, ``lr``, ``momentum`` (adamw: the first beta), ``nesterov`` (sgd only),
+        ``weight_decay``, ``decayed``, ``layer_decay`` and ``head_lr_factor`` are read.
+
+    Returns
+    -------
+    Optimizer
+        Each of its groups has, as ``lr_factor``, what its learning rate is of the run's.
 
     Raises
     ------
@@ -82,6 +80,33 @@ def build(model: nn.Module, parameters: TrainParameters) -> Optimizer:
             f"known: {', '.join(sorted(OPTIMIZERS))}"
         )
     return OPTIMIZERS[parameters.optimizer](model, parameters)
+
+
+def set_rate(optimizer: Optimizer, rate: float) -> None:
+    """Set the learning rate of a step: each group's is its ``lr_factor`` of it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["lr_factor"]
+
+
+def _groups(
+    model: nn.Module, parameters: TrainParameters, spared: bool
+) -> Iterator[dict[str, Any]]:
+    """Yield the weights by their learning rate; where ``spared`` norms and biases do not decay."""
+    factors = rate_factors(model, parameters.layer_decay, parameters.head_lr_factor)
+    weights = _trainable(model)
+    for factor in dict.fromkeys(factors[weight] for weight in weights):
+        alike = [weight for weight in weights if factors[weight] == factor]
+        # Biases and the scales of norms have one dimension, weights and embeddings more.
+        parts = (
+            (
+                [weight for weight in alike if weight.ndim > 1 or not spared],
+                parameters.weight_decay,
+            ),
+            ([weight for weight in alike if weight.ndim <= 1 and spared], 0.0),
+        )
+        for part, decay in parts:
+            if part:
+                yield {"params": part, "weight_decay": decay, "lr_factor": factor}
 
 
 def _trainable(model: nn.Module) -> list[nn.Parameter]:
