@@ -28,7 +28,7 @@ from crest.pipeline.provenance import describe, identity
 from crest.pipeline.watching import watched
 from crest.samplers.base import Context
 from crest.samplers.saved import SavedCoresets
-from crest.training.loop import Run, train
+from crest.training.loop import Point, Report, Run, train
 from crest.training.recorder import spaced_steps
 from crest.training.schedules import budget_steps, total_steps
 from crest.training.snapshots import Snapshots
@@ -58,10 +58,12 @@ def train_model(
     saved: SavedCoresets | None,
     checkpoint: Checkpoint | None = None,
     group: Group = ALONE,
+    track: Report | None = None,
 ) -> Trained:
     """Train a model on what a method chooses, from the start or from its saved state.
 
-    Snapshots are kept beside the checkpoint; without one there are none.
+    Snapshots are kept beside the checkpoint; without one there are none. ``track`` is called with
+    how the run stands, as whoever watches it is.
     """
     settings = parameters.train
     spec = METHODS[method]
@@ -104,7 +106,7 @@ def train_model(
             full_steps if spec.schedule_of_full or settings.horizon == "full" else None,
             snapshots,
             group,
-            watcher.report,
+            _both(watcher.report, track),
         )
         data.require_whole()
     run = identity(parameters, data.meta, method, weights.digest(model))
@@ -119,6 +121,18 @@ def train_model(
     provenance["initial_weights"] = started_from  # a name on the hub may come to mean others
     provenance = {"run": run, **provenance}
     return Trained(model, model_spec, done, metrics, provenance, snapshots)
+
+
+def _both(report: Report, track: Report | None) -> Report:
+    """Return what tells two of how a run stands, where there are two."""
+    if track is None:
+        return report
+
+    def tell(point: Point) -> None:
+        report(point)
+        track(point)
+
+    return tell
 
 
 def _require_space(model: nn.Module, count: int, folder: Path) -> None:
