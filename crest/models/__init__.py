@@ -6,7 +6,6 @@ Models of images start from seeded random weights, models of text from pretraine
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from types import MappingProxyType
 from typing import Protocol
 
@@ -15,7 +14,7 @@ from torch import nn
 
 from crest.data.files import ImageMeta, Meta
 from crest.devices.generators import torch_seed
-from crest.errors import ParameterError
+from crest.errors import ParameterError, nearest
 from crest.models.convnet import convnet
 from crest.models.head import features_and_logits
 from crest.models.proxynet import proxynet
@@ -220,11 +219,9 @@ def _builder(name: str) -> Builder:
     others = torchvision_models.names()
     if name in others:
         return _torchvision(name)
-    close = get_close_matches(name, dict.fromkeys([*MODELS, *others]), n=3)
-    suggestion = f"; did you mean {' or '.join(close)}?" if close else "."
     raise ParameterError(
-        f"train.model: unknown model '{name}'{suggestion} Known: {', '.join(MODELS)} "
-        "and torchvision's other classifiers, such as mobilenet_v2"
+        f"train.model: '{name}' is not one of {', '.join(MODELS)}, nor another classifier of "
+        f"torchvision, such as mobilenet_v2{nearest(name, [*MODELS, *others])}"
     )
 
 
