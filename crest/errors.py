@@ -3,8 +3,9 @@
 Anything else raised is a bug.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 
 def printable(text: str, kept: str = "") -> str:
@@ -12,6 +13,27 @@ def printable(text: str, kept: str = "") -> str:
     return "".join(
         letter if letter.isprintable() or letter in kept else repr(letter)[1:-1] for letter in text
     )
+
+
+def nearest(name: object, known: Iterable[str], prefix: str = "") -> str:
+    """Return ``; did you mean 'this'?`` where a name is near to a known one, else nothing.
+
+    ``prefix`` is what stands before every one of them.
+    """
+    plain = {_plainly(one): one for one in reversed(list(known))}
+    close = get_close_matches(_plainly(str(name)), plain, n=1)
+    return f"; did you mean '{prefix}{plain[close[0]]}'?" if close else ""
+
+
+def not_one_of(name: object, known: Iterable[str]) -> str:
+    """Say that a name is none of a list, what the list is, and which of it is nearest."""
+    names = list(known)
+    return f"{name!r} is not one of {', '.join(names)}{nearest(name, names)}"
+
+
+def _plainly(name: str) -> str:
+    """Return a name as people confuse it with others: no capitals, one mark between words."""
+    return name.lower().replace("-", "_").replace(" ", "_")
 
 
 class CrestError(Exception):

@@ -12,7 +12,7 @@ from crest.analysis.difficulty import mislabelled, notable, training_pass
 from crest.analysis.runs import Run, analyse
 from crest.config import Parameters
 from crest.data.files import Meta, TextMeta, read_meta
-from crest.errors import ArtifactError, ParameterError
+from crest.errors import ArtifactError, ParameterError, nearest
 from crest.figures import gallery, png
 from crest.files.csv_cells import formula_note
 from crest.methods.crest import CrestParameters
@@ -49,6 +49,7 @@ def run(parameters: Parameters, paths: Paths) -> None:
         raise ParameterError(
             f"analyze.scores_from: '{scores_from}' is not one of run.methods "
             f"({', '.join(methods)}); name one of them, or add it there"
+            f"{nearest(scores_from, methods)}"
         )
     meta = read_meta(paths.prepared)
     runs = [read_run(paths.train(method), method) for method in methods]

@@ -16,6 +16,7 @@ from crest.pipeline.predictions import predictions, require_numbers
 from crest.pipeline.resume import checkpoint_for
 from crest.pipeline.runs import train_model, write
 from crest.pipeline.saved_coresets import read_coresets
+from crest.pipeline.tracking import Tracks, require, settings_of
 
 
 def run(
@@ -40,27 +41,34 @@ def run(
     """
     source = coresets or paths.root / parameters.reuse.coresets
     parameters = _resolved(parameters, model, source)
+    require(parameters.run.track)
     configure_torch(parameters)
     precision = run_precision(parameters)
     data = prepared_data(parameters, paths, precision.device)
     saved = read_coresets(source, data, parameters.train.batch_size)
     origin = coresets_origin(source, data.meta)
+    place = paths.reuse_state(model)
+    settings = settings_of(parameters, "replay")
     with (
         signals.noted() as stop,
+        Tracks(parameters.run.track, place.stem, paths.root, settings, place) as tracks,
         artifacts.replacing_folder(paths.reuse(model), TRAINED) as partial,
     ):
-        place = paths.reuse_state(model)
         checkpoint = checkpoint_for(
             place, parameters, "replay", data.meta, precision, saved, stop, stage="reuse"
         )
         if fresh:
             checkpoint.remove()
-        trained = train_model(parameters, data, "replay", precision, saved, checkpoint)
+        tracks.open(resumed=place.exists())
+        trained = train_model(
+            parameters, data, "replay", precision, saved, checkpoint, track=tracks.log
+        )
         evaluation = evaluate(
             Evaluator(trained.model, data.test, precision), parameters.evaluate.batch_size
         )
         require_numbers(evaluation, paths.reuse(model) / artifacts.MODEL)
         metrics = {**trained.metrics, "accuracy": evaluation.accuracy, "loss": evaluation.loss}
+        tracks.conclude(metrics)
         write(replace(trained, metrics=metrics), partial)
         artifacts.write_table(partial / artifacts.PREDICTIONS, predictions(evaluation))
         seal(partial, {"replay": metrics["run"]}, data.meta.content_hash, origin)

@@ -18,6 +18,7 @@ from crest.pipeline.paths import TRAINED, Paths
 from crest.pipeline.resume import checkpoint_for
 from crest.pipeline.runs import train_model, write
 from crest.pipeline.saved_coresets import read_coresets
+from crest.pipeline.tracking import Tracks, require, settings_of
 from crest.training.state import Checkpoint
 
 
@@ -37,12 +38,16 @@ def run(
     ------
     ParameterError
         If the method is unknown or a parameter does not fit the data.
+    MissingPackageError
+        If the library of one of run.track is not installed.
     ArtifactError
         If prepared data or the coresets to replay are missing or damaged.
     TrainingError
         If training fails.
     """
     check_method(method)
+    names = parameters.run.track if group.first else ()
+    require(names)
     configure_torch(parameters)
     precision = run_precision(parameters)
     data = prepared_data(parameters, paths, precision.device)
@@ -51,11 +56,13 @@ def run(
         source = paths.root / value_of(parameters, "replay.coresets")
         saved = read_coresets(source, data, parameters.train.batch_size)
         origin = coresets_origin(source, data.meta)
+    run_name = f"train-{method}"
+    place = paths.resume(run_name)
     with (
         signals.noted(raise_on_second=group.alone) as stop,
+        Tracks(names, run_name, paths.root, settings_of(parameters, method), place) as tracks,
         _results(paths.train(method), group) as folder,
     ):
-        place = paths.resume(f"train-{method}")
         checkpoint = checkpoint_for(
             place, parameters, method, data.meta, precision, saved, stop, group
         )
@@ -65,6 +72,7 @@ def run(
         if fresh:
             checkpoint.remove()
             group.wait()
+        tracks.open(resumed=place.exists())
         with group.reporting_lost():
             trained = train_model(
                 parameters,
@@ -75,7 +83,9 @@ def run(
                 checkpoint,
                 group,
                 _embeddings(parameters, paths),
+                tracks.log,
             )
+        tracks.conclude(trained.metrics)
         if folder is not None:
             write(trained, folder)
             runs = {method: trained.metrics["run"]}

@@ -122,6 +122,25 @@ def test_a_fault_in_a_list_names_its_place() -> None:
         ({"train": {"learning_rat": 1}}, "train.learning_rat: unknown key"),
         ({"train": {"epoch": 1}}, "train.epoch: unknown key; did you mean 'train.epochs'?"),
         ({"trian": {}}, "trian: unknown key; did you mean 'train'?"),
+        (
+            {"train": {"BatchSize": 1}},
+            "train.BatchSize: unknown key; did you mean 'train.batch_size'?",
+        ),
+        (
+            {"train": {"learning_rate": 1}},
+            "train.learning_rate: unknown key; did you mean 'train.lr'?",
+        ),
+        ({"crest": {"tau": 1}}, "crest.tau: unknown key; did you mean 'crest.threshold'?"),
+        (
+            {"train": {"schedule": "Cosin"}},
+            "train.schedule: must be 'steps', 'cosine' or 'linear', got 'Cosin'; did you mean "
+            "'cosine'?",
+        ),
+        (
+            {"run": {"track": ["tensor_board"]}},
+            "run.track.0: must be 'dvclive', 'tensorboard', 'mlflow' or 'wandb', got "
+            "'tensor_board'; did you mean 'tensorboard'?",
+        ),
         ({"zzz": None}, "zzz: unknown key"),
         ({"full": {"lr": 1}}, "full.lr: unknown key"),
         ({"train": {1: 2}}, "train.1: must be named by text, got 1"),

@@ -1,7 +1,6 @@
 """The data sets by name. A new one is a file here and a line in DATASETS."""
 
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
 from crest.data.cifar import CIFAR10, CIFAR100
@@ -11,7 +10,7 @@ from crest.data.listed import LISTED
 from crest.data.parquet import PARQUET, TINY_IMAGENET
 from crest.data.sources import DatasetSpec, Source, refuse
 from crest.data.text import SNLI, TEXT
-from crest.errors import ParameterError
+from crest.errors import ParameterError, not_one_of
 from crest.parameters.sections import PrepareParameters
 
 DATASETS = {
@@ -44,11 +43,7 @@ def find_dataset(params: PrepareParameters) -> DatasetSpec:
     name = params.dataset
     spec = DATASETS.get(name)
     if spec is None:
-        close = get_close_matches(name, DATASETS, n=1)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        raise ParameterError(
-            f"prepare.dataset: unknown data set '{name}'; known: {', '.join(DATASETS)}{hint}"
-        )
+        raise ParameterError(f"prepare.dataset: {not_one_of(name, DATASETS)}")
     if spec.sources is None and params.source is not None:
         raise ParameterError(f"prepare.source: {name} is bundled and has no source; set it to null")
     if spec.sources is not None and not params.source:

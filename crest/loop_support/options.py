@@ -3,14 +3,20 @@
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
 
 from crest.config import Parameters, parse
 from crest.data.given import whole_number
-from crest.errors import DivergedError, OrderError, ParameterError, TrainingError
+from crest.errors import (
+    DivergedError,
+    OrderError,
+    ParameterError,
+    TrainingError,
+    nearest,
+    not_one_of,
+)
 from crest.loop_support.option_types import CrestOptions
 from crest.methods import METHODS
 from crest.parameters.renamed import KEYS
@@ -57,7 +63,7 @@ def parameters_of(
         If one is unknown, out of range, or an option that the method does not use.
     """
     if not isinstance(method, str) or method not in methods:
-        raise ParameterError(f"method: {method!r} is not one of {', '.join(methods)}")
+        raise ParameterError(f"method: {not_one_of(method, methods)}")
     train = {
         "batch_size": whole_number(batch_size, "batch_size", 1),
         "seed": whole_number(seed, "seed", 0),
@@ -130,10 +136,8 @@ def _check_name(name: Any, value: Any, method: str) -> None:
         return
     if new := KEYS.get(f"{method}.{name}"):
         raise ParameterError(f"{name}: is called '{new.partition('.')[2]}' now")
-    if close := get_close_matches(str(name), own, n=1):
-        raise ParameterError(
-            f"{name}: '{method}' has no such option; did you mean '{close[0]}'? {_listed(own)}"
-        )
+    if hint := nearest(name, own):
+        raise ParameterError(f"{name}: '{method}' has no such option{hint} {_listed(own)}")
     users = [other for other in METHODS if name in _options_of(other)]
     if users:
         raise ParameterError(

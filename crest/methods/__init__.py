@@ -5,7 +5,7 @@ A new one is a file here and a line in METHODS.
 
 from collections.abc import Mapping
 
-from crest.errors import ParameterError
+from crest.errors import ParameterError, not_one_of
 from crest.methods.adaptive import SPEC as ADAPTIVE
 from crest.methods.batch_selection import SPEC as BATCH_SELECTION
 from crest.methods.by_rule import SPEC as BY_RULE
@@ -49,6 +49,4 @@ __all__ = ["METHODS", "MethodSpec", "check_method"]
 def check_method(method: str) -> None:
     """Raise a :class:`ParameterError` if there is no such method."""
     if method not in METHODS:
-        raise ParameterError(
-            f"--method, run.methods: '{method}' is not one of {', '.join(METHODS)}"
-        )
+        raise ParameterError(f"--method, run.methods: {not_one_of(method, METHODS)}")

@@ -7,7 +7,6 @@ or a folder, as models of text are named by, from its own.
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import get_close_matches
 from functools import partial
 from types import MappingProxyType
 from typing import Protocol
@@ -18,7 +17,7 @@ from torch import nn
 from crest.data.files import ImageMeta, Meta
 from crest.data.preprocessing import Preprocessing
 from crest.devices.generators import torch_seed
-from crest.errors import ParameterError
+from crest.errors import ParameterError, nearest
 from crest.models.convnet import convnet
 from crest.models.head import features_and_logits
 from crest.models.hub_images import HubImageSpec, hub_preprocessing, misfit_of_images
@@ -327,12 +326,10 @@ def _builder(name: str) -> Builder:
     others = torchvision_models.names()
     if name in others:
         return _torchvision(name)
-    close = get_close_matches(name, dict.fromkeys([*MODELS, *others]), n=3)
-    suggestion = f"; did you mean {' or '.join(close)}?" if close else "."
     raise ParameterError(
-        f"train.model: unknown model '{name}'{suggestion} Known: {', '.join(MODELS)} "
-        "and torchvision's other classifiers, such as mobilenet_v2; timm/NAME; OWNER/NAME of the "
-        "hub"
+        f"train.model: '{name}' is not one of {', '.join(MODELS)}, nor another classifier of "
+        "torchvision, such as mobilenet_v2; timm/NAME; OWNER/NAME of the hub"
+        f"{nearest(name, [*MODELS, *others])}"
     )
 
 

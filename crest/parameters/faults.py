@@ -1,10 +1,11 @@
 """Faults of parameters, said in terms of params.yaml."""
 
+import re
 from collections.abc import Mapping
-from difflib import get_close_matches
 
 from pydantic import ValidationError
 
+from crest.errors import nearest
 from crest.parameters.section import Section, group_of, keys_of
 
 # What pydantic says in terms of Python.
@@ -42,6 +43,8 @@ def explained(
         else:
             plain = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
             message = f"{_MESSAGES.get(fault['type'], plain)}, got {fault['input']!r:.60}"
+            if fault["type"] == "literal_error":
+                message += nearest(fault["input"], re.findall(r"'([^']*)'", plain))
         faults.setdefault(key, message)
     return "\n".join(
         " ".join(f"{where}: {key}: {message}".split()) for key, message in faults.items()
@@ -50,14 +53,31 @@ def explained(
 
 def _suggestion(key: str, root: type[Section]) -> str:
     """Name the nearest known key, or section for the name of a section."""
+    section, _, name = key.partition(".")
+    if not name:
+        return nearest(key, root.model_fields)
     known = [*keys_of(root), *_groups(root)]
-    elsewhere: list[str] = []
-    if "." in key:
-        elsewhere = [name for name in known if name.endswith("." + key.rpartition(".")[2])]
-    else:
-        known = list(root.model_fields)
-    close = elsewhere or get_close_matches(key, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    own = [place.partition(".")[2] for place in known if place.startswith(f"{section}.")]
+    elsewhere = [place for place in known if place.endswith("." + key.rpartition(".")[2])]
+    if not elsewhere and (hint := nearest(name, own, prefix=f"{section}.")):
+        return hint
+    found = elsewhere or _described_as(name, section, root)
+    return f"; did you mean '{found[0]}'?" if found else ""
+
+
+def _described_as(name: str, section: str, root: type[Section]) -> list[str]:
+    """Return the keys of a section whose description has a name, the likeliest first.
+
+    So is the learning rate found, which is called lr, and the tau of the paper.
+    """
+    words = name.lower().replace("_", " ").replace("-", " ")
+    about = {
+        place: (field.description or "").lower()
+        for place, field in keys_of(root).items()
+        if place.startswith(f"{section}.")
+    }
+    found = [place for place, text in about.items() if re.search(rf"\b{re.escape(words)}\b", text)]
+    return sorted(found, key=lambda place: (f"({words})" not in about[place], len(about[place])))
 
 
 def _groups(root: type[Section]) -> list[str]:

@@ -26,6 +26,7 @@ from crest.parameters.types import (
     Seed,
     Share,
     Smoothing,
+    Trackers,
 )
 
 
@@ -268,6 +269,11 @@ class RunParameters(Section):
     )
     save_interval: NonNegative = key(
         60.0, "seconds between saved states of a run; never more than 1% of its time"
+    )
+    track: Trackers = key(
+        (),
+        "where the curves go as a run goes, any of dvclive, tensorboard, mlflow, wandb; their "
+        "points are train.validations",
     )
 
 

@@ -101,6 +101,11 @@ Names = Annotated[tuple[ArtifactName, ...], FROM_LIST, AfterValidator(_distinct)
 Models = Annotated[
     tuple[ModelName, ...], FROM_LIST, AfterValidator(_distinct), AfterValidator(_apart)
 ]
+Trackers = Annotated[
+    tuple[Literal["dvclive", "tensorboard", "mlflow", "wandb"], ...],
+    FROM_LIST,
+    AfterValidator(_distinct),
+]
 
 Columns = Annotated[
     tuple[str, ...],

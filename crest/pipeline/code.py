@@ -33,6 +33,8 @@ EXCEPTIONS: Mapping[str, str] = {
     "crest/pipeline/process.py": "keeps memory that is freed, which is faster",
     "crest/pipeline/progress.py": "progress bars",
     "crest/pipeline/signals.py": "when a stage stops",
+    "crest/pipeline/tracking.py": "where else people see a run",
+    "crest/pipeline/trackers/base.py": "what shows a run elsewhere",
     "crest/pipeline/watching.py": "what people see of a run",
 }
 """What stages import and no result depends on, and why: nothing runs again for it."""

@@ -33,7 +33,7 @@ from crest.pipeline.provenance import describe, identity
 from crest.pipeline.watching import watched
 from crest.samplers.base import Context
 from crest.samplers.saved import SavedCoresets
-from crest.training.loop import Run, train
+from crest.training.loop import Point, Report, Run, train
 from crest.training.recorder import spaced_steps
 from crest.training.schedules import budget_steps, total_steps
 from crest.training.snapshots import Snapshots
@@ -64,12 +64,14 @@ def train_model(
     checkpoint: Checkpoint | None = None,
     group: Group = ALONE,
     embeddings: Path | None = None,
+    track: Report | None = None,
 ) -> Trained:
     """Train a model on what a method chooses, from the start or from its saved state.
 
     Snapshots are kept beside the checkpoint; without one there are none. A head over a frozen
     backbone is trained on what the backbone makes of the images, once, where nothing is drawn of
-    them; ``embeddings`` is a folder of them, which are used where they are the same.
+    them; ``embeddings`` is a folder of them, which are used where they are the same. ``track`` is
+    called with how the run stands, as whoever watches it is.
     """
     settings = parameters.train
     spec = METHODS[method]
@@ -121,7 +123,7 @@ def train_model(
             full_steps if spec.schedule_of_full or settings.horizon == "full" else None,
             snapshots,
             group,
-            watcher.report,
+            _both(watcher.report, track),
             flips,
         )
         data.require_whole()
@@ -138,6 +140,18 @@ def train_model(
     provenance |= _started_from(model_spec)
     provenance = {"run": run, **provenance}
     return Trained(whole, model_spec, done, metrics, provenance, snapshots)
+
+
+def _both(report: Report, track: Report | None) -> Report:
+    """Return what tells two of how a run stands, where there are two."""
+    if track is None:
+        return report
+
+    def tell(point: Point) -> None:
+        report(point)
+        track(point)
+
+    return tell
 
 
 def _require_space(model: nn.Module, count: int, folder: Path) -> None:

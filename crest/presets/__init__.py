@@ -14,7 +14,7 @@ with needs_extra("pipeline"):
     import yaml
 
 from crest.config import Parameters
-from crest.errors import ParameterError
+from crest.errors import ParameterError, not_one_of
 from crest.parameters.renamed import PRESETS as RENAMED
 from crest.parameters.section import put, value_of
 
@@ -52,7 +52,7 @@ def preset(name: str) -> dict[str, Any]:
     if name in RENAMED:
         raise ParameterError(f"preset: '{name}' is called '{RENAMED[name]}' now")
     if name not in known:
-        raise ParameterError(f"preset: '{name}' is not one of {', '.join(known)}")
+        raise ParameterError(f"preset: {not_one_of(name, known)}")
     return known[name]
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from crest.errors import ParameterError
+from crest.errors import ParameterError, not_one_of
 from crest.selection.facility_location import cluster_sizes, greedy
 from crest.selection.spatially_balanced import disjoint_samples
 from crest.selection.unweighted import UNWEIGHTED
@@ -74,7 +74,7 @@ CHOICES: Mapping[str, Choice] = {
 def find_choice(name: str, key: str = "crest.choice") -> Choice:
     """Look up a way to choose; an unknown one is a :class:`ParameterError` that names ``key``."""
     if name not in CHOICES:
-        raise ParameterError(f"{key}: '{name}' is not one of {', '.join(CHOICES)}")
+        raise ParameterError(f"{key}: {not_one_of(name, CHOICES)}")
     return CHOICES[name]
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from crest.errors import ParameterError
+from crest.errors import ParameterError, not_one_of
 from crest.inference.forward import ForwardPass
 from crest.models.head import LastLayer
 
@@ -75,5 +75,5 @@ def find_proxy(
     """
     known = PROXIES_WITHIN_CLASSES if within_classes else PROXIES
     if name not in known:
-        raise ParameterError(f"{key}: '{name}' is not one of {', '.join(known)}")
+        raise ParameterError(f"{key}: {not_one_of(name, known)}")
     return known[name] if smoothing == 0.0 else partial(known[name], smoothing=smoothing)

@@ -50,7 +50,7 @@ class Point:
 
     ``loss`` and ``accuracy`` are means over the mini-batches since the last point, as they were
     before their steps; ``validation_loss`` and ``validation_accuracy`` None where there is no such
-    split. ``seconds`` since the start, validation left out.
+    split. ``seconds`` since the start, validation left out; ``examples`` trained on, with repeats.
     """
 
     step: int
@@ -59,6 +59,7 @@ class Point:
     learning_rate: float
     loss: float
     accuracy: float
+    examples: int
     validation_loss: float | None = None
     validation_accuracy: float | None = None
 
@@ -122,7 +123,7 @@ def train(
         The processes that train together. All of them call this, rank 0 alone with ``snapshots``
         and with a checkpoint that writes.
     report
-        Called with how the run stands, ``parameters.validations`` times.
+        Called with how the run stands, ``parameters.validations`` times, off the clock.
     flips
         Where flips alternate, what knows those of each example.
 
@@ -159,7 +160,7 @@ def train(
             if validation is not None and step + 1 in points:
                 training.validate(validation)
             if report is not None and step + 1 in points:
-                report(training.point(steps))
+                training.report(report, steps)
             if snapshots is not None and snapshots.due(step + 1):
                 training.keep_weights(snapshots)
             if advance is not None:
@@ -274,12 +275,16 @@ class _Training:
             }
         )
 
-    def point(self, steps: int) -> Point:
-        """Return how the run stands, off the clock."""
+    def report(self, report: Report, steps: int) -> None:
+        """Tell how the run stands, off the clock: whoever is told may take a while."""
         with self._off_the_clock() as seconds:
-            since, self._reported = self.steps_taken - self._reported, self.steps_taken
-            loss, accuracy = self._recorder.recent(since)
-        found = Point(self.steps_taken, steps, seconds, self._rate, loss, accuracy)
+            report(self._point(steps, seconds))
+
+    def _point(self, steps: int, seconds: float) -> Point:
+        since, self._reported = self.steps_taken - self._reported, self.steps_taken
+        loss, accuracy = self._recorder.recent(since)
+        examples = self._recorder.examples
+        found = Point(self.steps_taken, steps, seconds, self._rate, loss, accuracy, examples)
         last = self._validated[-1] if self._validated else None
         if last is None or last["step"] != self.steps_taken:
             return found

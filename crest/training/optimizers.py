@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from crest.errors import ParameterError
+from crest.errors import ParameterError, not_one_of
 from crest.models.depth import rate_factors
 from crest.parameters.sections import TrainParameters
 
@@ -75,10 +75,7 @@ def build(model: nn.Module, parameters: TrainParameters) -> Optimizer:
     Loshchilov and Hutter, Decoupled Weight Decay Regularization, ICLR 2019.
     """
     if parameters.optimizer not in OPTIMIZERS:
-        raise ParameterError(
-            f"train.optimizer: unknown optimizer '{parameters.optimizer}'; "
-            f"known: {', '.join(sorted(OPTIMIZERS))}"
-        )
+        raise ParameterError(f"train.optimizer: {not_one_of(parameters.optimizer, OPTIMIZERS)}")
     return OPTIMIZERS[parameters.optimizer](model, parameters)
 
 

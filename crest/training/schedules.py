@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from crest.errors import ParameterError
+from crest.errors import ParameterError, not_one_of
 from crest.parameters.sections import TrainParameters
 
 # What tables hold in 32 bits.
@@ -113,7 +113,5 @@ def budget_steps(budget: float, full_steps: int) -> int:
 def _schedule(name: str) -> Schedule:
     """Return the schedule of that name."""
     if name not in SCHEDULES:
-        raise ParameterError(
-            f"train.schedule: unknown schedule '{name}'; known: {', '.join(sorted(SCHEDULES))}"
-        )
+        raise ParameterError(f"train.schedule: {not_one_of(name, SCHEDULES)}")
     return SCHEDULES[name]

@@ -61,7 +61,7 @@ PARAMETERS = [
          "params.yaml: trian: unknown key; did you mean 'train'?",
          params("trian: {lr: 0.1}\n"), code=2),
     Case("an unknown key", "train",
-         "params.yaml: train.learning_rate: unknown key",
+         "params.yaml: train.learning_rate: unknown key; did you mean 'train.lr'?",
          params("train: {learning_rate: 0.1}\n"), code=2),
     Case("a key of another section", "train",
          "params.yaml: crest.lr: unknown key; did you mean 'train.lr'?",
@@ -142,12 +142,12 @@ PARAMETERS = [
          "train.augment_crop: 9 pixels of padding are more than an image of 8×8 pixels has; "
          "use at most 8", code=2),
     Case("an unknown schedule", "train -S train.schedule=step",
-         "params.yaml with -S: train.schedule: must be 'steps', 'cosine' or 'linear', got 'step'",
-         code=2),
+         "params.yaml with -S: train.schedule: must be 'steps', 'cosine' or 'linear', got 'step'; "
+         "did you mean 'steps'?", code=2),
     Case("an unknown device", "train -S train.device=gpu",
          "params.yaml with -S: train.device: must be auto, cpu, cuda or cuda:N, got 'gpu'", code=2),
     Case("an unknown model", "train -S train.model=resnet19",
-         "train.model: unknown model 'resnet19'; did you mean …", code=2),
+         "train.model: 'resnet19' is not one of …; did you mean 'resnet18'?", code=2),
     Case("an unknown method", "train --method crst",
          "--method, run.methods: 'crst' is not one of full, random, crest, replay…", code=2),
     Case("an unknown method, before DVC runs anything", "fingerprint -S run.methods=[crst]",
@@ -158,7 +158,7 @@ PARAMETERS = [
          "crest.choice: 'best' is not one of facility_location, medoids, "
          "spatially_balanced", code=2),
     Case("an unknown data set", "prepare -S prepare.dataset=digit",
-         "prepare.dataset: unknown data set 'digit'; known: …; did you mean 'digits'?", code=2),
+         "prepare.dataset: 'digit' is not one of …; did you mean 'digits'?", code=2),
     Case("an unknown preset", "preset cifar", "preset: 'cifar' is not one of …", code=2),
     Case("activations to be computed again of a model without blocks",
          "train -S train.activation_checkpointing=true",

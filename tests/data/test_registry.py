@@ -6,7 +6,7 @@ from crest.parameters.sections import PrepareParameters
 
 
 def test_an_unknown_data_set_is_answered_with_the_known_and_the_nearest():
-    message = "unknown data set 'cifar1O'; known: digits, .*, text; did you mean 'cifar10'"
+    message = "'cifar1O' is not one of digits, .*, text; did you mean 'cifar10'"
     with pytest.raises(ParameterError, match=f"^prepare.dataset: {message}"):
         find_dataset(PrepareParameters(dataset="cifar1O"))
 

@@ -208,7 +208,7 @@ def rewrite(path: Path, **changes: str | None) -> None:
         ({"classes": None}, "makes no sense"),
         ({"image_shape": json.dumps([8, 8])}, "makes no sense"),
         ({"image_shape": "8"}, "makes no sense"),
-        ({"model": "resnet21"}, "unknown model 'resnet21'"),
+        ({"model": "resnet21"}, "'resnet21' is not one of"),
         ({"classes": "7"}, "linear.weight is 10 x 64 in the file"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 from crest.pipeline.watching import APART, Lines, in_words, watched
 from crest.training.loop import Point
 
-POINT = Point(300, 1200, 65.0, 0.18034, 1.23456, 0.6127, 1.5, 0.5813)
+POINT = Point(300, 1200, 65.0, 0.18034, 1.23456, 0.6127, 9600, 1.5, 0.5813)
 
 
 def test_a_point_in_words_says_how_far_how_well_and_how_long() -> None:

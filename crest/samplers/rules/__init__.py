@@ -5,11 +5,10 @@ A new one is a file with a function of its options, and a line in RULES.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from inspect import signature
 from typing import Any
 
-from crest.errors import ParameterError
+from crest.errors import ParameterError, nearest, not_one_of
 from crest.samplers.rules.bandits import epsilon_greedy, ucb
 from crest.samplers.rules.focused import focused
 from crest.samplers.rules.infobatch import infobatch
@@ -57,12 +56,12 @@ def build_rule(name: str, options: Mapping[str, Any]) -> Rule:
         If it is unknown, or has no such option, or not of that value.
     """
     if not isinstance(name, str) or name not in RULES:
-        raise ParameterError(f"LossBatchSampler: rule: {name!r} is not one of {', '.join(RULES)}")
+        raise ParameterError(f"LossBatchSampler: rule: {not_one_of(name, RULES)}")
     build = RULES[name].build
     known = list(signature(build).parameters)
     for option in options:
         if option not in known:
-            close = get_close_matches(option, known, n=1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise ParameterError(f"LossBatchSampler: '{name}' has no option '{option}'{hint}")
+            raise ParameterError(
+                f"LossBatchSampler: '{name}' has no option '{option}'{nearest(option, known)}"
+            )
     return build(**options)
