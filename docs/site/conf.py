@@ -1,7 +1,9 @@
 """The site of the documents: `make docs` writes it to build/site, and fails at a broken link.
 
 The pages are the Markdown files as they lie in the repository, so that they read well there too.
-NAVIGATION says in which order; a page that it does not name is listed under OTHERS.
+NAVIGATION says in which order; a page that it does not name is listed under OTHERS. Pages of a
+folder beside a page of its name (docs/results/, docs/results.md) stand below that page, in the
+order in which it links to them.
 """
 
 import sys
@@ -10,6 +12,7 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+from sphinx.environment import BuildEnvironment
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # of crest, for the docstrings
@@ -58,14 +61,13 @@ NAVIGATION = {
     "First steps": ["docs/quick-start", "docs/loop", "docs/coresets", "docs/examples"],
     "The pipeline": ["docs/pipeline", "docs/cluster", "docs/scale"],
     "Your data": ["docs/data", "docs/pretrained", "docs/views", "docs/text", "docs/label-noise"],
-    "Methods": ["docs/methods", "docs/rules", "docs/rules/*", "docs/batch-selection"],
+    "Methods": ["docs/methods", "docs/rules", "docs/batch-selection"],
     "Reference": ["docs/parameters", "docs/api", "docs/errors", "docs/compatibility"],
-    "Results": ["docs/results", "docs/results/*", "docs/performance", "docs/gpu"],
+    "Results": ["docs/results", "docs/performance", "docs/gpu"],
     "Background": [
         "docs/related",
         "docs/differences",
         "docs/lab-book",
-        "docs/lab-book/*",
         "findings/README",
         "benchmarks/README",
     ],
@@ -81,33 +83,46 @@ FOLDERS = {
 }
 
 
-def listed(names: list[str], found: set[str]) -> list[str]:
-    """Return the pages that exist of those named; a star stands for all of a folder."""
-    pages = []
-    for name in names:
-        folder, star, _ = name.partition("*")
-        pages += sorted(page for page in found if page.startswith(folder)) if star else [name]
-    return [page for page in pages if page in found]
+def parent(page: str, found: set[str]) -> str | None:
+    """Return the page that a page stands below, if there is one."""
+    folder = page.rpartition("/")[0]
+    return folder if folder in found else None
 
 
 def navigation(found: set[str]) -> str:
-    """Return the tables of contents, in Markdown, of all pages but the first."""
-    parts = {title: listed(names, found) for title, names in NAVIGATION.items()}
+    """Return the tables of contents, in Markdown, but of those below a page."""
+    tops = {page for page in found if parent(page, found) is None}
+    parts = {title: [page for page in pages if page in tops] for title, pages in NAVIGATION.items()}
     named = {page for pages in parts.values() for page in pages}
-    parts[OTHERS] = sorted(found - named - {root_doc})
-    return "\n\n".join(contents(title, pages) for title, pages in parts.items() if pages)
+    parts[OTHERS] = sorted(tops - named - {root_doc})
+    return "\n\n".join(contents(pages, title) for title, pages in parts.items() if pages)
 
 
-def contents(title: str, pages: list[str]) -> str:
+def below(name: str, text: str, found: set[str]) -> list[str]:
+    """Return the pages below a page, in the order of its links."""
+    pages = sorted(page for page in found if parent(page, found) == name)
+    return sorted(pages, key=lambda page: text.find(f"({page.removeprefix('docs/')}.md"))
+
+
+def contents(pages: list[str], caption: str = "") -> str:
     """Return one table of contents, which only the side bar shows."""
-    lines = ["```{toctree}", ":hidden:", f":caption: {title}", ""]
-    return "\n".join([*lines, *(f"/{page}" for page in pages), "```"])
+    options = [":hidden:"] + [f":caption: {caption}"] * bool(caption)
+    return "\n".join(["```{toctree}", *options, "", *(f"/{page}" for page in pages), "```"])
 
 
 def add_navigation(app: Sphinx, name: str, source: list[str]) -> None:
-    """Put the tables of contents below the first page."""
+    """Put the tables of contents below the first page, and below pages that have others."""
+    found = set(app.env.found_docs)
     if name == root_doc:
-        source[0] += "\n\n" + navigation(app.env.found_docs)
+        source[0] += "\n\n" + navigation(found)
+    elif pages := below(name, source[0], found):
+        source[0] += "\n\n" + contents(pages)
+
+
+def outdated(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:
+    """Read pages with others below them again: those may have come or gone."""
+    found = set(env.found_docs)
+    return [root_doc, *{above for page in found if (above := parent(page, found)) is not None}]
 
 
 def resolve_folders(app: Sphinx, tree: nodes.document) -> None:
@@ -124,5 +139,6 @@ def resolve_folders(app: Sphinx, tree: nodes.document) -> None:
 
 def setup(app: Sphinx) -> None:
     """Connect what is done to pages as they are read."""
+    app.connect("env-get-outdated", outdated)
     app.connect("source-read", add_navigation)
     app.connect("doctree-read", resolve_folders)
