@@ -38,7 +38,8 @@ check: $(INSTALLED)
 	$(BIN)/lint-imports --no-logo --no-cache
 
 docs: .venv/docs
-	$(BIN)/python -m sphinx -q --fail-on-warning --keep-going -c docs/site . build/site
+	$(BIN)/python -m sphinx -q --fail-on-warning --keep-going --fresh-env --write-all \
+		-c docs/site . build/site
 
 .venv/docs: $(INSTALLED)
 	$(BIN)/python -m pip install -qq --group docs

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+import crest
 from benchmarks.experiments import commands, tables
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,6 +59,20 @@ def test_no_figure_is_of_a_script_that_was_not_kept():
     told = re.compile(r"(scripts?|rows?|profiles?)[^.]{0,60}not\s+kept", re.IGNORECASE)
     pages = [path for path in PAGES if path.name != "lab-book.md"]  # says so of one that has none
     assert {path.name for path in pages if told.search(path.read_text("utf-8"))} == set()
+
+
+def test_the_page_of_the_api_has_every_public_name():
+    text = (ROOT / "docs" / "api.rst").read_text("utf-8")
+    named = set(re.findall(r"^\.\. auto\w+:: crest\.(\w+)$", text, re.MULTILINE))
+    assert named == set(crest.__all__)
+    adapters = set(re.findall(r"automodule:: crest\.integrations\.(\w+)", text))
+    assert adapters == {"accelerate", "lightning", "transformers", "trl"}
+
+
+def test_the_page_of_examples_has_every_script():
+    text = (ROOT / "docs" / "examples.md").read_text("utf-8")
+    scripts = {path.name for path in (ROOT / "examples").glob("*.py")}
+    assert set(re.findall(r"\(\.\./examples/([^)]+)\)", text)) == scripts
 
 
 def test_the_readme_is_read_in_a_minute():

@@ -12,7 +12,6 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
-from sphinx.environment import BuildEnvironment
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))  # of crest, for the docstrings
@@ -53,6 +52,7 @@ html_copy_source = False
 html_show_sphinx = False
 
 myst_heading_anchors = 6
+smartquotes = False  # two hyphens are an option, not a dash
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 napoleon_use_rtype = False
@@ -119,12 +119,6 @@ def add_navigation(app: Sphinx, name: str, source: list[str]) -> None:
         source[0] += "\n\n" + contents(pages)
 
 
-def outdated(app: Sphinx, env: BuildEnvironment, *_: set[str]) -> list[str]:
-    """Read pages with others below them again: those may have come or gone."""
-    found = set(env.found_docs)
-    return [root_doc, *{above for page in found if (above := parent(page, found)) is not None}]
-
-
 def resolve_folders(app: Sphinx, tree: nodes.document) -> None:
     """Lead links to folders to the pages that stand for them."""
     for link in list(tree.findall(pending_xref)):
@@ -139,6 +133,5 @@ def resolve_folders(app: Sphinx, tree: nodes.document) -> None:
 
 def setup(app: Sphinx) -> None:
     """Connect what is done to pages as they are read."""
-    app.connect("env-get-outdated", outdated)
     app.connect("source-read", add_navigation)
     app.connect("doctree-read", resolve_folders)
