@@ -1,6 +1,7 @@
 # make demo   the whole pipeline on the bundled digits, ending with a table
 # make test   every test, a process for each core (four at most); a file's tests stay together
 # make check  format, lint, types, layers
+# make docs   the documents as a site, build/site/index.html; fails where a link leads nowhere
 # make results  runs an experiment of benchmarks/experiments/definitions and prints its table; it
 #               goes on where it was stopped, and runs nothing twice. Without more, the digits; with
 #               EXPERIMENT=NAME, SOURCE=IMAGES, PROJECT=FOLDER for what is prepared and kept
@@ -12,7 +13,7 @@ ROWS ?= docs/results/$(EXPERIMENT).jsonl
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo results test check dependencies format install clean
+.PHONY: demo results test check docs dependencies format install clean
 
 demo: $(INSTALLED)
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(BIN)/dvc repro
@@ -35,6 +36,14 @@ check: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo --no-cache
+
+docs: .venv/docs
+	$(BIN)/python -m sphinx -q --fail-on-warning --keep-going --fresh-env --write-all \
+		-c docs/site . build/site
+
+.venv/docs: $(INSTALLED)
+	$(BIN)/python -m pip install -qq --group docs
+	touch $@
 
 dependencies: $(INSTALLED)
 	$(BIN)/python -m crest.pipeline.dependencies

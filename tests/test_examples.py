@@ -32,6 +32,24 @@ def test_every_example_is_run_here() -> None:
         assert f'"{path.name}"' in text
 
 
+def test_the_quick_start_prints_and_draws_what_its_page_says(tmp_path) -> None:
+    page = (ROOT / "docs" / "quick-start.md").read_text("utf-8")
+    (printed,) = re.findall(r"```text\n(.*?)```", page, re.DOTALL)
+    code = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    assert code == [(EXAMPLES / "quick_start.py").read_text("utf-8")]
+
+    done = start("quick_start.py", "--picture", tmp_path / "accuracy.png")
+
+    assert done.returncode == 0, done.stderr
+    number = r"\d+(?:\.\d+)?"
+    assert re.sub(number, "#", done.stdout) == re.sub(number, "#", printed)
+    found, expected = (
+        [float(value) for value in re.findall(number, text)] for text in (done.stdout, printed)
+    )
+    assert found == pytest.approx(expected, abs=1.5)  # other processors, other roundings
+    assert (tmp_path / "accuracy.png").stat().st_size > 5000
+
+
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory) -> Path:
     """What plain_pytorch.py keeps."""
