@@ -135,10 +135,10 @@ class EncodedSplit:
     ----------
     labels
         int64, N, on the CPU.
-    side
-        Pixels a side that what is decoded is resized to for the network; None: it stays.
     workers
         Threads; None for one a core. No result depends on it.
+    side
+        Pixels a side that what is decoded is resized to for the network; None: it stays.
     """
 
     def __init__(
@@ -149,8 +149,8 @@ class EncodedSplit:
         std: Tensor,
         device: torch.device,
         augmentation: Augmentation,
-        side: int | None = None,
         workers: int | None = None,
+        side: int | None = None,
     ) -> None:
         self.labels = labels
         self.lengths: Tensor | None = None
@@ -227,7 +227,7 @@ def open_encoded(
     labels = open_tensor(folder, name, "labels")
     check_labels(folder, name, labels, meta.sizes[name], len(meta.classes))
     images = EncodedImages(folder, name, meta)
-    return EncodedSplit(images, labels, *statistics, device, augmentation, side)
+    return EncodedSplit(images, labels, *statistics, device, augmentation, side=side)
 
 
 def _part_of_jpeg(content: bytearray, box: Sequence[int], draft: int) -> Pixels:
