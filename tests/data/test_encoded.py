@@ -310,4 +310,9 @@ def test_parameters_that_cannot_be_are_refused(prepared, tmp_path, params, messa
 def test_pixels_cannot_be_kept_as_files(tmp_path, reader):
     source = Source(reader([0, 1, 0, 1]), reader([0, 1]))
     with pytest.raises(ParameterError, match=r"^prepare.storage: the data set holds pixels"):
-        build(source, PrepareParameters(storage="encoded"), tmp_path, lambda done: None)
+        build(
+            source,
+            PrepareParameters(storage="encoded", validation=0.0),
+            tmp_path,
+            lambda done: None,
+        )
