@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from crest.data.ahead import Ahead, Key
 from crest.data.augment import Augmentation, normalise, resized
@@ -19,6 +18,7 @@ from crest.data.opening import check_labels, open_tensor
 from crest.data.sources import Pixels
 from crest.data.views.crops import crop_boxes
 from crest.data.views.making import crop_draws, draw_views, finish_views
+from crest.data.views.resizing import resized
 from crest.devices.transfer import on_device
 from crest.errors import DamagedDataError, needs_extra
 
@@ -116,7 +116,7 @@ class EncodedImages:
             top, left, rows, columns = box
             part = decode(bytes(content)).pixels[top : top + rows, left : left + columns]
             part = part.copy()  # which may be written to, as tensors may
-        return _resized(torch.from_numpy(part), (height, width))
+        return resized(torch.from_numpy(part), (height, width))
 
     def _broken(self, index: int, error: Exception) -> DamagedDataError:
         return DamagedDataError(
@@ -238,18 +238,6 @@ def _part_of_jpeg(content: bytearray, box: Sequence[int], draft: int) -> Pixels:
             image.draft("RGB", (image.width // draft, image.height // draft))
         # Only what is needed is brought from Pillow's four bytes a pixel to three.
         return np.array(image.crop((left, top, left + columns, top + rows)).convert("RGB"))
-
-
-def _resized(pixels: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize uint8, H×W×C, as Pillow's antialiased bilinear does."""
-    if tuple(pixels.shape[:2]) == size:
-        return pixels
-    image = pixels.permute(2, 0, 1)[None]
-    if not image.is_contiguous(memory_format=torch.channels_last):
-        image = image.contiguous(memory_format=torch.channels_last)
-    # Three channels, the last in memory: what PyTorch has a fast way for.
-    resized = F.interpolate(image, size, mode="bilinear", antialias=True)
-    return resized[0].permute(1, 2, 0).contiguous()
 
 
 def _agree(folder: Path, name: str, size: int, content: Any, offsets: Any, shapes: Any) -> None:

@@ -11,7 +11,8 @@ def usable_cores() -> int:
     """Return the cores that this process may use: its share, where a launcher started several."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
-    return max(1, (cores or 1) // (int(processes) if processes.isdecimal() else 1) or 1)
+    share = max(1, int(processes)) if processes.isdecimal() else 1
+    return max(1, (cores or 1) // share)
 
 
 def single_threaded_pool(workers: int) -> ThreadPoolExecutor:

@@ -14,6 +14,7 @@ from crest.data.decoding import decode
 from crest.data.encoded import EncodedImages, EncodedSplit
 from crest.data.files import open_array, read_meta
 from crest.data.prepared import load
+from crest.data.sources import Source
 from crest.data.views.crops import crop_boxes
 from crest.data.views.making import crop_draws
 from crest.errors import ArtifactError, DamagedDataError, DataError, ParameterError
@@ -306,6 +307,12 @@ def test_parameters_that_cannot_be_are_refused(prepared, tmp_path, params, messa
         prepare(prepared / "source", tmp_path / "out", **params)
 
 
-def test_pixels_cannot_be_kept_as_files(tmp_path):
+def test_pixels_cannot_be_kept_as_files(tmp_path, reader):
+    source = Source(reader([0, 1, 0, 1]), reader([0, 1]))
     with pytest.raises(ParameterError, match=r"^prepare.storage: the data set holds pixels"):
-        prepare(None, tmp_path / "out", dataset="digits", source=None, storage="encoded")
+        build(
+            source,
+            PrepareParameters(storage="encoded", validation=0.0),
+            tmp_path,
+            lambda done: None,
+        )

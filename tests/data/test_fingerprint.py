@@ -52,6 +52,25 @@ def of_images(folder, hashes, **more):
     return source_fingerprint(params, hashes)
 
 
+def test_a_list_is_told_by_itself_and_the_images_that_it_lists(images, hashes):
+    listing = images / "list.csv"
+    rows = "image,label\ntrain/ant/00.png,ant\ntrain/bee/10.png,bee\n"
+    listing.write_text(rows)
+    params = PrepareParameters(dataset="listed", source=str(listing))
+    before = source_fingerprint(params, hashes)
+    assert before.files == 3
+    (images / "train" / "ant" / "01.png").write_bytes(b"not listed")
+    assert source_fingerprint(params, hashes) == before
+    (images / "train" / "ant" / "00.png").write_bytes(b"other")
+    changed = source_fingerprint(params, hashes)
+    assert changed.sha256 != before.sha256
+    listing.write_text(rows.replace("ant\n", "bee\n"))
+    assert source_fingerprint(params, hashes).sha256 != changed.sha256
+    listing.unlink()
+    with pytest.raises(UnseenError, match=r"list.csv: no such file"):
+        source_fingerprint(params, hashes)
+
+
 def of_texts(folder, hashes, **more):
     return source_fingerprint(
         PrepareParameters(dataset="text", source=str(folder), tokenizer="bert", **more), hashes

@@ -11,7 +11,15 @@ import pytest
 import torch
 
 from crest.data.augment import Augmentation, normalise
-from crest.data.files import SCHEMA_VERSIONS, ImageMeta, open_array, read_meta, write_meta
+from crest.data.files import (
+    SCHEMA_VERSIONS,
+    ImageMeta,
+    checksum_of,
+    open_array,
+    read_meta,
+    write_meta,
+)
+from crest.data.origins import source_of
 from crest.data.prepared import load
 from crest.data.verifying import with_hashes
 from crest.errors import ArtifactError, DamagedDataError
@@ -45,6 +53,21 @@ def folder(tmp_path):
 
 def test_meta_comes_back(folder):
     assert read_meta(folder) == with_hashes(folder, META)
+
+
+def test_images_prepared_by_version_2_are_read_as_they_are(folder):
+    values = json.loads((folder / "meta.json").read_text()) | {"schema_version": 2}
+    for added in ("storage", "fit", "source_hashes", "checksum"):
+        del values[added]
+    values["checksum"] = checksum_of(values)
+    (folder / "meta.json").write_text(json.dumps(values))
+    meta = load(folder, CPU).meta
+    expected = with_hashes(folder, META)
+    assert meta == replace(expected, schema_version=2, fit="squeeze")
+    with pytest.raises(
+        ArtifactError, match=r"no such file; run .* prepare` again, which keeps where"
+    ):
+        source_of(folder, "train", 0)
 
 
 def test_all_splits_are_opened(folder):

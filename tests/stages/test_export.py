@@ -17,9 +17,10 @@ from crest.config import load, parse
 from crest.data.build import build
 from crest.data.files import ImageMeta, TextMeta, open_array, read_meta, write_meta
 from crest.data.sources import Source
+from crest.data.stored_images import open_images
 from crest.data.verifying import with_hashes
 from crest.errors import ArtifactError, DataError, ParameterError
-from crest.pipeline import reading_back
+from crest.pipeline import reading_back, sheets
 from crest.pipeline.paths import Paths
 from stages import export, prepare, train
 from tests.tiny import digits_parameters
@@ -189,13 +190,25 @@ class Coloured:
     example_at = label_at
 
 
-@pytest.fixture
-def coloured(tmp_path):
-    """A project of coloured images with three mini-batches of them."""
+class Compressed(Coloured):
+    """The same as files, every other one a JPEG."""
+
+    def files(self):
+        for number, pixels in enumerate(self._images):
+            stream = io.BytesIO()
+            Image.fromarray(pixels).save(stream, ("JPEG", "PNG")[number % 2])
+            yield stream.getvalue()
+
+    def examples(self):
+        yield list(self.files())
+
+
+def project(tmp_path, kind, **params):
+    """A project of such images with three mini-batches of them."""
     paths = Paths(tmp_path / "coloured")
     paths.prepared.mkdir(parents=True)
-    params = parse({"prepare": {"validation": 0.0}}, "test").prepare
-    build(Source(Coloured(40, 0), Coloured(6, 1)), params, paths.prepared, lambda done: None)
+    given = parse({"prepare": {"validation": 0.0, **params}}, "test").prepare
+    build(Source(kind(40, 0), kind(6, 1)), given, paths.prepared, lambda done: None)
     indices = [3, 8, 21, 8, 4, 39, 2, 0, 3]
     rows = {
         "region": [0, 0, 0, 1, 1, 1, 2, 2, 2],
@@ -209,6 +222,34 @@ def coloured(tmp_path):
     path = paths.train("crest") / artifacts.CORESETS
     artifacts.write_table(path, pl.DataFrame(rows))
     return paths
+
+
+@pytest.fixture
+def coloured(tmp_path):
+    """A project of coloured images with three mini-batches of them."""
+    return project(tmp_path, Coloured)
+
+
+def test_encoded_images_are_exported_as_they_are_stored(tmp_path):
+    paths = project(tmp_path, Compressed, storage="encoded", image_size=4, fit="squeeze")
+    out = tmp_path / "subset"
+    exported(paths, out)
+    chosen = read_split(out)
+    contents = list(Compressed(40, 0).files())
+    names = []
+    for row in chosen.iter_rows(named=True):
+        assert row["image"]["bytes"] == contents[row["index"]]
+        names.append(row["image"]["path"])
+    assert names == ["0.jpg", "2.jpg", "3.png", "4.jpg", "8.jpg", "21.png", "39.png"]
+    before = read_meta(paths.prepared)
+    after = prepared_again(before, out, tmp_path / "again")
+    assert (after.storage, after.fit, after.image_shape) == ("encoded", "squeeze", [4, 4, 3])
+    found = open_images(tmp_path / "again", "train", after)
+    expected = open_images(paths.prepared, "train", before)
+    for place, index in enumerate(chosen["index"]):
+        np.testing.assert_array_equal(found[place], expected[index])
+    cards = sheets.CONTENTS["image"](paths.prepared, before, [3, 8])
+    assert all(card.startswith("data:image/png;base64,") for card in cards.values())
 
 
 def test_colours_and_names_of_classes_come_back_from_several_files(coloured, tmp_path, monkeypatch):

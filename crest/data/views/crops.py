@@ -13,6 +13,7 @@ from torch import Tensor
 
 from crest.data.augment import Augmentation
 from crest.data.views.boxes import places_of, sizes_of
+from crest.data.views.resizing import resized
 
 # Of width to height, as torchvision's and timm's.
 RATIO = (3 / 4, 4 / 3)
@@ -60,17 +61,13 @@ def resized_crops(images: Tensor, draws: Tensor, augmentation: Augmentation) -> 
     Tensor
         Of the same shape. On a GPU pixels may differ by one from the CPU's, which rounds otherwise.
     """
-    from torchvision.transforms.v2 import functional  # which takes a second to import
-
     count, height, width, _ = images.shape
     heights, widths = torch.full((count,), height), torch.full((count,), width)
     results = torch.empty_like(images)
     for image, result, (top, left, rows, columns) in zip(
         images, results, crop_boxes(draws, heights, widths, augmentation).tolist(), strict=True
     ):
-        crop = image[top : top + rows, left : left + columns].permute(2, 0, 1)
-        resized = functional.resize(crop, [height, width], antialias=True)
-        result.copy_(resized.permute(1, 2, 0))
+        result.copy_(resized(image[top : top + rows, left : left + columns], (height, width)))
     return results
 
 
