@@ -9,6 +9,10 @@ from torch.nn import functional as F
 
 from crest.devices.transfer import on_device
 
+# Pixels from which an image on the CPU is cropped and flipped by itself: a gather of all is quicker
+# for small ones only.
+LARGE = 64 * 64
+
 
 @dataclass(frozen=True)
 class Augmentation:
@@ -114,6 +118,8 @@ def crop_and_flip(images: Tensor, augmentation: Augmentation, draws: Tensor) -> 
     if padding == 0:
         return _flipped(images, draws[:, 0].nonzero().flatten())
     count, height, width, channels = images.shape
+    if images.device.type == "cpu" and height * width >= LARGE:
+        return _one_by_one(images, padding, draws)
     columns = torch.arange(width).expand(count, width)
     columns = torch.where(draws[:, :1].bool(), columns.flip(1), columns) + draws[:, 2:]
     rows = torch.arange(height) + draws[:, 1:2]
@@ -125,6 +131,21 @@ def crop_and_flip(images: Tensor, augmentation: Augmentation, draws: Tensor) -> 
     pixels = rows[:, :, None] * padded_width + columns[:, None, :]
     chosen = images.reshape(-1, channels).index_select(0, pixels.reshape(-1))
     return chosen.view(count, height, width, channels)
+
+
+def _one_by_one(images: Tensor, padding: int, draws: Tensor) -> Tensor:
+    """Crop and flip images, which is slices and copies."""
+    _, height, width, _ = images.shape
+    results = torch.zeros_like(images)
+    for image, result, (flipped, row, column) in zip(images, results, draws.tolist(), strict=True):
+        down, across = padding - row, padding - column  # where the image comes to lie
+        top, bottom = max(down, 0), min(height + down, height)
+        left, right = max(across, 0), min(width + across, width)
+        part = image[top - down : bottom - down, left - across : right - across]
+        if flipped:
+            part, left, right = part.flip(1), width - right, width - left
+        result[top:bottom, left:right] = part
+    return results
 
 
 def _flipped(images: Tensor, rows: Tensor) -> Tensor:
