@@ -16,6 +16,7 @@ from crest.devices.precision import Precision
 from crest.errors import ArtifactError, Interrupted, TrainingError
 from crest.methods import METHODS
 from crest.models import spec_for
+from crest.models.freezing import freeze_backbone
 from crest.models.weights import load_model
 from crest.pipeline import signals
 from crest.samplers.saved import from_tables
@@ -49,9 +50,12 @@ def start(
     saved: Run | None = None,
     lr: float = 0.1,
     snapshots: Snapshots | None = None,
+    train_settings: dict[str, object] | None = None,
     **crest: object,
 ) -> tuple[Run, nn.Module]:
     model = convnet()
+    if train_settings and train_settings.get("freeze") == "backbone":
+        freeze_backbone(model)
     for parameter in model.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -61,7 +65,7 @@ def start(
         split,
         STEPS,
         crest={"threshold": 0.1, "learned_window": 5, "learned_loss": 0.5, **crest},
-        train={"lr": lr, "validations": 3},
+        train={"lr": lr, "validations": 3, **(train_settings or {})},
     )
     base = replace(base, precision=Precision(precision, CPU))
     if saved is not None:
@@ -160,6 +164,29 @@ def test_stopped_again_and_again_it_ends_the_same(
     assert set(stops) == {143}
     assert resumed is not None
     assert_same(whole, resumed, name)
+
+
+RATES = {"optimizer": "adamw", "lr": 0.01, "layer_decay": 0.5, "head_lr_factor": 3.0}
+
+
+@pytest.mark.parametrize("settings", [RATES, {"freeze": "backbone", "micro_batches": 2}])
+def test_rates_by_depth_and_a_frozen_backbone_go_on_the_same(
+    tmp_path: Path, settings: dict[str, object]
+) -> None:
+    whole = start("crest", "float32", None, train_settings=settings)
+    with pytest.raises(Interrupted):
+        checkpoint = Checkpoint(tmp_path / "state", {}, 1e9, StopAfter(9))
+        start("crest", "float32", checkpoint, train_settings=settings)
+    checkpoint = Checkpoint(tmp_path / "state", {}, 1e9)
+    resumed = start("crest", "float32", checkpoint, train_settings=settings)
+    assert_same(whole, resumed, "crest")
+    still = [
+        torch.equal(value, before)
+        for value, before in zip(
+            whole[1].state_dict().values(), convnet().state_dict().values(), strict=True
+        )
+    ]
+    assert still.count(False) == (2 if "freeze" in settings else len(still))
 
 
 def test_saving_changes_nothing(tmp_path: Path, crest_run: tuple[Run, nn.Module]) -> None:
