@@ -21,7 +21,7 @@ from crest.devices.generators import generator_for
 from crest.devices.precision import Precision
 from crest.errors import ParameterError
 from crest.label_noise import LabelNoise, noise_of
-from crest.models import spec_for
+from crest.models import spec_for, starts_at_random
 from crest.pipeline import embeddings
 from crest.pipeline.embeddings import DESCRIPTION, Described, splits_of
 from crest.pipeline.inputs import configure_torch, fresh_model, prepared_data, run_precision
@@ -110,13 +110,13 @@ def _of(parameters: Parameters, name: str | None) -> Parameters:
 
 
 def _require_images(paths: Paths, parameters: Parameters) -> None:
-    settings = parameters.train
-    if not isinstance(read_meta(paths.prepared), ImageMeta):
+    settings, meta = parameters.train, read_meta(paths.prepared)
+    if not isinstance(meta, ImageMeta):
         raise ParameterError(
             f"embed: {paths.prepared} holds text; it is of images (for texts give features of your "
             "own to crest.estimate_label_noise)"
         )
-    if settings.weights == "random" or (settings.weights is None and "/" not in settings.model):
+    if starts_at_random(settings, meta):
         raise ParameterError(
             f"embed: {settings.model} would start from random weights, which tell nothing; set "
             "train.weights, such as to pretrained, or name a model of the hub (--model)"

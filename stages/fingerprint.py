@@ -27,7 +27,7 @@ from crest.pipeline.paths import Paths
 
 logger = logging.getLogger(__name__)
 
-SOURCE, TRAIN, REUSE = "source.json", "train.json", "reuse"
+SOURCE, TRAIN, REUSE, EMBED = "source.json", "train.json", "reuse", "embed"
 
 # What a file holds: the inputs of a stage, by what they are.
 Inputs = dict[str, Fingerprint]
@@ -90,10 +90,12 @@ def _inputs(parameters: Parameters, hashes: Hashes, folder: Path) -> Iterator[tu
     yield name, inputs
     models = {TRAIN: parameters.train.model}
     models |= {f"{REUSE}/{model}.json": model for model in parameters.reuse.models}
+    models |= {f"{EMBED}/{model}.json": model for model in parameters.embed.models}
     for name, model in models.items():
         known = folder_fingerprint(model, hashes, weights=True)
         found = {"model": _or_earlier(known, _earlier(folder / name).get("model"))}
-        if name == TRAIN and parameters.train.weights is not None:
+        of_train = name == TRAIN or (name.startswith(EMBED) and model == parameters.train.model)
+        if of_train and parameters.train.weights is not None:
             given = file_fingerprint(parameters.train.weights, hashes)
             found["weights"] = _or_earlier(given, _earlier(folder / name).get("weights"))
         yield name, found

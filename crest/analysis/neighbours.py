@@ -78,10 +78,10 @@ def _of_block(
         columns = torch.arange(first, first + similarities.shape[1], device=device)
         if itself:
             similarities.masked_fill_(columns == own, -torch.inf)
-        alike = similarities >= copies_from
+        similar = similarities >= copies_from
         if itself:
-            alike &= columns < own
-        found = torch.where(alike.any(1), first + alike.int().argmax(1), len(keys))
+            similar &= columns < own
+        found = torch.where(similar.any(1), first + similar.int().argmax(1), len(keys))
         copied = torch.minimum(copied, found)
         values, positions = similarities.topk(min(count, similarities.shape[1]), 1)
         best = torch.cat([best, values], 1)

@@ -231,6 +231,13 @@ def preprocessing_of(settings: TrainParameters, meta: Meta) -> Preprocessing | N
     return replace(found, resized=settings.input_size)
 
 
+def starts_at_random(settings: TrainParameters, meta: Meta) -> bool:
+    """Whether nothing of the model is pretrained."""
+    if not isinstance(meta, ImageMeta):
+        return False
+    return settings.weights == RANDOM or (settings.weights is None and "/" not in settings.model)
+
+
 def _of_weights(settings: TrainParameters) -> Preprocessing | None:
     if _is_of_hub(settings.model):
         return None if settings.weights == RANDOM else hub_preprocessing(settings.model)

@@ -19,7 +19,7 @@ from crest.files.hub import locate
 from crest.models.grafting import graft, head_keys
 from crest.models.head import features_and_logits
 from crest.models.hub_files import check_file, hub_file, read_metadata, read_tensors
-from crest.models.text import own_configuration, quiet
+from crest.models.text import first_line, own_configuration, quiet
 from crest.parameters.sections import TrainParameters
 
 PROCESSOR = "preprocessor_config.json"
@@ -190,7 +190,7 @@ class HubImageSpec:
             except Exception as error:
                 raise ParameterError(
                     f"train.model: {self.name} cannot be built as an image classifier of "
-                    f"transformers, a '{kind}' ({_reason(error)}); use another model"
+                    f"transformers, a '{kind}' ({first_line(error)}); use another model"
                 ) from None
             size = getattr(config, "image_size", None)
             sides = {*size} if isinstance(size, list | tuple) else {size}
@@ -212,7 +212,7 @@ class HubImageSpec:
         except Exception as error:
             raise ParameterError(
                 f"train.model: {self.name} cannot take images of {height} x {width} x {channels} "
-                f"({_reason(error)}); prepare them of its size (prepare.image_size)"
+                f"({first_line(error)}); prepare them of its size (prepare.image_size)"
             ) from None
 
     def _pretrained(self, model: nn.Module) -> dict[str, Tensor]:
@@ -335,11 +335,7 @@ def _description(name: str) -> dict[str, Any]:
 
 def _unloadable(name: str, error: Exception) -> ParameterError:
     return ParameterError(
-        f"train.model: {name} cannot be loaded ({_reason(error)}); name a model of the Hugging "
+        f"train.model: {name} cannot be loaded ({first_line(error)}); name a model of the Hugging "
         "Face hub, or a folder with config.json, preprocessor_config.json and model.safetensors "
         "(where HF_HUB_OFFLINE is set, one that is in the cache)"
     )
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0][:200].rstrip(".") or type(error).__name__

@@ -67,7 +67,7 @@ class TextClassifier(nn.Module):
                 raise
             raise ParameterError(
                 f"train.model: {self.network._get_name()} reads its logits at the token of a text's"
-                f" end, and the text was prepared without or with several ({_first_line(error)}); "
+                f" end, and the text was prepared without or with several ({first_line(error)}); "
                 "prepare with prepare.tokenizer set to the model"
             ) from None
         return logits
@@ -254,7 +254,7 @@ class TextModelSpec:
         except Exception as error:
             raise ParameterError(
                 f"train.model: {self.name} cannot take {self.max_length} tokens "
-                f"({_first_line(error)}); "
+                f"({first_line(error)}); "
                 "prepare shorter examples (prepare.max_length) or use another model"
             ) from None
 
@@ -378,7 +378,7 @@ def _from_config(config: Any, name: str) -> Any:
 
 
 def _unbuildable(name: str, kind: str, error: Exception) -> ParameterError:
-    reason = _first_line(error)
+    reason = first_line(error)
     if reason.startswith("Unrecognized configuration class"):
         return ParameterError(
             f"train.model: transformers has no sequence classification for '{kind}' ({reason}); "
@@ -453,13 +453,13 @@ def _of_more_layers(unexpected: Iterable[str], network: nn.Module, body: str) ->
 
 def _unloadable(name: str, error: Exception) -> ParameterError:
     return ParameterError(
-        f"train.model: {name} cannot be loaded ({_first_line(error)}); name a model of the Hugging "
+        f"train.model: {name} cannot be loaded ({first_line(error)}); name a model of the Hugging "
         "Face hub, or a folder with config.json and model.safetensors (where HF_HUB_OFFLINE is "
         "set, one that is in the cache)"
     )
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
     """Return what an error says first; a message of several lines begins with its title."""
     lines = [line.strip() for line in str(error).strip().splitlines() if line.strip()]
     first = " ".join(lines[:2]) if lines and lines[0].endswith(":") else "".join(lines[:1])

@@ -12,6 +12,7 @@ from crest.data.preprocessing import Preprocessing
 from crest.errors import ParameterError, needs_extra
 from crest.files.checkpoint_files import WEIGHTS
 from crest.models.hub_files import hub_file, read_tensors
+from crest.models.text import first_line
 
 with needs_extra("timm"):
     import timm
@@ -125,7 +126,7 @@ def _created(
             return timm.create_model(own, **options, **_if_fixed(own, sized))
         # What timm raises for what a model was not made for is of every kind.
         except Exception as error:
-            reason = str(error).strip().partition("\n")[0]
+            reason = first_line(error)
             raise ParameterError(
                 f"train.model: timm's {own} cannot be built for images of {height} x {width} x "
                 f"{channels} ({reason}); prepare others (prepare.image_size), or use another model"

@@ -284,7 +284,7 @@ class EmbedParameters(Section):
     dtype: Literal["float16", "float32"] = key("float16", "of the arrays: float16, float32")
     neighbours: Count = key(10, "nearest neighbours that are compared")
     duplicate: float = key(
-        0.99, "cosine of two examples from which one is called a copy", gt=0.0, le=1.0
+        0.95, "cosine of two examples from which one is called a copy", gt=0.0, le=1.0
     )
 
 

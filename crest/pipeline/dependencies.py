@@ -20,6 +20,7 @@ LINKS = "deps/train"
 # What a stage trains with, if not what its name says.
 TRAINS_WITH = {
     "prepare": None,
+    "embed": None,
     "evaluate": None,
     "analyze": None,
     "reuse": "replay",

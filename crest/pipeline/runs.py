@@ -23,7 +23,7 @@ from crest.devices.precision import Precision
 from crest.errors import DamagedDataError, ParameterError
 from crest.inference.flops import Flops, count_flops
 from crest.methods import METHODS
-from crest.models import MODELS, Spec, spec_for, weights
+from crest.models import MODELS, Spec, spec_for, starts_at_random, weights
 from crest.models.checkpointing import checkpoint_activations
 from crest.models.freezing import freeze_backbone
 from crest.models.head import last_module
@@ -82,6 +82,11 @@ def train_model(
     model_spec = spec_for(settings, data.meta, data.preprocessing)
     model = fresh_model(model_spec, settings.seed, precision.device)
     if settings.freeze == "backbone":
+        if starts_at_random(settings, data.meta):
+            raise ParameterError(
+                f"train.freeze: backbone, and {settings.model} starts from random weights, which "
+                "would stay; set train.weights, such as to pretrained"
+            )
         freeze_backbone(model)
     started_from = weights.digest(model)
     whole = model

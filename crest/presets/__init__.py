@@ -26,7 +26,8 @@ SET = {
     "train": (
         *("model", "stem", "epochs", "budget", "batch_size", "optimizer", "lr", "momentum"),
         *("nesterov", "weight_decay", "schedule", "warmup", "clip_norm", "augment_crop"),
-        *("augment_flip", "threads", "snapshots"),
+        *("augment_flip", "threads", "snapshots", "weights", "input_size", "freeze"),
+        *("head_lr_factor", "layer_decay", "decayed"),
     ),
     "crest": (
         *("choice", "subset_size", "threshold", "interval_factor", "minibatch_factor"),

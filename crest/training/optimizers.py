@@ -92,14 +92,14 @@ def _groups(
     factors = rate_factors(model, parameters.layer_decay, parameters.head_lr_factor)
     weights = _trainable(model)
     for factor in dict.fromkeys(factors[weight] for weight in weights):
-        alike = [weight for weight in weights if factors[weight] == factor]
+        same = [weight for weight in weights if factors[weight] == factor]
         # Biases and the scales of norms have one dimension, weights and embeddings more.
         parts = (
             (
-                [weight for weight in alike if weight.ndim > 1 or not spared],
+                [weight for weight in same if weight.ndim > 1 or not spared],
                 parameters.weight_decay,
             ),
-            ([weight for weight in alike if weight.ndim <= 1 and spared], 0.0),
+            ([weight for weight in same if weight.ndim <= 1 and spared], 0.0),
         )
         for part, decay in parts:
             if part:

@@ -19,6 +19,7 @@ from tests.bad_input.mixed import MIXED_RESULTS
 from tests.bad_input.parameters import PARAMETERS
 from tests.bad_input.parquet import PARQUET
 from tests.bad_input.prepared_data import PREPARED_DATA
+from tests.bad_input.pretrained import PRETRAINED
 from tests.bad_input.project import make_project, png
 from tests.bad_input.text import TEXT
 from tests.bad_input.unfinished import UNFINISHED_RUNS
@@ -31,6 +32,7 @@ CASES = {
     "Image folders": FOLDERS,
     "Text": TEXT,
     "Prepared data": PREPARED_DATA,
+    "Pretrained weights": PRETRAINED,
     "Checkpoints": CHECKPOINTS,
     "Coresets and runs": SAVED_CORESETS,
     "Results that do not belong together": MIXED_RESULTS,

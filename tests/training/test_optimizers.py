@@ -151,3 +151,43 @@ def test_an_unknown_optimizer_is_named():
 def test_a_model_with_nothing_to_train():
     with pytest.raises(ParameterError, match=r"train\.model: Flatten has no weights to train"):
         optimizers.build(nn.Flatten(), TrainParameters())
+
+
+def groups(model: nn.Module, **settings) -> list[tuple[int, float, float]]:
+    optimizer = optimizers.build(model, TrainParameters(**settings))
+    return [
+        (len(group["params"]), group["weight_decay"], group["lr_factor"])
+        for group in optimizer.param_groups
+    ]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"optimizer": "sgd"}, [(6, 0.1, 1.0)]),
+        ({"optimizer": "sgd", "decayed": "matrices"}, [(2, 0.1, 1.0), (4, 0.0, 1.0)]),
+        ({"optimizer": "adamw"}, [(2, 0.1, 1.0), (4, 0.0, 1.0)]),
+        ({"optimizer": "adamw", "decayed": "all"}, [(6, 0.1, 1.0)]),
+        (
+            {"optimizer": "adamw", "layer_decay": 0.5, "head_lr_factor": 4.0},
+            [(1, 0.1, 0.5), (3, 0.0, 0.5), (1, 0.1, 4.0), (1, 0.0, 4.0)],
+        ),
+    ],
+)
+def test_groups_are_by_rate_and_by_what_decays(settings, expected):
+    model = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
+    assert groups(model, weight_decay=0.1, **settings) == expected
+
+
+def test_a_step_moves_each_weight_at_its_own_rate():
+    model = nn.Sequential(nn.Linear(2, 3), nn.Linear(3, 2))
+    settings = TrainParameters(momentum=0.0, weight_decay=0.0, layer_decay=0.25, head_lr_factor=2.0)
+    before = copy.deepcopy(model)
+    optimizer = optimizers.build(model, settings)
+    for weight in model.parameters():
+        weight.grad = torch.ones_like(weight)
+    optimizers.set_rate(optimizer, 0.1)
+    optimizer.step()
+    for layer, rate in ((0, 0.025), (1, 0.2)):
+        moved = before[layer].weight - model[layer].weight
+        torch.testing.assert_close(moved, torch.full_like(moved, rate))

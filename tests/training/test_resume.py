@@ -21,6 +21,7 @@ from crest.inference.evaluation import evaluate
 from crest.inference.evaluator import Evaluator
 from crest.methods import METHODS
 from crest.models import spec_for
+from crest.models.freezing import freeze_backbone
 from crest.models.weights import load_model
 from crest.pipeline import signals
 from crest.samplers.saved import from_tables
@@ -60,6 +61,8 @@ def start(
     **crest: object,
 ) -> tuple[Run, nn.Module]:
     model = convnet()
+    if train_settings and train_settings.get("freeze") == "backbone":
+        freeze_backbone(model)
     for parameter in model.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
@@ -214,6 +217,29 @@ def test_the_model_ends_with_the_averages_and_snapshots_are_of_what_is_trained(
     scored = evaluate(Evaluator(model, image_split(30, seed=5), Precision("float32", CPU)))
     assert averaged.validation["loss"][-1] == scored.loss
     assert averaged.validation["loss"][-1] != plain.validation["loss"][-1]
+
+
+RATES = {"optimizer": "adamw", "lr": 0.01, "layer_decay": 0.5, "head_lr_factor": 3.0}
+
+
+@pytest.mark.parametrize("settings", [RATES, {"freeze": "backbone", "micro_batches": 2}])
+def test_rates_by_depth_and_a_frozen_backbone_go_on_the_same(
+    tmp_path: Path, settings: dict[str, object]
+) -> None:
+    whole = start("crest", "float32", None, train_keys=settings)
+    with pytest.raises(Interrupted):
+        checkpoint = Checkpoint(tmp_path / "state", {}, 1e9, StopAfter(9))
+        start("crest", "float32", checkpoint, train_keys=settings)
+    checkpoint = Checkpoint(tmp_path / "state", {}, 1e9)
+    resumed = start("crest", "float32", checkpoint, train_keys=settings)
+    assert_same(whole, resumed, "crest")
+    still = [
+        torch.equal(value, before)
+        for value, before in zip(
+            whole[1].state_dict().values(), convnet().state_dict().values(), strict=True
+        )
+    ]
+    assert still.count(False) == (2 if "freeze" in settings else len(still))
 
 
 def test_saving_changes_nothing(tmp_path: Path, crest_run: tuple[Run, nn.Module]) -> None:

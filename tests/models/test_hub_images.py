@@ -1,0 +1,216 @@
+"""Image classifiers of transformers from a folder, and timm's from the hub's cache: tiny ones."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from crest.config import parse
+from crest.errors import ParameterError
+from crest.models import ModelSpec, preprocessing_of, spec_for, starting, weights
+from crest.models.depth import rate_factors
+from crest.models.freezing import freeze_backbone
+from crest.models.grafting import head_keys
+from crest.models.head import last_layer
+from tests.tiny import image_meta
+
+CONFIG = {
+    "model_type": "vit",
+    "architectures": ["ViTForImageClassification"],
+    "image_size": 16,
+    "patch_size": 8,
+    "num_channels": 3,
+    "hidden_size": 8,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 16,
+    "id2label": {"0": "a", "1": "b"},
+}
+PROCESSOR = {
+    "do_normalize": True,
+    "do_rescale": True,
+    "image_mean": [0.5, 0.4, 0.3],
+    "image_std": [0.2, 0.2, 0.1],
+    "resample": 3,
+    "rescale_factor": 1 / 255,
+    "size": {"height": 16, "width": 16},
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A ViT of two classes, as transformers saves it; not to be written to."""
+    transformers = pytest.importorskip("transformers")
+    path = tmp_path_factory.mktemp("vit")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(3)
+        config = transformers.ViTConfig(**{k: v for k, v in CONFIG.items() if k != "model_type"})
+        transformers.ViTForImageClassification(config).save_pretrained(path)
+    (path / "preprocessor_config.json").write_text(json.dumps(PROCESSOR))
+    return path
+
+
+def transformers_state(folder):
+    """Return the weights by the names that transformers has for them, which files have not."""
+    from transformers import ViTForImageClassification
+
+    return ViTForImageClassification.from_pretrained(folder).state_dict()
+
+
+def settings(model, **changes):
+    return parse({"train": {"model": str(model), **changes}}, "test").train
+
+
+def spec_of(given, meta=None):
+    meta = meta or image_meta()
+    return spec_for(given, meta, preprocessing_of(given, meta))
+
+
+def test_it_starts_from_its_body_with_a_fresh_head_for_the_classes(folder):
+    spec = spec_of(settings(folder))
+    assert (spec.classes, spec.image_shape) == (3, (8, 8, 3))  # of grey images of 8 x 8
+    first, second = spec.fresh(0), spec.fresh(1)
+    source = transformers_state(folder)
+    assert head_keys(first) == {"network.classifier.weight", "network.classifier.bias"}
+    for key, value in first.state_dict().items():
+        if key in head_keys(first):
+            assert not torch.equal(value, second.state_dict()[key]) or key.endswith("bias")
+        else:
+            assert torch.equal(value, source[key.removeprefix("network.")])
+    assert last_layer(first) is first.network.classifier
+    images = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    network = first.eval().network
+    expected = network(pixel_values=images, interpolate_pos_encoding=True).logits
+    assert torch.equal(first(images), expected)
+
+
+def test_its_preprocessing_is_its_folders(folder):
+    found = preprocessing_of(settings(folder), image_meta())
+    assert found.mean == (0.5, 0.4, 0.3)
+    assert found.std == pytest.approx((0.2, 0.2, 0.1))
+    assert (found.size, found.interpolation) == (16, "bicubic")
+    assert preprocessing_of(settings(folder, weights="random"), image_meta()) is None
+
+
+def test_it_is_read_back_without_its_folder(folder, tmp_path):
+    spec = spec_of(settings(folder))
+    model = spec.fresh(0)
+    weights.save(model, spec, tmp_path / "model.safetensors")
+    again, read = weights.load_model(tmp_path / "model.safetensors")
+    assert read == spec
+    assert read.preprocessing == spec.preprocessing
+    for key, value in again.state_dict().items():
+        assert torch.equal(value, model.state_dict()[key])
+
+
+def test_its_rates_and_its_freezing_are_by_its_parts(folder):
+    model = spec_of(settings(folder)).fresh(0)
+    rates = {
+        name: rate_factors(model, 0.5, 3.0)[weight] for name, weight in model.named_parameters()
+    }
+    by_depth = {
+        key: value
+        for key, value in rates.items()
+        if key.endswith(("cls_token", "classifier.weight", "layernorm.weight"))
+    }
+    assert set(by_depth.values()) == {0.125, 0.5, 3.0}
+    freeze_backbone(model)
+    trained = {name for name, weight in model.named_parameters() if weight.requires_grad}
+    assert trained == {"network.classifier.weight", "network.classifier.bias"}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda tensors: tensors.popitem(), "lacks .* pretrained weights"),
+        (
+            lambda tensors: tensors.update({next(iter(tensors)): torch.zeros(2)}),
+            "lacks|is of|loaded",
+        ),
+    ],
+)
+def test_a_checkpoint_that_is_not_whole_is_refused(folder, tmp_path, change, expected):
+    for name in ("config.json", "preprocessor_config.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    tensors = {
+        key: value
+        for key, value in load_file(folder / "model.safetensors").items()
+        if not key.startswith("classifier")
+    }
+    change(tensors)
+    save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ParameterError, match=expected):
+        spec_of(settings(tmp_path)).fresh(0)
+
+
+def test_a_folder_that_does_not_say_how_it_wants_images_is_refused(folder, tmp_path):
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    with pytest.raises(ParameterError, match=r"preprocessor_config\.json: no such file"):
+        preprocessing_of(settings(tmp_path), image_meta())
+
+
+TIMM = "timm/test_vit.r160_in1k"
+
+
+@pytest.fixture
+def cached(tmp_path, monkeypatch):
+    """Let the hub's cache hold weights of timm's smallest ViT."""
+    timm = pytest.importorskip("timm")
+    from huggingface_hub import constants
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(4)
+        model = timm.create_model("test_vit", pretrained=False)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    store = tmp_path / "models--timm--test_vit.r160_in1k"
+    (store / "refs").mkdir(parents=True)
+    (store / "refs" / "main").write_text("abc")
+    (store / "snapshots" / "abc").mkdir(parents=True)
+    path = store / "snapshots" / "abc" / "model.safetensors"
+    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, path)
+    return path, model
+
+
+def test_timms_weights_come_from_the_hubs_cache_as_safetensors(cached):
+    _, source = cached
+    spec = ModelSpec(TIMM, 3, (160, 160, 3))
+    model = spec.fresh(0)
+    head = head_keys(model)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, source.state_dict()[key]) != (key in head)
+    small = ModelSpec(TIMM, 3, (96, 96, 3)).fresh(0)  # its positions are interpolated
+    assert small.pos_embed.shape[1] < model.pos_embed.shape[1]
+    found = starting.start_of(TIMM, None).preprocessing()
+    assert (found.size, len(found.mean)) == (160, 3)
+    assert ModelSpec(TIMM, 3, (160, 160, 3), weights="random").fresh(0).state_dict().keys() == (
+        model.state_dict().keys()
+    )
+
+
+def test_timms_weights_that_lack_a_part_of_the_backbone_are_refused(cached):
+    path, source = cached
+    tensors = {key: value.contiguous() for key, value in source.state_dict().items()}
+    del tensors["blocks.1.attn.qkv.weight"]
+    save_file(tensors, path)
+    with pytest.raises(ParameterError, match="Missing key"):
+        ModelSpec(TIMM, 3, (160, 160, 3)).fresh(0)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "expected"),
+    [
+        ("timm/resnet1", None, "timm .* has no resnet1; did you mean timm/"),
+        (
+            "timm/resnet18.nothing",
+            None,
+            "timm has no weights 'nothing' of resnet18; it has a1_in1k",
+        ),
+        ("timm/resnet18.a1_in1k", "a2_in1k", "'a2_in1k', and train.model: .* names 'a1_in1k'"),
+        ("timm/resnet18", None, "has no model.safetensors here .*hf download timm/resnet18"),
+    ],
+)
+def test_what_timm_does_not_have(cached, name, given, expected):
+    with pytest.raises(ParameterError, match=expected):
+        ModelSpec(name, 3, (64, 64, 3), weights=given).fresh(0)
