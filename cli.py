@@ -1,3 +1,4 @@
+#!/usr/bin/env python3
 """The command line: parses, calls one stage function, prints."""
 
 import os
@@ -35,30 +36,69 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 from crest.artifacts import claiming, reading
 from crest.config import Parameters, load
+from crest.methods import METHODS
+from crest.parameters.section import keys_of, value_of
 from crest.pipeline.paths import Paths
 from crest.pipeline.process import keep_freed_memory
 from crest.pipeline.signals import raising
 
 app = typer.Typer(
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     help="CREST: small weighted mini-batch coresets, picked while a network trains.\n\n"
     "Example: python cli.py train --method crest -S train.budget=0.2",
 )
 
+
+def keys_beginning(incomplete: str) -> list[str]:
+    """Return the keys of parameters that begin so, for a shell to complete."""
+    keys = (f"{key}=" for key in keys_of(Parameters))
+    return [key for key in keys if key.startswith(incomplete)]
+
+
+def methods_beginning(incomplete: str) -> list[str]:
+    """Return the methods that begin so."""
+    return [name for name in METHODS if name.startswith(incomplete)]
+
+
+def scores_beginning(incomplete: str) -> list[str]:
+    """Return the scores that begin so."""
+    return [name for name in SCORES if name.startswith(incomplete)]
+
+
+def presets_beginning(incomplete: str) -> list[str]:
+    """Return the presets that begin so."""
+    from crest.presets import presets
+
+    return [name for name in presets() if name.startswith(incomplete)]
+
+
 ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
 Overrides = Annotated[
     list[str] | None,
-    typer.Option("-S", metavar="SECTION.KEY=VALUE", help="Override a parameter; repeatable."),
+    typer.Option(
+        "-S",
+        metavar="SECTION.KEY=VALUE",
+        help="Override a parameter; repeatable.",
+        autocompletion=keys_beginning,
+    ),
 ]
-MethodName = Annotated[str | None, typer.Option("--method", help="Default: all of run.methods.")]
+MethodName = Annotated[
+    str | None,
+    typer.Option("--method", help="Default: all of run.methods.", autocompletion=methods_beginning),
+]
 Fresh = Annotated[bool, typer.Option("--fresh", help="Forget the state of an unfinished run.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 
+# What keep goes by, of crest.analysis.subset, whose import takes longer than help should.
+SCORES = (
+    *("forgotten", "mean_loss", "el2n", "wrong_label", "first_learned", "correct", "seen"),
+    *("selected", "trained"),
+)
 PARAMS = Path("params.yaml")
 PATHS = Paths()
+WIDTH = 100  # of a line of help
 STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 Claims = Callable[[Parameters], Iterable[Path]]
@@ -85,7 +125,7 @@ def failing_plainly(
             if parameters is not None and claims is not None and is_first_process():
                 for folder in claims(parameters()):
                     held.enter_context(claiming(folder))
-            if stage not in ("fingerprint", "prepare", "preset"):
+            if stage not in ("doctor", "fingerprint", "prepare", "preset"):
                 held.enter_context(reading(PATHS.prepared))
             module = import_module(f"stages.{stage}")
             with raising():
@@ -166,6 +206,48 @@ def each_method(
             print_metrics(metrics, as_json)
 
 
+def print_version(wanted: bool) -> None:
+    """Print the version and end, if it is asked for."""
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"crest {version('crest-coresets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool,
+        typer.Option("--version", is_eager=True, callback=print_version, help="Print the version."),
+    ] = False,
+) -> None:
+    """Take what stands before a command."""
+
+
+def described(*keys: str) -> str:
+    r"""Return a list of parameters with their defaults, for the help of a command.
+
+    What follows the letter \b is left as it is, not filled.
+    """
+    known, defaults = keys_of(Parameters), Parameters()
+    values = {key: in_yaml(value_of(defaults, key)) for key in keys}
+    first, second = (max(map(len, column)) for column in (values, values.values()))
+    lines = [
+        f"  {key:{first}}  {value:{second}}  {known[key].description or ''}"
+        for key, value in values.items()
+    ]
+    head = "Parameters that matter, with their defaults; params.yaml sets them, -S one for a run:"
+    short = [line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines]
+    return "\n".join(["\b", head, *short, "docs/parameters.md has all of them, in full."])
+
+
+def in_yaml(value: object) -> str:
+    """Return a value of a parameter as params.yaml may have it."""
+    plain = list(value) if isinstance(value, tuple) else value
+    return plain if isinstance(plain, str) else json.dumps(plain).replace('"', "")
+
+
 @app.command()
 def fingerprint(params: ParamsFile = PARAMS, overrides: Overrides = None) -> None:
     """Note what the source and the model folders hold; DVC asks for it before every run.
@@ -178,7 +260,12 @@ def fingerprint(params: ParamsFile = PARAMS, overrides: Overrides = None) -> Non
             typer.echo(line)
 
 
-@app.command()
+@app.command(
+    epilog=described(
+        *("prepare.dataset", "prepare.source", "prepare.image_size", "prepare.text_columns"),
+        *("prepare.tokenizer", "prepare.test_split", "prepare.validation", "prepare.seed"),
+    )
+)
 def prepare(params: ParamsFile = PARAMS, overrides: Overrides = None) -> None:
     """Turn the source into data/prepared.
 
@@ -193,7 +280,14 @@ def prepare(params: ParamsFile = PARAMS, overrides: Overrides = None) -> None:
             typer.echo(line)
 
 
-@app.command()
+@app.command(
+    epilog=described(
+        *("train.model", "train.epochs", "train.budget", "train.batch_size", "train.optimizer"),
+        *("train.lr", "train.schedule", "train.warmup", "train.weight_decay", "train.seed"),
+        *("train.precision", "train.device", "train.threads", "train.validations"),
+        *("run.methods", "run.save_interval", "run.track"),
+    )
+)
 def train(
     method: MethodName = None,
     params: ParamsFile = PARAMS,
@@ -371,14 +465,16 @@ def mislabelled(
     Example: python cli.py mislabelled --most 100 --out suspects.csv
     """
     with failing_plainly("mislabelled") as stage:
+        from crest.pipeline.recorded import check_format, write_rows
+
         if out is not None:
-            stage.check(out)
+            check_format("mislabelled", out)
         found = stage.run(sources or [], PATHS, prepared, most, inputs)
         typer.echo(found.summary, err=True)
         if out is None:
             typer.echo(found.rows.write_csv(), nl=False)
         else:
-            stage.write(found, out)
+            write_rows(found.rows, out)
             typer.echo(str(out))
 
 
@@ -452,15 +548,103 @@ def report(
 
 
 @app.command()
+def keep(
+    sources: Annotated[
+        list[Path] | None,
+        typer.Argument(metavar="[FOLDER]...", help="As for mislabelled."),
+    ] = None,
+    by: Annotated[
+        str, typer.Option(help=f"The score: {', '.join(SCORES)}.", autocompletion=scores_beginning)
+    ] = "forgotten",
+    share: Annotated[
+        float | None, typer.Option(min=0.0, max=1.0, help="Share of the examples that is kept.")
+    ] = None,
+    count: Annotated[int | None, typer.Option(min=1, help="How many are kept.")] = None,
+    lowest: Annotated[
+        bool, typer.Option("--lowest", help="Keep the lowest scores, not the highest.")
+    ] = False,
+    per_class: Annotated[
+        bool, typer.Option("--per-class", help="Keep as large a share of every class.")
+    ] = False,
+    others: Annotated[
+        bool, typer.Option("--others", help="Write those that are not kept: what to drop.")
+    ] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Draws among equal scores.")] = 0,
+    out: Annotated[
+        Path | None, typer.Option(help="FILE.csv or FILE.parquet. Default: stdout.")
+    ] = None,
+    prepared: Annotated[
+        Path | None, typer.Option(help="Prepared data that it is of, for names of classes.")
+    ] = None,
+) -> None:
+    """List the part of the examples with the highest scores, such as those forgotten most often.
+
+    Example: python cli.py keep --by forgotten --share 0.1 --out hardest-tenth.csv
+    """
+    with failing_plainly("keep") as stage:
+        from crest.pipeline.recorded import check_format, write_rows
+
+        if out is not None:
+            check_format("keep", out)
+        found = stage.run(
+            sources or [],
+            PATHS,
+            by,
+            share,
+            count,
+            lowest=lowest,
+            per_class=per_class,
+            others=others,
+            seed=seed,
+            prepared=prepared,
+        )
+        typer.echo(found.summary, err=True)
+        if out is None:
+            typer.echo(found.rows.write_csv(), nl=False)
+        else:
+            write_rows(found.rows, out)
+            typer.echo(str(out))
+
+
+@app.command()
+def doctor(
+    params: ParamsFile = PARAMS, overrides: Overrides = None, as_json: AsJson = False
+) -> None:
+    """Say what is installed and what is missing, what the machine has, how far the project is.
+
+    Example: python cli.py doctor
+    """
+    with failing_plainly("doctor") as stage:
+        found = stage.run(load(params, overrides or ()), PATHS)
+        if as_json:
+            typer.echo(json.dumps(found))
+            return
+        for subject, facts in found.items():
+            typer.echo(subject)
+            for name, fact in facts.items():
+                typer.echo(f"  {name:14}{fact}")
+
+
+@app.command()
 def preset(
-    name: Annotated[str | None, typer.Argument(help="None: list them.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(help="None: list them.", autocompletion=presets_beginning)
+    ] = None,
+    show: Annotated[
+        bool, typer.Option("--show", help="Print what it sets, and leave params.yaml.")
+    ] = False,
     params: ParamsFile = PARAMS,
 ) -> None:
-    """List ready-made set-ups, or write one into params.yaml.
+    """List ready-made set-ups, print one, or write one into params.yaml.
 
     Example: python cli.py preset cifar10-resnet20
     """
     with failing_plainly("preset") as stage:
+        if show:
+            if name is None:
+                raise ParameterError("preset: --show: say which: python cli.py preset NAME --show")
+            typer.echo(stage.as_yaml(name), nl=False)
+            return
         if name is None:
             for known, values in stage.presets().items():
                 typer.echo(f"{known:24} {values['description']}")

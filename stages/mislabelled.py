@@ -9,18 +9,15 @@ import polars as pl
 from crest import artifacts
 from crest.analysis.difficulty import (
     MOST_MISLABELLED,
-    difficulty_table,
     mislabelled,
-    training_pass,
 )
 from crest.analysis.profile import wrong_labels
-from crest.analysis.wrong_labels import pooled, together
-from crest.data.files import Meta, read_meta
+from crest.analysis.wrong_labels import together
 from crest.errors import ArtifactError, ParameterError
 from crest.pipeline.paths import Paths
+from crest.pipeline.recorded import meta_of, read_difficulty
 from crest.pipeline.texts import ranked
 
-FORMATS = (".csv", ".parquet")
 NONE_FOUND = "By their inputs no labels are wrong, or these tell too little. "
 UNKNOWN = (
     "How many labels are wrong is not known of losses alone: this is an order, likeliest first."
@@ -72,12 +69,12 @@ def run(
             "mislabelled: --inputs needs --prepared, the data that the runs are of"
         )
     untrained = inputs and own and not (paths.analyze / artifacts.DIFFICULTY).is_file()
-    table = None if untrained else _read([paths.analyze] if own else sources)
+    table = None if untrained else read_difficulty([paths.analyze] if own else sources)
     if inputs:
         assert prepared is not None
         table = _by_inputs(table, prepared)
     assert table is not None
-    meta = None if prepared is None else _meta(prepared, len(table))
+    meta = None if prepared is None else meta_of(prepared, len(table))
     known = wrong_labels(table)
     if most is None:
         likely = int((table["wrong_label"] > 0.5).sum())
@@ -87,36 +84,6 @@ def run(
         return Suspects(ranked(order.head(0), meta), NONE_FOUND)
     rows = ranked(order if inputs and known else mislabelled(table), meta, most=most)
     return Suspects(rows, known[0] if known else UNKNOWN)
-
-
-def check(out: Path) -> None:
-    """Refuse a file of another format.
-
-    Raises
-    ------
-    ParameterError
-        If its name ends otherwise than those of :data:`FORMATS`.
-    """
-    if out.suffix not in FORMATS:
-        raise ParameterError(f"mislabelled: --out {out}: name a file {' or '.join(FORMATS)}")
-
-
-def write(found: Suspects, out: Path) -> None:
-    """Write the rows as CSV or Parquet, by the name of the file.
-
-    Raises
-    ------
-    ParameterError
-        If the name ends otherwise.
-    ArtifactError
-        If it cannot be written.
-    """
-    check(out)
-    with artifacts.replacing(out) as temporary:
-        if out.suffix == ".csv":
-            found.rows.write_csv(temporary)
-        else:
-            found.rows.write_parquet(temporary)
 
 
 def _by_inputs(table: pl.DataFrame | None, prepared: Path) -> pl.DataFrame:
@@ -138,7 +105,7 @@ def _by_inputs(table: pl.DataFrame | None, prepared: Path) -> pl.DataFrame:
     labels = data.train.labels
     if table is None:
         table = _untrained(pl.Series(labels.numpy()))
-    _meta(prepared, len(table))
+    meta_of(prepared, len(table))
     if not table["label"].cast(pl.Int64).eq(pl.Series(labels.numpy())).all():
         raise ArtifactError(
             f"{prepared}: other labels than the table has; give --prepared the data that it is of"
@@ -163,43 +130,3 @@ def _untrained(labels: pl.Series) -> pl.DataFrame:
         pl.col(name).cast(kind) if name in known else pl.lit(None, kind).alias(name)
         for name, kind in kinds.items()
     )
-
-
-def _read(sources: Sequence[Path]) -> pl.DataFrame:
-    """Return the 'difficulty' table of the sources."""
-    files = [_file(source) for source in sources]
-    if len(files) == 1 and artifacts.table_name(files[0]) == "difficulty":
-        return artifacts.read_table(files[0], "difficulty")
-    columns = list(artifacts.TABLES["examples"])
-    tables = [
-        training_pass(artifacts.read_table(file, "examples")).select(columns) for file in files
-    ]
-    for file, table in zip(files, tables, strict=True):
-        if not table.select("index", "label").equals(tables[0].select("index", "label")):
-            raise ArtifactError(
-                f"{file}: other examples or labels than {files[0]}; name runs on the same data"
-            )
-    return difficulty_table(pooled(tables))
-
-
-def _file(source: Path) -> Path:
-    if source.is_file():
-        return source
-    for name in (artifacts.DIFFICULTY, artifacts.EXAMPLES):
-        if (source / name).is_file():
-            return source / name
-    raise ArtifactError(
-        f"{source}: neither {artifacts.DIFFICULTY} nor {artifacts.EXAMPLES} is there; run "
-        "`python cli.py analyze`, or name a folder that LossBatchSampler.save wrote or a "
-        "training run"
-    )
-
-
-def _meta(prepared: Path, count: int) -> Meta:
-    meta = read_meta(prepared)
-    if meta.sizes["train"] != count:
-        raise ArtifactError(
-            f"{prepared}: {meta.sizes['train']:,} examples in its training split, and {count:,} in "
-            "the table; give --prepared the data that it is of"
-        )
-    return meta

@@ -1,21 +1,58 @@
 """preset: ready-made set-ups, written into params.yaml with its comments kept."""
 
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from pathlib import Path
 from typing import Any
 
+from pydantic.fields import FieldInfo
+
 from crest.artifacts import replacing
-from crest.config import load
+from crest.config import Parameters, load
 from crest.errors import needs_extra
+from crest.parameters.section import keys_of
 from crest.presets import preset, presets
 
 with needs_extra("pipeline"):
+    import yaml
     from ruamel.yaml import YAML
     from ruamel.yaml.comments import CommentedSeq
     from ruamel.yaml.nodes import ScalarNode
     from ruamel.yaml.representer import RoundTripRepresenter
 
-__all__ = ["presets", "run"]
+COLUMN = 31  # where comments begin, if they can
+
+__all__ = ["as_yaml", "presets", "run"]
+
+
+def as_yaml(name: str) -> str:
+    """Return what a preset sets, as params.yaml has it, each key with what it is.
+
+    Raises
+    ------
+    ParameterError
+        If the preset is unknown.
+    """
+    sections = preset(name)
+    known = keys_of(Parameters)
+    head = f"# {name}: {sections['description']}\n"
+    return head + "".join(
+        f"\n{section}:\n" + "".join(_lines(values, f"{section}.", known, "  "))
+        for section, values in sections.items()
+        if isinstance(values, Mapping)
+    )
+
+
+def _lines(
+    values: Mapping[str, Any], place: str, known: Mapping[str, FieldInfo], indent: str
+) -> Iterator[str]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield f"{indent}{key}:\n"
+            yield from _lines(value, f"{place}{key}.", known, f"{indent}  ")
+            continue
+        text = yaml.safe_dump(value, default_flow_style=True, width=10_000)
+        line = f"{indent}{key}: {text.strip().removesuffix('...').strip()}"
+        yield f"{line:{COLUMN}} # {known[place + key].description}\n"
 
 
 def run(name: str, path: Path) -> None:

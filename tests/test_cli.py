@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import polars as pl
@@ -18,6 +19,8 @@ from typer.testing import CliRunner
 
 import cli
 from crest import artifacts
+from crest.analysis import subset
+from crest.config import parse
 from crest.data.prepared import load
 from crest.errors import ParameterError
 from crest.models import ModelSpec, build, weights
@@ -25,7 +28,7 @@ from crest.samplers.saved import from_tables
 from stages import prepare
 from tests.tiny import CPU, digits_parameters
 
-WITHOUT = ("difficulty", "mislabelled", "preset")  # parameters
+WITHOUT = ("difficulty", "keep", "mislabelled", "preset")  # parameters
 REPOSITORY = Path(__file__).parents[1]
 COMMANDS = (
     "fingerprint",
@@ -39,6 +42,8 @@ COMMANDS = (
     "reuse",
     "export",
     "report",
+    "keep",
+    "doctor",
     "preset",
 )
 
@@ -104,6 +109,71 @@ def test_the_help_of_a_command_shows_an_example(command):
     result = invoke(command, "--help")
     assert result.exit_code == 0
     assert f"Example: python cli.py {command}" in result.stdout
+
+
+def test_the_help_of_train_lists_the_parameters_that_matter_with_their_defaults():
+    lines = invoke("train", "--help").stdout.splitlines()
+    assert any(line.split()[:2] == ["train.lr", "0.1"] for line in lines)
+    assert any(line.split()[:2] == ["run.track", "[]"] for line in lines)
+    assert max(map(len, lines)) <= cli.WIDTH + 2
+
+
+def test_the_version_is_printed():
+    assert invoke("--version").stdout == f"crest {version('crest-coresets')}\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("cli.py trai", ["train"]),
+        ("cli.py train --method cre", ["crest"]),
+        ("cli.py train -S train.lr", ["train.lr="]),
+        ("cli.py preset digits-", ["digits-as-published"]),
+        ("cli.py keep --by el", ["el2n"]),
+    ],
+)
+def test_a_shell_completes_commands_and_names(words, expected, monkeypatch):
+    monkeypatch.setenv("COMP_WORDS", words)
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split()) - 1))
+    monkeypatch.setenv("_CLI_COMPLETE", "complete_bash")
+    result = CliRunner().invoke(cli.app, [], prog_name="cli")
+    assert result.stdout.split() == expected
+
+
+def test_the_scores_of_keep_are_those_there_are():
+    assert tuple(subset.SCORES) == cli.SCORES
+
+
+def test_keep_writes_a_file_and_says_how(trained):
+    file = trained.root / "hardest.parquet"
+    result = invoke(
+        "keep", trained.train("full"), "--by", "mean_loss", "--share", 0.1, "--out", file
+    )
+    assert result.stdout == f"{file}\n"
+    assert result.stderr.startswith(
+        "These are the 130 of 1,297 examples with the highest mean_loss"
+    )
+    assert pl.read_parquet(file)["mean_loss"].is_sorted(descending=True)
+    assert fails(2, "keep", "--share", 0.1, "--out", "a.txt").startswith("keep: --out a.txt: name")
+    assert fails(2, "keep", trained.train("full"), "--by", "loss", "--share", 0.1).startswith(
+        "keep: --by: 'loss' is not one of forgotten, mean_loss"
+    )
+
+
+def test_the_doctor_speaks_to_people_and_to_machines(empty):
+    printed = succeeds("doctor")
+    assert "no prepared data here; run `python cli.py prepare` first" in printed
+    found = json.loads(succeeds("doctor", "--json"))
+    assert found.keys() == {"installed", "extras", "machine", "project"}
+    assert found["installed"]["torch"] == version("torch")
+
+
+def test_a_preset_is_printed_as_parameters_and_nothing_is_written(empty):
+    before = contents()
+    printed = succeeds("preset", "digits", "--show")
+    assert parse(yaml.safe_load(printed), "printed").train.model == "convnet"
+    assert contents() == before
+    assert "preset NAME --show" in fails(2, "preset", "--show")
 
 
 def test_no_command_at_all_shows_the_help():
@@ -223,7 +293,7 @@ def test_prepare_says_what_it_has_prepared(empty):
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("prepare.dataset=digit", "prepare.dataset: unknown data set 'digit'; known: digits, "),
+        ("prepare.dataset=digit", "prepare.dataset: 'digit' is not one of digits, "),
         ("prepare.dataset=cifar10", "prepare.source: cifar10 needs one: "),
         ("prepare.source=x", "prepare.source: digits is bundled and has no source"),
         ("prepare.validation=0.9999", "prepare.validation: "),
@@ -260,7 +330,7 @@ def test_train_takes_all_methods_or_the_one_that_is_named(trained):
     [
         (("--method", "crst"), "--method, run.methods: 'crst' is not one of full, random, crest"),
         (("-S", "run.methods=[crst]"), "--method, run.methods: 'crst' is not one of full"),
-        (("-S", "train.model=resnet19"), "train.model: unknown model 'resnet19'"),
+        (("-S", "train.model=resnet19"), "train.model: 'resnet19' is not one of convnet"),
         (("-S", "train.batch_size=5000"), "train.batch_size: a mini-batch of 5000 is larger"),
     ],
 )

@@ -144,6 +144,15 @@ PARAMETERS = [
     Case("an unknown schedule", "train -S train.schedule=step",
          "params.yaml with -S: train.schedule: must be 'steps', 'cosine' or 'linear', got 'step'; "
          "did you mean 'steps'?", code=2),
+    Case("an unknown tracker", "train -S run.track=[tensor_board]",
+         "params.yaml with -S: run.track.0: must be 'dvclive', 'tensorboard', 'mlflow' or 'wandb', "
+         "got 'tensor_board'; did you mean 'tensorboard'?", code=2),
+    Case("an unknown score", "keep --by forgoten --share 0.1 artifacts/train/crest",
+         "keep: --by: 'forgoten' is not one of …; did you mean 'forgotten'?", code=2),
+    Case("a part of no size", "keep artifacts/train/crest",
+         "keep: say how many: one of --share 0.1 and --count 500", code=2),
+    Case("a preset to print, and no name", "preset --show",
+         "preset: --show: say which: python cli.py preset NAME --show", code=2),
     Case("an unknown device", "train -S train.device=gpu",
          "params.yaml with -S: train.device: must be auto, cpu, cuda or cuda:N, got 'gpu'", code=2),
     Case("an unknown model", "train -S train.model=resnet19",

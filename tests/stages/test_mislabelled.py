@@ -11,6 +11,7 @@ from crest.analysis.difficulty import MOST_MISLABELLED, difficulty_table
 from crest.data.prepared import load
 from crest.errors import ArtifactError, ParameterError
 from crest.pipeline.paths import Paths
+from crest.pipeline.recorded import check_format, write_rows
 from stages import mislabelled, prepare
 from tests.stages import synthetic_artifacts as made_up
 from tests.tiny import digits_parameters as parameters
@@ -70,10 +71,10 @@ def test_runs_on_the_same_data_count_together(paths, tmp_path) -> None:
 def test_files_are_written_as_they_are_named(paths, tmp_path) -> None:
     found = mislabelled.run([paths.train("full")], paths, None, 5)
     for name, read in (("a.csv", pl.read_csv), ("a.parquet", pl.read_parquet)):
-        mislabelled.write(found, tmp_path / name)
+        write_rows(found.rows, tmp_path / name)
         assert read(tmp_path / name)["index"].to_list() == found.rows["index"].to_list()
     with pytest.raises(ParameterError, match=r"name a file \.csv or \.parquet"):
-        mislabelled.write(found, tmp_path / "a.txt")
+        check_format("mislabelled", tmp_path / "a.txt")
 
 
 def test_what_is_not_there_or_of_other_data_is_refused(paths, tmp_path) -> None:
