@@ -1,1 +1,1 @@
-"""Experiments: runs from files, saved as they go, and the tables of docs/results.md."""
+"""Experiments: runs from files, saved as they go, and the tables of docs/results/."""

@@ -1,4 +1,4 @@
-"""The tables of docs/results.md: experiments that are run, saved as they go, and printed.
+"""The tables of docs/results/: experiments that are run, saved as they go, and printed.
 
     python -m benchmarks.experiments prepare EXPERIMENT --project FOLDER --source SOURCE
     python -m benchmarks.experiments run EXPERIMENT --project FOLDER --out docs/results/NAME.jsonl
