@@ -173,7 +173,7 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
     return scaled.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
-def resized(images: Tensor, side: int) -> Tensor:
+def resized_inputs(images: Tensor, side: int) -> Tensor:
     """Resize float images, k×C×H×W, to squares; to smaller ones without aliasing."""
     smooth = min(images.shape[2:]) > side
     return F.interpolate(

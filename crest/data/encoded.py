@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from crest.data.ahead import Ahead, Key
-from crest.data.augment import Augmentation, normalise, resized
+from crest.data.augment import Augmentation, normalise, resized_inputs
 from crest.data.decoding import Square, decode
 from crest.data.files import ImageMeta, damaged, open_array
 from crest.data.opening import check_labels, open_tensor
@@ -200,7 +200,7 @@ class EncodedSplit:
         return self._images.cropped(key[0], key[1:])
 
     def _resize(self, normalised: Tensor) -> Tensor:
-        return normalised if self._side is None else resized(normalised, self._side)
+        return normalised if self._side is None else resized_inputs(normalised, self._side)
 
     def _taken(self, keys: list[Key]) -> Tensor:
         if not keys:

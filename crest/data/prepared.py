@@ -10,7 +10,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
-from crest.data.augment import Augmentation, normalise, resized
+from crest.data.augment import Augmentation, normalise, resized_inputs
 from crest.data.encoded import open_encoded
 from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
 from crest.data.opening import check_labels, fits, open_tensor
@@ -116,7 +116,7 @@ class ImageSplit:
         return self._resize(normalise(images, self._mean, self._std))
 
     def _resize(self, normalised: Tensor) -> Tensor:
-        return normalised if self._resized is None else resized(normalised, self._resized)
+        return normalised if self._resized is None else resized_inputs(normalised, self._resized)
 
     def _gather(self, indices: Tensor) -> Tensor:
         gathered = self._images.index_select(0, on_device(indices, self._images.device))

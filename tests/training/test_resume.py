@@ -61,7 +61,7 @@ def start(
     **crest: object,
 ) -> tuple[Run, nn.Module]:
     model = convnet()
-    if train_settings and train_settings.get("freeze") == "backbone":
+    if train_keys and train_keys.get("freeze") == "backbone":
         freeze_backbone(model)
     for parameter in model.parameters():
         if parameter.dim() == 4:
