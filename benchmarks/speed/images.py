@@ -12,7 +12,6 @@ ratio to the fastest arm of torchvision in the same turn.
 """
 
 import argparse
-import io
 import os
 import tempfile
 import time
@@ -23,15 +22,13 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
-from sklearn.datasets import load_sample_images
 from torch import Tensor
 from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
+from benchmarks.shared.photographs import photographs
 from crest.data.augment import Augmentation, normalise
 from crest.data.build import build
 from crest.data.datasets import open_source
@@ -43,29 +40,11 @@ from crest.data.views.boxes import draw_boxes
 from crest.data.views.crops import crop_boxes
 from crest.parameters.sections import PrepareParameters
 
-SIZE = (500, 375)
 SIDE = 224
-QUALITY = 96
 BATCH = 64
 CROPS = Augmentation(flip=True, scale=(0.08, 1.0))
 PADDED = Augmentation(crop=SIDE // 8, flip=True)
 TICKS = os.sysconf("SC_CLK_TCK")
-
-
-def photographs(count: int) -> Iterator[bytes]:
-    """Yield JPEG files, each another part of a photograph."""
-    whole = [Image.fromarray(pixels) for pixels in load_sample_images().images]
-    random = np.random.default_rng(0)
-    for number in range(count):
-        photograph = whole[number % len(whole)]
-        width = int(random.integers(SIZE[0], photograph.width + 1))
-        height = min(width * SIZE[1] // SIZE[0], photograph.height)
-        left = int(random.integers(photograph.width - width + 1))
-        upper = int(random.integers(photograph.height - height + 1))
-        part = photograph.crop((left, upper, left + width, upper + height))
-        stream = io.BytesIO()
-        part.resize(SIZE, Image.Resampling.BICUBIC).save(stream, "JPEG", quality=QUALITY)
-        yield stream.getvalue()
 
 
 def write_folder(folder: Path, count: int) -> int:
