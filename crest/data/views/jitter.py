@@ -10,8 +10,8 @@ from torch import Tensor
 
 from crest.data.augment import Augmentation
 from crest.data.views import colors
+from crest.data.views.rows import put, taken
 from crest.data.views.uniform import below, between, draw_uniform
-from crest.devices.transfer import on_device
 
 CHANGES = (colors.brightness, colors.contrast, colors.saturation, colors.hue)
 ORDERS = torch.tensor(list(permutations(range(len(CHANGES)))))
@@ -61,13 +61,14 @@ def jitter(images: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor:
 
 def _jittered(images: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor:
     factors, orders = factors_of(draws, augmentation), orders_of(draws)
+    planes = images.permute(0, 3, 1, 2).clone(memory_format=torch.contiguous_format)
     used = [True] * 3 if augmentation.color else [False] * 3
     used.append(augmentation.hue > 0.0)
     for turn in range(len(CHANGES)):
         for number, change in enumerate(CHANGES):
             rows = torch.nonzero(orders[:, turn] == number).flatten()
             if used[number] and len(rows):
-                there = on_device(rows, images.device)
-                changed = change(images.index_select(0, there), factors[rows, number].tolist())
-                images = images.index_copy(0, there, changed)
-    return images
+                places = rows.tolist()
+                changed = change(taken(planes, places), factors[rows, number].tolist())
+                put(planes, places, changed)
+    return planes.permute(0, 2, 3, 1)
