@@ -340,6 +340,43 @@ def embed(
 
 
 @app.command()
+def repeat(
+    method: MethodName = None,
+    seed: Annotated[
+        int | None, typer.Option(min=0, help="Default: all of run.seeds.", show_default=False)
+    ] = None,
+    params: ParamsFile = PARAMS,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    fresh: Fresh = False,
+) -> None:
+    """Train and evaluate once more with another seed, for report to say what chance may do.
+
+    Example: python cli.py repeat --method crest --seed 1
+    """
+    given = parameters_of(params, overrides)
+
+    def runs(found: Parameters) -> list[tuple[str, int]]:
+        methods = [method] if method else found.run.methods
+        return [(one, number) for one in methods for number in seeds_of(found, seed)]
+
+    with failing_plainly(
+        "repeat", given, lambda found: [PATHS.repeat(*one) for one in runs(found)]
+    ) as stage:
+        parameters = given()
+        for name, number in runs(parameters):
+            print_metrics(stage.run(parameters, PATHS, name, number, fresh), as_json)
+
+
+def seeds_of(parameters: Parameters, seed: int | None) -> tuple[int, ...]:
+    """Return the one seed asked for, or all of run.seeds, of which there must be one."""
+    seeds = parameters.run.seeds if seed is None else (seed,)
+    if not seeds:
+        raise ParameterError("repeat: which seeds? --seed 1, or list them in run.seeds")
+    return seeds
+
+
+@app.command()
 def select(
     checkpoint: Annotated[Path, typer.Option(help="A model.safetensors.")],
     out: Annotated[
@@ -541,8 +578,11 @@ def report(
     with failing_plainly("report") as stage:
         parameters = load(params, overrides or ())
         summary = stage.read_summary(PATHS) if show else stage.run(parameters, PATHS)
+        seeds = stage.read_seeds(PATHS)
         typer.echo(stage.format_table(summary))
-        for sentence in stage.verdicts(summary, PATHS):
+        if len(seeds):
+            typer.echo(f"\n{stage.format_seeds(seeds)}")
+        for sentence in stage.verdicts(summary, seeds, PATHS):
             typer.echo(sentence)
         typer.echo(f"report: {PATHS.report / 'report.html'}")
 

@@ -19,6 +19,7 @@ from crest.analysis.comparison import (
     summarise,
 )
 from crest.analysis.runs import Analysis
+from crest.analysis.seeds import SEEDS, format_seeds, over_seeds, verdict
 from crest.config import Parameters
 from crest.data.files import Meta, read_meta
 from crest.errors import ArtifactError
@@ -26,12 +27,13 @@ from crest.methods.crest import CrestParameters
 from crest.parameters.sections import TrainParameters
 from crest.pipeline import manifest
 from crest.pipeline.analysis_files import AGAIN, read_analysis, read_csv
+from crest.pipeline.inputs import check_seeds
 from crest.pipeline.manifest import Manifest
 from crest.pipeline.page import Page, render
 from crest.pipeline.paths import REPORTED, Paths
 from crest.selection.unweighted import UNWEIGHTED
 
-__all__ = ["format_table", "read_summary", "run", "verdicts"]
+__all__ = ["format_seeds", "format_table", "read_seeds", "read_summary", "run", "verdicts"]
 
 logger = logging.getLogger(__name__)
 
@@ -41,10 +43,13 @@ COMPONENTS = ("select", "model", "check", "train")
 
 
 def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
-    """Write artifacts/report (summary.json, summary.csv, report.html); returns the summary.
+    """Write artifacts/report (summary.json, summary.csv, seeds.csv, report.html).
+
+    Returns the summary.
 
     One row for each of run.methods, and one for each of reuse.models that has been trained on
-    saved coresets; a model that has not is left out, and a message says so.
+    saved coresets; a model that has not is left out, as is a run with one of run.seeds that is not
+    there, and a message says so.
 
     Raises
     ------
@@ -64,12 +69,17 @@ def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
         rows.append(_reuse_row(paths, model, meta))
     runs = {name: artifacts.read_json(path / artifacts.RUN) for name, path in folders.items()}
     summary = summarise(rows)
+    seeds, repeats = _over_seeds(parameters, paths, meta, rows, runs)
     analysis = _read_analysis(paths, parameters.run.methods, meta)
     page = Page(
         title=parameters.report.title,
         meta=meta,
         summary=summary,
-        findings=[*_findings(summary, runs, parameters, meta), *_choices(analysis, runs)],
+        findings=[
+            *_findings(summary, runs, repeats, parameters, meta, seeds),
+            *_choices(analysis, runs),
+        ],
+        seeds=seeds,
         analysis=analysis,
         threshold=_threshold(runs, parameters),
         runs=runs,
@@ -77,24 +87,86 @@ def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
     )
     html = render(page)
     with artifacts.replacing_folder(paths.report, REPORTED) as folder:
-        artifacts.write_json(folder / "summary.json", _as_json(summary))
+        artifacts.write_json(folder / "summary.json", _as_json(summary, seeds))
         summary.write_csv(folder / "summary.csv")
+        seeds.write_csv(folder / "seeds.csv")
         (folder / "report.html").write_text(html, encoding="utf-8")
         manifest.seal(folder, {}, meta.content_hash)
     return summary
 
 
-def verdicts(summary: pl.DataFrame, paths: Paths) -> list[str]:
-    """Say in plain sentences how methods stand against random."""
-    return against_random(summary, read_meta(paths.prepared).sizes["test"])
+def verdicts(summary: pl.DataFrame, seeds: pl.DataFrame, paths: Paths) -> list[str]:
+    """Say in plain sentences how methods stand against random, over seeds where there are."""
+    return _verdicts(summary, seeds, read_meta(paths.prepared))
+
+
+def _verdicts(summary: pl.DataFrame, seeds: pl.DataFrame, meta: Meta) -> list[str]:
+    over_seeds = {row["method"]: verdict(row) for row in seeds.iter_rows(named=True)}
+    known = {method: sentence for method, sentence in over_seeds.items() if sentence}
+    single = against_random(
+        summary.filter(~pl.col("method").is_in([*known]) | pl.col("reused")), meta.sizes["test"]
+    )
+    return [*known.values(), *single]
 
 
 def read_summary(paths: Paths) -> pl.DataFrame:
     """Read the summary of the last report; :class:`ArtifactError` if missing or damaged."""
+    return _read_table(paths, "summary.csv", SUMMARY)
+
+
+def read_seeds(paths: Paths) -> pl.DataFrame:
+    """Read the last report's table over seeds; :class:`ArtifactError` if missing or damaged."""
+    return _read_table(paths, "seeds.csv", SEEDS)
+
+
+def _read_table(paths: Paths, name: str, kinds: Mapping[str, Any]) -> pl.DataFrame:
     again = "make it with `python cli.py report`"
-    summary = read_csv(paths.report / "summary.csv", SUMMARY, again)
-    manifest.read(paths.report, again).verify("summary.csv")
-    return summary
+    table = read_csv(paths.report / name, kinds, again)
+    manifest.read(paths.report, again).verify(name)
+    return table
+
+
+def _over_seeds(
+    parameters: Parameters,
+    paths: Paths,
+    meta: Meta,
+    rows: Sequence[Mapping[str, Any]],
+    runs: Mapping[str, Mapping[str, Any]],
+) -> tuple[pl.DataFrame, dict[str, Mapping[str, Any]]]:
+    """Return the table over seeds, and run.json of each run with a further one, by its name."""
+    check_seeds(parameters, parameters.run.seeds)
+    found = [
+        {**row, "seed": _seed(runs[row["method"]], parameters.train.seed)}
+        for row in rows
+        if not row["reused"]
+    ]
+    repeats: dict[str, Mapping[str, Any]] = {}
+    for method in parameters.run.methods:
+        for seed in parameters.run.seeds:
+            folder = paths.repeat(method, seed)
+            if not folder.is_dir():
+                logger.warning("report: %s: not there, it is left out", folder)
+                continue
+            found.append(_repeat_row(folder, method, seed, meta))
+            repeats[f"{method}, seed {seed}"] = artifacts.read_json(folder / artifacts.RUN)
+    order = {method: place for place, method in enumerate(parameters.run.methods)}
+    return over_seeds(sorted(found, key=lambda row: order[row["method"]])), repeats
+
+
+def _repeat_row(folder: Path, method: str, seed: int, meta: Meta) -> dict[str, Any]:
+    path = folder / artifacts.METRICS
+    metrics = artifacts.read_json(path)
+    command = f"repeat --method {method} --seed {seed}"
+    run = manifest.read(folder, f"make it again with `python cli.py {command}`")
+    run.run(method)
+    run.require_data(meta)
+    run.verify(artifacts.METRICS, artifacts.RUN)
+    return {
+        "method": method,
+        "seed": seed,
+        "accuracy": _number(metrics, "accuracy", path),
+        "seconds": _number(metrics, "seconds_train", path),
+    }
 
 
 def _method_row(paths: Paths, method: str, meta: Meta) -> dict[str, Any]:
@@ -224,11 +296,18 @@ def _read_analysis(paths: Paths, methods: Sequence[str], meta: Meta) -> Analysis
 
 
 def _findings(
-    summary: pl.DataFrame, runs: Mapping[str, Mapping[str, Any]], parameters: Parameters, meta: Meta
+    summary: pl.DataFrame,
+    runs: Mapping[str, Mapping[str, Any]],
+    repeats: Mapping[str, Mapping[str, Any]],
+    parameters: Parameters,
+    meta: Meta,
+    over_seeds: pl.DataFrame,
 ) -> list[str]:
     seeds = {_seed(values, parameters.train.seed) for values in runs.values()}
+    runs = {**runs, **repeats}
     devices = {json.dumps(values.get("device"), sort_keys=True) for values in runs.values()}
-    sentences = findings(summary, sorted(seeds), meta.sizes["test"])
+    against = _verdicts(summary, over_seeds, meta)
+    sentences = findings(summary, sorted(seeds), meta.sizes["test"], against, len(over_seeds) > 0)
     if len(devices) > 1:
         sentences.append(
             "The runs were not all made on the same device or in the same precision, so their "
@@ -297,9 +376,11 @@ def _seed(values: Mapping[str, Any], default: int) -> int:
     return seed if isinstance(seed, int) else default
 
 
-def _as_json(summary: pl.DataFrame) -> dict[str, Any]:
-    """Name every row: ``methods.METHOD.accuracy``, ``reuse.MODEL.accuracy``."""
+def _as_json(summary: pl.DataFrame, seeds: pl.DataFrame) -> dict[str, Any]:
+    """Name every row: ``methods.METHOD.accuracy``, ``reuse.MODEL.accuracy``, ``seeds.METHOD``."""
     document: dict[str, Any] = {"methods": {}, "reuse": {}}
+    if len(seeds):
+        document["seeds"] = {row.pop("method"): row for row in seeds.to_dicts()}
     for row in summary.iter_rows(named=True):
         group, name = ("reuse", "model") if row["reused"] else ("methods", "method")
         document[group][row[name]] = {key: row[key] for key in SUMMARY if key != "reused"}

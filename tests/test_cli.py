@@ -34,6 +34,7 @@ COMMANDS = (
     "fingerprint",
     "prepare",
     "train",
+    "repeat",
     "select",
     "evaluate",
     "analyze",

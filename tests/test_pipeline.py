@@ -55,7 +55,13 @@ OUTPUTS = {
         for method in METHODS
     },
     f"artifacts/reuse/{MODEL}": RUN | {"predictions.parquet"},
-    "artifacts/report": {"summary.json", "summary.csv", "report.html", "manifest.json"},
+    "artifacts/report": {
+        "summary.json",
+        "summary.csv",
+        "seeds.csv",
+        "report.html",
+        "manifest.json",
+    },
 }
 SHRUNKEN = {
     "run.methods": list(METHODS),

@@ -106,7 +106,13 @@ def seconds(value: float | None) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
 
 
-def findings(summary: pl.DataFrame, seeds: Sequence[int], test_examples: int) -> list[str]:
+def findings(
+    summary: pl.DataFrame,
+    seeds: Sequence[int],
+    test_examples: int,
+    against: Sequence[str] | None = None,
+    is_repeated: bool = False,
+) -> list[str]:
     """Say in plain sentences what the numbers say, and how much they can bear.
 
     Parameters
@@ -117,15 +123,20 @@ def findings(summary: pl.DataFrame, seeds: Sequence[int], test_examples: int) ->
         The seeds of the runs, each once.
     test_examples
         Size of the test split.
+    against
+        What is said of methods against random, where more runs tell it than those of ``summary``.
+    is_repeated
+        Whether there are runs with further seeds, of which that is said.
     """
     rows = [row for row in summary.iter_rows(named=True) if not row["reused"]]
     full = next((row for row in rows if row["method"] == "full"), None)
     sentences = [
         *(_cost_and_gain(row, full) for row in rows if row is not full),
-        *against_random(summary, test_examples),
+        *(against_random(summary, test_examples) if against is None else against),
     ]
     outdated = [_outdated(row) for row in summary.iter_rows(named=True) if row["outdated"]]
-    return [*sentences, *outdated, _caution(rows, seeds, test_examples)]
+    caution = [] if is_repeated else [_caution(rows, seeds, test_examples)]
+    return [*sentences, *outdated, *caution]
 
 
 def against_random(summary: pl.DataFrame, test_examples: int) -> list[str]:

@@ -141,6 +141,8 @@ def _one_by_one(images: Tensor, padding: int, draws: Tensor) -> Tensor:
         down, across = padding - row, padding - column  # where the image comes to lie
         top, bottom = max(down, 0), min(height + down, height)
         left, right = max(across, 0), min(width + across, width)
+        if bottom <= top or right <= left:
+            continue  # the crop holds padding alone
         part = image[top - down : bottom - down, left - across : right - across]
         if flipped:
             part, left, right = part.flip(1), width - right, width - left

@@ -19,7 +19,7 @@ from crest.data.origins import rows_of
 from crest.data.sources import DatasetSpec, Example, Reader, Source, some
 from crest.data.split_files import REMOTE, UNREADABLE, SplitFiles
 from crest.data.split_names import open_splits
-from crest.errors import DataError, nearest
+from crest.errors import DataError
 from crest.parameters.sections import PrepareParameters
 
 SLICES = (1000, 100, 10)  # rows; the hub writes row groups of 100 or 1000, so slices match them
@@ -198,7 +198,7 @@ def _check_columns(file: str, image: str, label: str) -> None:
         if column not in schema:
             raise DataError(
                 f"{file}: no column '{column}'; its columns: {some(list(schema))}; "
-                f"set prepare.{key}{nearest(column, schema)}"
+                f"set prepare.{key}"
             )
     dtype = schema[image]
     if (dtype.to_schema().get("bytes") if isinstance(dtype, pl.Struct) else dtype) != pl.Binary:

@@ -6,7 +6,7 @@ from typing import Protocol
 import polars as pl
 
 from crest.data.sources import some
-from crest.errors import DataError, nearest
+from crest.errors import DataError
 
 
 class TextFormat(Protocol):
@@ -60,7 +60,6 @@ def no_column(file: str, column: str, there: Sequence[str], keys: Mapping[str, s
     listed = some([f"{name:.40}" for name in there])
     return DataError(
         f"{file}: no column '{column}'; its columns: {listed}; set prepare.{keys[column]}"
-        f"{nearest(column, there)}"
     )
 
 

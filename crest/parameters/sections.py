@@ -24,6 +24,7 @@ from crest.parameters.types import (
     Scale,
     Seconds,
     Seed,
+    Seeds,
     Share,
     Smoothing,
     Trackers,
@@ -258,6 +259,11 @@ class RunParameters(Section):
 
     methods: Annotated[Names, Field(min_length=1)] = key(
         ("crest", "random", "full"), "what `dvc repro` trains with; docs/methods.md lists them"
+    )
+    seeds: Seeds = key(
+        (),
+        "further seeds that each method is trained and evaluated with, a list without train.seed; "
+        "report then has means, deviations and differences",
     )
     launch: str = key(
         "python",

@@ -33,12 +33,12 @@ def _text(pattern: str, description: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def _distinct(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Refuse a name that is listed twice."""
-    seen: set[str] = set()
+def _distinct(names: tuple[Any, ...]) -> tuple[Any, ...]:
+    """Refuse a name, or a number, that is listed twice."""
+    seen: set[Any] = set()
     for name in names:
         if name in seen:
-            raise ValueError(f"lists '{name}' twice")
+            raise ValueError(f"lists {name!r} twice")
         seen.add(name)
     return names
 
@@ -101,6 +101,7 @@ Names = Annotated[tuple[ArtifactName, ...], FROM_LIST, AfterValidator(_distinct)
 Models = Annotated[
     tuple[ModelName, ...], FROM_LIST, AfterValidator(_distinct), AfterValidator(_apart)
 ]
+Seeds = Annotated[tuple[Seed, ...], FROM_LIST, AfterValidator(_distinct)]
 Trackers = Annotated[
     tuple[Literal["dvclive", "tensorboard", "mlflow", "wandb"], ...],
     FROM_LIST,

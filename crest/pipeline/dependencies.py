@@ -41,6 +41,8 @@ def dependencies(sources: Sources) -> Dependencies:
     run = {stage: sources.run_by(stage, method) for stage, method in TRAINS_WITH.items()}
     training = {method: sources.run_by("train", method) for method in METHODS}
     run["train"] = frozenset.intersection(*training.values())
+    repeating = [sources.run_by("repeat", method) for method in METHODS]
+    run["repeat"] = frozenset.intersection(*repeating)
     linked = {
         method: {_module_name(path): path for path in sorted(paths - run["train"])}
         for method, paths in training.items()

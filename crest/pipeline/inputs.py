@@ -1,6 +1,7 @@
 """What a run begins with: its methods, device and precision, its data and its model."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -28,6 +29,15 @@ def methods_of(parameters: Parameters, method: str | None) -> tuple[str, ...]:
     for name in names:
         check_method(name)
     return names
+
+
+def check_seeds(parameters: Parameters, seeds: Sequence[int]) -> None:
+    """Refuse a further seed that is train.seed, whose run there is anyway."""
+    if parameters.train.seed in seeds:
+        raise ParameterError(
+            f"--seed, run.seeds: {parameters.train.seed} is train.seed, which train itself runs; "
+            "leave it out"
+        )
 
 
 def configure_torch(parameters: Parameters) -> None:

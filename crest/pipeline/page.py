@@ -11,6 +11,7 @@ import polars as pl
 from crest.analysis.comparison import percent, run_name, seconds
 from crest.analysis.profile import profile
 from crest.analysis.runs import Analysis
+from crest.analysis.seeds import HEADS, seed_cells
 from crest.data.files import Meta
 from crest.errors import needs_extra
 from crest.figures import Picture, gallery, svg
@@ -36,6 +37,7 @@ class Page:
     threshold: float
     runs: Mapping[str, Mapping[str, Any]]
     prepared: Path
+    seeds: pl.DataFrame
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ def render(page: Page) -> str:
         meta=page.meta,
         rows=[row | {"name": run_name(row)} for row in page.summary.iter_rows(named=True)],
         findings=page.findings,
+        seed_heads=HEADS,
+        seeds=[seed_cells(row) for row in page.seeds.iter_rows(named=True)],
         profile=profile(page.analysis.difficulty, page.meta.classes),
         pictures=_pictures(page),
         sheets=sheets(page.analysis.difficulty, page.meta, page.prepared),

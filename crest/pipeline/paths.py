@@ -27,7 +27,7 @@ TRAINED = (
 )
 ANALYSED = (artifacts.DIFFICULTY, "*.csv", "*.png", artifacts.MANIFEST)
 EMBEDDED = ("embeddings.json", artifacts.EMBEDDED, *(f"{split}.npy" for split in SPLITS))
-REPORTED = ("summary.json", "summary.csv", "report.html", artifacts.MANIFEST)
+REPORTED = ("summary.json", "summary.csv", "seeds.csv", "report.html", artifacts.MANIFEST)
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,10 @@ class Paths:
     def evaluate(self, method: str) -> Path:
         """A method's model on the test split."""
         return self.root / "artifacts" / "evaluate" / _folder_name(method)
+
+    def repeat(self, method: str, seed: int) -> Path:
+        """Return the folder of a method's run with another seed than train.seed."""
+        return self.root / "artifacts" / "seeds" / _folder_name(method) / str(seed)
 
     def reuse(self, model: str) -> Path:
         """A model trained on saved coresets, filed under its name.

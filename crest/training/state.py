@@ -208,7 +208,8 @@ def _damaged(path: Path, reason: str) -> ArtifactError:
 
 def start_afresh(path: Path) -> str:
     """Say how a run whose state or snapshots lie at ``path`` is started from its beginning."""
-    command = "reuse" if any(part.startswith("reuse-") for part in path.parts[-2:]) else "train"
+    beginnings = {part.partition("-")[0] for part in path.parts[-2:]}
+    command = next((name for name in ("reuse", "repeat") if name in beginnings), "train")
     return f"to start afresh, run `python cli.py {command} --fresh` or remove the file"
 
 

@@ -49,8 +49,8 @@ CHECKPOINTS = [
          "not in the file; norm.weight is not in the file; norm.bias is not in the file and "
          f"129 more; {TRAIN_AGAIN}", checkpoint_saying(model="resnet20")),
     Case("a model that nobody knows", SELECT,
-         f"{RUN}/model.safetensors: holds a model that cannot be built: train.model: unknown "
-         "model 'bignet'. Known: …", checkpoint_saying(model="bignet")),
+         f"{RUN}/model.safetensors: holds a model that cannot be built: train.model: "
+         "'bignet' is not one of …", checkpoint_saying(model="bignet")),
     Case("a model that lacks a tensor", SELECT,
          f"{RUN}/model.safetensors: holds another model than this ConvNet: norms.2.weight is "
          f"not in the file; {TRAIN_AGAIN}", checkpoint_holding(lambda tensors: tensors.popitem())),

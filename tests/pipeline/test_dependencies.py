@@ -54,7 +54,7 @@ RESULTS = (
 def named(stage: str, method: str | None) -> Iterator[str]:
     """The modules that dvc.yaml names for a stage, folders opened and links followed."""
     for text in STAGES[stage].get("do", STAGES[stage])["deps"]:
-        path = ROOT / text.replace("${item}", str(method))
+        path = ROOT / text.replace("${item}", str(method)).replace("${item.method}", str(method))
         if text.startswith(LINKS) and path.is_dir():
             yield from (link.resolve().relative_to(ROOT).as_posix() for link in path.iterdir())
         elif is_code(text, ROOT) and path.is_dir():
@@ -64,7 +64,11 @@ def named(stage: str, method: str | None) -> Iterator[str]:
 
 
 @pytest.mark.parametrize(
-    ("stage", "method"), [*TRAINS_WITH.items(), *(("train", method) for method in METHODS)]
+    ("stage", "method"),
+    [
+        *TRAINS_WITH.items(),
+        *((stage, method) for stage in ("train", "repeat") for method in METHODS),
+    ],
 )
 def test_what_is_named_is_what_is_run(stage, method) -> None:
     found = {path for path in named(stage, method) if not is_empty(path)}
@@ -77,7 +81,7 @@ def is_empty(path: str) -> bool:
 
 
 def test_every_stage_is_known() -> None:
-    assert STAGES.keys() == {*TRAINS_WITH, "train", *ALWAYS}
+    assert STAGES.keys() == {*TRAINS_WITH, "train", "repeat", *ALWAYS}
 
 
 def test_files_that_are_no_code_are_named_where_a_stage_reads_them() -> None:

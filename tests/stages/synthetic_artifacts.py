@@ -42,6 +42,15 @@ def write_reuse(paths: Paths, model: str) -> None:
     manifest.seal(folder, {"replay": f"run of {model}"}, "abc", origin)
 
 
+def write_repeat(paths: Paths, method: str, seed: int, accuracy: float) -> None:
+    """A run of a method with another seed, evaluated."""
+    folder = paths.repeat(method, seed)
+    write_metrics(folder, method, accuracy=accuracy, loss=0.5)
+    values = artifacts.read_json(paths.train(method) / artifacts.RUN)
+    artifacts.write_json(folder / artifacts.RUN, values)
+    manifest.seal(folder, {method: f"run of {method} with {seed}"}, "abc")
+
+
 def sealed_again(folder: Path) -> None:
     """Take a folder as it is now for what was written, as a test changed it."""
     found = manifest.read(folder, "again")

@@ -117,6 +117,7 @@ def test_files_say_what_the_summary_says(reported):
     assert {path.name for path in folder.iterdir()} == {
         "summary.json",
         "summary.csv",
+        "seeds.csv",
         "report.html",
         "manifest.json",
     }
@@ -219,6 +220,28 @@ def test_a_model_not_reused_yet_is_left_out_and_said(paths, caplog):
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.usefixtures("undrawn")
+def test_over_seeds_there_are_means_and_differences(paths, caplog):
+    for seed, random, crest in ((1, 0.82, 0.75), (2, 0.84, 0.76)):
+        made_up.write_repeat(paths, "random", seed, random)
+        made_up.write_repeat(paths, "crest", seed, crest)
+    summary = report.run(parameters(seeds=[1, 2]), paths)
+    table = report.read_seeds(paths)
+    crest = table.row(by_predicate=pl.col("method") == "crest", named=True)
+    assert (crest["seeds"], crest["pairs"]) == (3, 3)
+    assert crest["difference"] == pytest.approx((-0.08 - 0.07 - 0.08) / 3)
+    document = json.loads((paths.report / "summary.json").read_text())
+    assert document["seeds"]["random"]["accuracy"] == pytest.approx(0.82)
+    text = Page((paths.report / "report.html").read_text(encoding="utf-8")).text
+    sentence = "Over 3 seeds, crest is 7.67 ± 0.33 points less accurate than random"
+    assert sentence in text
+    assert "Every method was run once" not in text
+    assert report.verdicts(summary, table, paths)[0].startswith(sentence)
+    assert [message for message in caplog.messages if "not there" in message] == [
+        f"report: {paths.repeat('full', seed)}: not there, it is left out" for seed in (1, 2)
+    ]
+
+
 def test_without_full_nothing_is_measured_against_it(paths):
     summary = report.run(parameters(methods=["crest", "random"]), paths)
     assert summary["relative_error"].to_list() == [None, None]
