@@ -54,8 +54,12 @@ def jitter(images: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor:
     if images.device.type == "cpu":
         # As many as stay in the caches.
         most = max(1, AT_ONCE // (images.shape[1] * images.shape[2]))
-        parts = zip(images.split(most), draws.split(most), strict=True)
-        return torch.cat([_jittered(*part, augmentation) for part in parts])
+        results = torch.empty_like(images)
+        for image, result, drawn in zip(
+            images.split(most), results.split(most), draws.split(most), strict=True
+        ):
+            result.copy_(_jittered(image, drawn, augmentation))
+        return results
     return _jittered(images, draws, augmentation)
 
 
