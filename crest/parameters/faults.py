@@ -50,14 +50,18 @@ def explained(
 
 def _suggestion(key: str, root: type[Section]) -> str:
     """Name the nearest known key, or section for the name of a section."""
+    section, dot, rest = key.partition(".")
+    if not dot:
+        close = get_close_matches(key, list(root.model_fields), n=1)
+        return f"; did you mean '{close[0]}'?" if close else ""
     known = [*keys_of(root), *_groups(root)]
-    elsewhere: list[str] = []
-    if "." in key:
-        elsewhere = [name for name in known if name.endswith("." + key.rpartition(".")[2])]
-    else:
-        known = list(root.model_fields)
-    close = elsewhere or get_close_matches(key, known, n=1)
-    return f"; did you mean '{close[0]}'?" if close else ""
+    elsewhere = [name for name in known if name.endswith("." + key.rpartition(".")[2])]
+    if elsewhere:
+        return f"; did you mean '{elsewhere[0]}'?"
+    # Without the section, which by itself would make all of its keys resemble each other.
+    own = [name.removeprefix(f"{section}.") for name in known if name.startswith(f"{section}.")]
+    close = get_close_matches(rest, own, n=1)
+    return f"; did you mean '{section}.{close[0]}'?" if close else ""
 
 
 def _groups(root: type[Section]) -> list[str]:
