@@ -24,7 +24,13 @@ from crest.label_noise import LabelNoise, noise_of
 from crest.models import spec_for, starts_at_random
 from crest.pipeline import embeddings
 from crest.pipeline.embeddings import DESCRIPTION, Described, splits_of
-from crest.pipeline.inputs import configure_torch, fresh_model, prepared_data, run_precision
+from crest.pipeline.inputs import (
+    configure_torch,
+    fresh_model,
+    prepared_data,
+    run_precision,
+    say_of_size,
+)
 from crest.pipeline.paths import EMBEDDED, Paths
 from crest.pipeline.progress import progress_bar
 
@@ -60,7 +66,7 @@ def run(parameters: Parameters, paths: Paths, name: str | None = None) -> dict[s
     data = prepared_data(parameters, paths, precision.device)
     spec = spec_for(parameters.train, data.meta, data.preprocessing)
     model = fresh_model(spec, parameters.train.seed, precision.device)
-    # Which finds its last layer, on its device.
+    say_of_size(data)
     described = embeddings.describe(model, spec, data.meta, precision, parameters.embed.dtype)
     folder = paths.embed(spec.name)
     with artifacts.replacing_folder(folder, EMBEDDED) as partial:

@@ -59,7 +59,7 @@ SHARES = (0.0, 0.1, 0.2)
 COSINES = (0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
 PASSES = (1, 2, 5)
 BATCH = 64
-RUNS = ("random", "adaptive", "focused", "crest")
+RUNS = ("random", "adaptive", "focused")
 FOLDS = 4
 
 

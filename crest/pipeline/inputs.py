@@ -9,7 +9,7 @@ from torch import nn
 
 from crest.config import Parameters
 from crest.data.augment import Augmentation
-from crest.data.files import ImageMeta, Meta, read_meta
+from crest.data.files import ImageMeta, read_meta
 from crest.data.prepared import Prepared, load
 from crest.data.preprocessing import Preprocessing
 from crest.devices.limits import require_threads
@@ -72,7 +72,6 @@ def prepared_data(
     meta = read_meta(paths.prepared)
     if model is None:
         preprocessing = preprocessing_of(parameters.train, meta)
-        _say_of_size(meta, preprocessing)
     else:
         preprocessing = weights.read_spec(model).preprocessing
     augmentation = augmentation_of(parameters.train)
@@ -85,8 +84,9 @@ def prepared_data(
     return data
 
 
-def _say_of_size(meta: Meta, preprocessing: Preprocessing | None) -> None:
+def say_of_size(data: Prepared) -> None:
     """Tell of images of another size than the weights were trained with: most nets take them."""
+    meta, preprocessing = data.meta, data.preprocessing
     if preprocessing is None or preprocessing.size is None or not isinstance(meta, ImageMeta):
         return
     height, width, channels = meta.image_shape

@@ -28,7 +28,7 @@ from crest.models.checkpointing import checkpoint_activations
 from crest.models.freezing import freeze_backbone
 from crest.models.head import last_module
 from crest.pipeline.embeddings import on_features, trains_on_features
-from crest.pipeline.inputs import fresh_model
+from crest.pipeline.inputs import fresh_model, say_of_size
 from crest.pipeline.provenance import describe, identity
 from crest.pipeline.watching import watched
 from crest.samplers.base import Context
@@ -81,6 +81,8 @@ def train_model(
     require_memory("train.epochs", steps * STEP_BYTES, what)
     model_spec = spec_for(settings, data.meta, data.preprocessing)
     model = fresh_model(model_spec, settings.seed, precision.device)
+    if group.first:
+        say_of_size(data)
     if settings.freeze == "backbone":
         if starts_at_random(settings, data.meta):
             raise ParameterError(
