@@ -5,6 +5,7 @@ import logging
 import math
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,8 @@ def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
             *_choices(analysis, runs),
         ],
         seeds=seeds,
+        predictions={name: _predictions(paths, name, meta) for name in parameters.run.methods},
+        made=datetime.now(UTC),
         analysis=analysis,
         threshold=_threshold(runs, parameters),
         runs=runs,
@@ -197,6 +200,18 @@ def _method_row(paths: Paths, method: str, meta: Meta) -> dict[str, Any]:
     evaluation.require_data(meta)
     evaluation.verify(artifacts.METRICS)
     return row | {"outdated": _outdated(run, f"train --method {method}")}
+
+
+def _predictions(paths: Paths, method: str, meta: Meta) -> pl.DataFrame:
+    """Read what a method's model takes the test examples for."""
+    folder = paths.evaluate(method)
+    table = artifacts.read_table(folder / artifacts.PREDICTIONS)
+    again = f"make it with `python cli.py evaluate --method {method}`"
+    manifest.read(folder, again).verify(artifacts.PREDICTIONS)
+    known = pl.all_horizontal(pl.col("label", "prediction").is_between(0, len(meta.classes) - 1))
+    if not table.select(known.all()).item():
+        raise ArtifactError(f"{folder / artifacts.PREDICTIONS}: of other classes; {again}")
+    return table
 
 
 def _require_run(found: Manifest, method: str, run: str, paths: Paths) -> None:

@@ -14,7 +14,7 @@ SUMMARY: Mapping[str, Any] = {
     "reused": pl.Boolean,  # trained by the stage reuse
     "outdated": pl.Boolean,  # trained on saved coresets of a run that was made anew since
     "accuracy": pl.Float64,  # on the test split
-    "relative_error": pl.Float64,  # |accuracy - full's| / full's; null without full of this model
+    "relative_error": pl.Float64,  # (full's - this) / full's accuracy; null without full of it
     "loss": pl.Float64,
     "budget": pl.Float64,  # share of full training's steps
     "steps": pl.Int64,
@@ -52,7 +52,7 @@ def summarise(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
 def _against(row: Mapping[str, Any], full: Mapping[str, Any] | None) -> dict[str, float | None]:
     if full is None or row["model"] != full["model"]:
         return dict.fromkeys(DERIVED)
-    difference = abs(row["accuracy"] - full["accuracy"])
+    difference = full["accuracy"] - row["accuracy"]
     return {
         "relative_error": difference / full["accuracy"] if full["accuracy"] else None,
         "speedup": full["seconds"] / row["seconds"] if row["seconds"] else None,
@@ -87,7 +87,7 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
         printable(name),
         printable(row["model"]),
         percent(row["accuracy"], 2),
-        percent(row["relative_error"], 2),
+        signed(row["relative_error"]),
         f"{row['steps']:,}",
         seconds(row["seconds"]),
         "–" if row["speedup"] is None else f"{row['speedup']:.2f}×",
@@ -97,6 +97,11 @@ def _cells(row: Mapping[str, Any]) -> list[str]:
 def percent(share: float | None, digits: int = 1) -> str:
     """Write a share as a percentage; a dash for none."""
     return "–" if share is None else f"{share:.{digits}%}"
+
+
+def signed(share: float | None) -> str:
+    """Write a relative error as a percentage with its sign; a dash for none."""
+    return "–" if share is None else f"{share:+.2%}" if round(share, 4) else "0.00%"
 
 
 def seconds(value: float | None) -> str:

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from crest.analysis.comparison import percent, run_name, seconds
+from crest.analysis.comparison import percent, run_name, seconds, signed
+from crest.analysis.confusion import MOST_CLASSES, by_class, matrix, most_confused
 from crest.analysis.profile import profile
 from crest.analysis.runs import Analysis
 from crest.analysis.seeds import HEADS, seed_cells
@@ -16,6 +18,7 @@ from crest.data.files import Meta
 from crest.errors import needs_extra
 from crest.figures import Picture, gallery, svg
 from crest.figures.visible import visible
+from crest.methods import METHODS
 from crest.pipeline.sheets import sheets
 
 with needs_extra("pipeline"):
@@ -38,6 +41,8 @@ class Page:
     runs: Mapping[str, Mapping[str, Any]]
     prepared: Path
     seeds: pl.DataFrame
+    predictions: Mapping[str, pl.DataFrame]
+    made: datetime
 
 
 @dataclass(frozen=True)
@@ -67,7 +72,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    made.filters |= {"percent": percent, "seconds": seconds}
+    made.filters |= {"percent": percent, "seconds": seconds, "signed": signed}
     return made
 
 
@@ -90,7 +95,11 @@ def render(page: Page) -> str:
         profile=profile(page.analysis.difficulty, page.meta.classes),
         pictures=_pictures(page),
         sheets=sheets(page.analysis.difficulty, page.meta, page.prepared),
-        settings=_settings(page.runs),
+        settings=_settings(_of_what_was_run(page.runs)),
+        made=f"{page.made:%d %B %Y, %H:%M} {page.made:%Z}",
+        full_was_run="full" in page.summary["method"],
+        most_classes=MOST_CLASSES,
+        **_mistakes(page),
     )
 
 
@@ -125,6 +134,34 @@ def render_records(
         pictures=[_drawing(picture) for picture in pictures],
         sheets=sheets(difficulty, meta, prepared),
     )
+
+
+def _mistakes(page: Page) -> dict[str, Any]:
+    """Return what the page says of classes: each one's accuracies, and what it is taken for."""
+    names = page.meta.classes
+    matrices = {name: matrix(table, len(names)) for name, table in page.predictions.items()}
+    return {
+        "methods": list(matrices),
+        "by_class": by_class(matrices, names),
+        "matrices": {name: counts.tolist() for name, counts in matrices.items()},
+        "confused": {name: most_confused(counts, names) for name, counts in matrices.items()},
+    }
+
+
+def _of_what_was_run(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """Return what runs were made from, without the parameters of methods that none of them is."""
+    others = METHODS.keys() - {run.get("method") for run in runs.values()}
+    return {
+        name: {
+            **run,
+            "parameters": {
+                section: values
+                for section, values in dict(run.get("parameters") or {}).items()
+                if section not in others
+            },
+        }
+        for name, run in runs.items()
+    }
 
 
 def _pictures(page: Page) -> dict[str, list[Drawing]]:

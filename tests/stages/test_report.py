@@ -112,6 +112,42 @@ def test_summary_measures_every_run_of_fulls_model_against_it(reported):
     assert rows["replay", "convnet", True]["speedup"] == pytest.approx(10.0)
 
 
+def test_the_contents_lead_to_every_section_and_no_name_is_twice(page):
+    ids = [attributes["id"] for _, attributes in page.elements if "id" in attributes]
+    assert len(set(ids)) == len(ids)
+    links = {
+        attributes["href"].removeprefix("#")
+        for tag, attributes in page.elements
+        if tag == "a" and attributes["href"].startswith("#")
+    }
+    assert links <= set(ids)
+    sections = {attributes["id"] for tag, attributes in page.elements if tag == "h2"}
+    assert sections <= links
+
+
+def test_the_page_says_when_it_was_made_and_folds_the_settings(page):
+    assert re.search(r"Made on\s+\d\d \w+ \d{4}, \d\d:\d\d UTC", page.text)
+    assert not [attributes for tag, attributes in page.elements if "open" in attributes]
+
+
+def test_settings_are_of_the_methods_that_were_run(reported):
+    html = (reported[1] / "report.html").read_text(encoding="utf-8")
+    assert "parameters.train.lr" in html
+    assert "parameters.craig" not in html
+
+
+def test_classes_have_their_accuracies_and_what_they_are_taken_for(page):
+    text = " ".join(page.text.split())
+    # Of 100 test examples, whose four classes take turns, the first 72, 80 and 90 are right.
+    assert "Class Examples crest random full zero 25 72.0% 80.0% 92.0%" in text
+    assert "What crest takes for what" in text
+    assert "zero 18 7 · ·" in text
+
+
+def test_an_error_has_its_sign(page):
+    assert "+20.00%" in page.text
+
+
 def test_files_say_what_the_summary_says(reported):
     summary, folder = reported
     assert {path.name for path in folder.iterdir()} == {
@@ -206,7 +242,7 @@ def test_text_table_is_aligned(reported):
     assert lines[0].split() == [
         *["method", "model", "accuracy", "relative", "error", "steps", "seconds", "speed-up"]
     ]
-    assert lines[1].split() == ["crest", "convnet", "72.00%", "20.00%", "12", "3.00", "2.00×"]
+    assert lines[1].split() == ["crest", "convnet", "72.00%", "+20.00%", "12", "3.00", "2.00×"]
     assert lines[4].split() == ["replay", "(reuse)", "resnet20", "60.00%", "–", "12", "0.60", "–"]
     assert len({len(line) for line in lines}) == 1
 
