@@ -111,7 +111,7 @@ def run(
         Evaluator(model, data.train, precision),
         [active.draw(size, generator) for _ in range(math.ceil(count / settings.subset_coresets))],
         parameters.train.batch_size,
-        find_proxy(settings.proxy),
+        find_proxy(settings.proxy, smoothing=parameters.train.label_smoothing),
         find_choice(settings.choice),
         generator,
         region=0,

@@ -195,7 +195,9 @@ def mean_gradient(evaluator: Evaluator, indices: Tensor, weights: Tensor | None 
         with evaluator.precision.autocast():
             logits = model(split.inputs(block))
         labels = split.labels[block].to(logits.device)
-        losses = F.cross_entropy(logits.float(), labels, reduction="none")
+        losses = F.cross_entropy(
+            logits.float(), labels, reduction="none", label_smoothing=evaluator.label_smoothing
+        )
         loss = (losses * block_weights.to(losses.device)).sum() / len(indices)
         total += flatten(torch.autograd.grad(loss, parameters, materialize_grads=True))
     return total
@@ -225,7 +227,8 @@ def _draw_coresets(
     """Choose the mini-batch coresets of some random subsets of V, a list for each subset."""
     active = ActiveSet(len(evaluator.examples))
     active.exclude(excluded, 0)
-    proxy, choice = find_proxy(settings.proxy), find_choice(settings.choice)
+    proxy = find_proxy(settings.proxy, smoothing=evaluator.label_smoothing)
+    choice = find_choice(settings.choice)
     each = settings.subset_coresets
     chosen = []
     for _ in range(draws):

@@ -30,13 +30,15 @@ class Evaluator:
     """Evaluates a model on examples in eval mode, and changes nothing of it.
 
     ``examples`` is the split that indices are of; ``group`` the processes that share the work and
-    all have the result.
+    all have the result. ``label_smoothing`` is that of the loss whose derivatives are wanted;
+    losses of single examples are without.
     """
 
     model: nn.Module
     examples: Split
     precision: Precision
     group: Group = ALONE
+    label_smoothing: float = 0.0
 
     @property
     def alone(self) -> "Evaluator":

@@ -44,6 +44,14 @@ class ForwardPass:
         """Cross-entropy of each example, float32 k."""
         return F.cross_entropy(self.logits, self.labels, reduction="none")
 
+    def smoothed_losses(self, label_smoothing: float) -> Tensor:
+        """Cross-entropy of each example with its smoothed label, float32 k."""
+        if label_smoothing == 0.0:
+            return self.losses
+        return F.cross_entropy(
+            self.logits, self.labels, reduction="none", label_smoothing=label_smoothing
+        )
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return what another pass may be made of by name."""
         return {field.name: getattr(self, field.name) for field in fields(self)}

@@ -141,7 +141,12 @@ def _gradient_rows(snapshot: Snapshot, sample: int, draws: int) -> list[dict[str
     size = subset_size(own, examples, settings.train.batch_size)
     require_passes("analyze.gradient_draws", draws, size, examples, "draws")
     found = gradient_errors(
-        Evaluator(snapshot.model, snapshot.data.train, snapshot.precision),
+        Evaluator(
+            snapshot.model,
+            snapshot.data.train,
+            snapshot.precision,
+            label_smoothing=settings.train.label_smoothing,
+        ),
         snapshot.dropped,
         own,
         settings.train.batch_size,

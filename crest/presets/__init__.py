@@ -26,7 +26,9 @@ SET = {
     "train": (
         *("model", "stem", "epochs", "budget", "batch_size", "optimizer", "lr", "momentum"),
         *("nesterov", "weight_decay", "schedule", "warmup", "clip_norm", "augment_crop"),
-        *("augment_flip", "threads", "snapshots"),
+        *("augment_flip", "augment_scale", "augment_policy", "randaugment_operations"),
+        *("randaugment_magnitude", "augment_color", "augment_hue", "augment_erasing", "mixup"),
+        *("cutmix", "label_smoothing", "ema_decay", "threads", "snapshots"),
     ),
     "crest": (
         *("choice", "subset_size", "threshold", "interval_factor", "minibatch_factor"),

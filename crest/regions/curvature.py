@@ -223,7 +223,9 @@ def _loss_of(evaluator: Evaluator, coreset: MiniBatchCoreset, piece: Tensor) -> 
     with evaluator.precision.autocast():
         logits = evaluator.model(inputs)
     labels = split.labels[indices].to(logits.device)
-    losses = F.cross_entropy(logits.float(), labels, reduction="none")
+    losses = F.cross_entropy(
+        logits.float(), labels, reduction="none", label_smoothing=evaluator.label_smoothing
+    )
     share = len(piece) / len(coreset.indices)
     return (losses * weights.to(losses.device)).mean() * share
 

@@ -73,7 +73,7 @@ class Context(Generic[Own]):
     @property
     def evaluator(self) -> Evaluator:
         """The model on the training set, whose forward passes the processes share."""
-        return Evaluator(self.model, self.train, self.precision, self.group)
+        return Evaluator(self.model, self.train, self.precision, self.group, self.label_smoothing)
 
     def pause(self) -> None:
         """Raise :class:`Interrupted` if the run is to stop."""

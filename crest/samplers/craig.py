@@ -37,7 +37,7 @@ def craig(context: "Context[CraigParameters]") -> Renewed:
     largest = int(torch.bincount(labels).max()) if settings.per_class else examples
     group = min(largest, settings.group_size)
     require_room_for_distances("craig.group_size", group, context.precision.device)
-    proxy = find_proxy(settings.proxy, "craig.proxy", settings.per_class)
+    proxy = find_proxy(settings.proxy, "craig.proxy", settings.per_class, context.label_smoothing)
     choose = in_groups(
         context, choose_medoids, proxy, size, settings.per_class, settings.group_size
     )

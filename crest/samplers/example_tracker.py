@@ -300,10 +300,15 @@ def control_classes(indices: Tensor, labels: Tensor, classes: int) -> Tensor:
     return (labels + 1 + (mixed ^ (mixed >> 16)) % (classes - 1)) % classes
 
 
-def error_norms(logits: Tensor, labels: Tensor) -> Tensor:
-    """‖softmax(z) − onehot(y)‖ of each example: logits float k×C, labels int64 k, norms k."""
+def error_norms(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
+    """‖softmax(z) − onehot(y)‖ of each example: logits float k×C, labels int64 k, norms k.
+
+    With label smoothing ε: of softmax(z) − (1 − ε) onehot(y) − ε/C.
+    """
     errors = logits.softmax(1)
-    errors[torch.arange(len(labels), device=labels.device), labels] -= 1
+    errors[torch.arange(len(labels), device=labels.device), labels] -= 1.0 - smoothing
+    if smoothing:
+        errors -= smoothing / logits.shape[1]
     return errors.norm(dim=1)
 
 

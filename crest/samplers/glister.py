@@ -69,7 +69,7 @@ def _choose(
         scored, validation = observe(candidates), observe(held_out)
         picks = choose_helpful(
             Head.of(layer),
-            logit_gradients(scored, layer),
+            logit_gradients(scored, layer, context.label_smoothing),
             with_constant(scored.features),
             with_constant(validation.features),
             validation.labels,

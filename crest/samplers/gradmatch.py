@@ -38,7 +38,9 @@ def gradmatch(context: "Context[GradmatchParameters]") -> Renewed:
     """
     settings, examples = context.parameters, len(context.train)
     size = fitting("gradmatch.coreset_size", settings.coreset_size, examples, context.batch_size)
-    proxy = find_proxy(settings.proxy, "gradmatch.proxy", settings.per_class)
+    proxy = find_proxy(
+        settings.proxy, "gradmatch.proxy", settings.per_class, context.label_smoothing
+    )
     pick = partial(
         match_and_fill, regularisation=settings.regularisation, generator=context.generator
     )

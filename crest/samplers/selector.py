@@ -74,5 +74,7 @@ def selector_of(
     if choice != "spatially_balanced":
         device = evaluator.precision.device
         require_room_for_distances(f"{section}.subset_size", subset_size, device)
-    found = find_proxy(proxy, f"{section}.proxy"), find_choice(choice, f"{section}.choice")
-    return Selector(evaluator, *found, batch_size, generator, each)
+    smoothing = evaluator.label_smoothing
+    found = find_proxy(proxy, f"{section}.proxy", smoothing=smoothing)
+    chosen = find_choice(choice, f"{section}.choice")
+    return Selector(evaluator, found, chosen, batch_size, generator, each)

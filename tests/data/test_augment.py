@@ -3,6 +3,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from crest.data import augment
 from crest.data.augment import Augmentation, crop_and_flip, draw_crops_and_flips, normalise
 
 
@@ -44,10 +45,13 @@ def random_images(*shape):
     crop=st.integers(0, 4),
     flip=st.booleans(),
     seed=st.integers(0, 1000),
+    large=st.sampled_from((1, augment.LARGE)),
 )
-def test_a_batch_is_augmented_as_its_images_one_by_one(shape, crop, flip, seed):
+def test_a_batch_is_augmented_as_its_images_one_by_one(shape, crop, flip, seed, large):
     images, augmentation = random_images(*shape), Augmentation(crop, flip)
-    batched = augmented(images, augmentation, generator(seed))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(augment, "LARGE", large)  # pixels from which they are moved by slices
+        batched = augmented(images, augmentation, generator(seed))
     assert torch.equal(batched, one_by_one(images, augmentation, generator(seed)))
 
 

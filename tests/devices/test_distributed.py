@@ -73,7 +73,13 @@ PUBLISHED = [
 ]
 
 
-@pytest.mark.parametrize("settings", [[], PUBLISHED], ids=["default", "published"])
+MIXED = [
+    *("-S", "train.augment_flip=alternating", "-S", "train.augment_policy=trivialaugment"),
+    *("-S", "train.mixup=0.2", "-S", "train.label_smoothing=0.1", "-S", "train.ema_decay=0.9"),
+]
+
+
+@pytest.mark.parametrize("settings", [[], [*PUBLISHED, *MIXED]], ids=["default", "published"])
 def test_two_processes_give_what_one_gives_bit_for_bit(project: Path, settings: list[str]) -> None:
     """For four processes, and for whole runs, see docs/scale.md."""
     arguments = ["--method", "crest", "-S", "train.micro_batches=4", *settings]

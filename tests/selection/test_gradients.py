@@ -7,6 +7,7 @@ from torch.nn import functional as F
 from crest.errors import ParameterError
 from crest.inference.evaluator import Evaluator
 from crest.models.head import last_layer
+from crest.samplers.example_tracker import error_norms
 from crest.selection.gradients import find_proxy
 from tests.tiny import FLOAT32, convnet, image_split
 
@@ -18,6 +19,23 @@ def test_logit_gradients_equal_autograd() -> None:
     F.cross_entropy(logits, scored.labels, reduction="sum").backward()
     found = find_proxy("logits")(scored, last_layer(model))
     torch.testing.assert_close(found, logits.grad)
+
+
+@pytest.mark.parametrize("name", ["logits", "last_input"])
+def test_gradients_of_smoothed_labels_equal_autograd(name) -> None:
+    model = convnet()
+    head = last_layer(model)
+    scored = Evaluator(model, image_split(), FLOAT32).score(torch.arange(10))
+    features = scored.features.clone().requires_grad_()
+    logits = scored.logits.clone().requires_grad_() if name == "logits" else head(features)
+    losses = F.cross_entropy(logits, scored.labels, reduction="none", label_smoothing=0.2)
+    assert torch.equal(scored.smoothed_losses(0.2), losses) or name != "logits"
+    (expected,) = torch.autograd.grad(losses.sum(), logits if name == "logits" else features)
+    found = find_proxy(name, smoothing=0.2)(scored, head)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-6)
+    if name == "logits":
+        norms = error_norms(scored.logits, scored.labels, 0.2)
+        torch.testing.assert_close(norms, expected.norm(dim=1))
 
 
 def test_last_input_gradients_equal_autograd() -> None:

@@ -34,7 +34,11 @@ class Taken:
     """A stepper with what it works on."""
 
     def __init__(
-        self, graph: bool, model: nn.Module | None = None, precision: str = "bf16"
+        self,
+        graph: bool,
+        model: nn.Module | None = None,
+        precision: str = "bf16",
+        **train: float,
     ) -> None:
         device = torch.device("cuda", torch.cuda.current_device())
         torch.manual_seed(3)
@@ -45,7 +49,7 @@ class Taken:
             torch.optim.SGD(self.model.parameters(), lr=0.1, momentum=0.9, weight_decay=5e-4),
             _split(device),
             generator_for(0, "augmentation"),
-            TrainParameters(batch_size=M, cuda_graph=graph, clip_norm=1.0),
+            TrainParameters(batch_size=M, cuda_graph=graph, clip_norm=1.0, **train),
             Precision(precision, device),
         )
 
@@ -73,8 +77,11 @@ def _same_steps(graphed: Taken, plain: Taken, sizes: list[int]) -> None:
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
 
 
-def test_steps_of_a_graph_are_those_without_one_bit_for_bit():
-    graphed, plain = Taken(True), Taken(False)
+@pytest.mark.parametrize(
+    "train", [{}, {"mixup": 0.4, "cutmix": 1.0, "label_smoothing": 0.1}], ids=["plain", "mixed"]
+)
+def test_steps_of_a_graph_are_those_without_one_bit_for_bit(train):
+    graphed, plain = Taken(True, **train), Taken(False, **train)
     _same_steps(graphed, plain, [M] * STEPS)
     assert graphed.captured
     assert not plain.captured

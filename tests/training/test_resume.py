@@ -13,8 +13,12 @@ import torch
 from torch import nn
 
 from crest.data.augment import Augmentation
+from crest.data.views.alternating import AlternatingFlips
+from crest.devices.generators import generator_for
 from crest.devices.precision import Precision
 from crest.errors import ArtifactError, Interrupted, TrainingError
+from crest.inference.evaluation import evaluate
+from crest.inference.evaluator import Evaluator
 from crest.methods import METHODS
 from crest.models import spec_for
 from crest.models.weights import load_model
@@ -29,6 +33,7 @@ from crest.training.step import Stepper
 from tests.tiny import CPU, context, convnet, image_meta, image_split, parameters
 
 STEPS = 24
+CROPPED = Augmentation(crop=1, flip=True)
 SECONDS = ("seconds", "seconds_select", "seconds_model", "seconds_check", "seconds_train")
 
 
@@ -50,21 +55,25 @@ def start(
     saved: Run | None = None,
     lr: float = 0.1,
     snapshots: Snapshots | None = None,
+    augmentation: Augmentation = CROPPED,
+    train_keys: dict[str, object] | None = None,
     **crest: object,
 ) -> tuple[Run, nn.Module]:
     model = convnet()
     for parameter in model.parameters():
         if parameter.dim() == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-    split = image_split(augmentation=Augmentation(crop=1, flip=True))
+    split = image_split(augmentation=augmentation)
     base = context(
         model,
         split,
         STEPS,
         crest={"threshold": 0.1, "learned_window": 5, "learned_loss": 0.5, **crest},
-        train={"lr": lr, "validations": 3},
+        train={"lr": lr, "validations": 3, **(train_keys or {})},
     )
     base = replace(base, precision=Precision(precision, CPU))
+    if augmentation.flip == "alternating":
+        base = replace(base, flips=AlternatingFlips(len(split), generator_for(0, "flips")))
     if saved is not None:
         coresets = from_tables(saved.record.coresets, None, split.labels, "memory")
         base = replace(base, saved=coresets)
@@ -83,6 +92,7 @@ def start(
         base.precision,
         checkpoint=checkpoint,
         snapshots=snapshots,
+        flips=base.flips,
     )
     return done, model
 
@@ -161,6 +171,49 @@ def test_stopped_again_and_again_it_ends_the_same(
     assert set(stops) == {143}
     assert resumed is not None
     assert_same(whole, resumed, name)
+
+
+VIEWS = Augmentation(
+    flip="alternating", scale=(0.3, 1.0), policy="randaugment", color=0.4, erasing=0.5
+)
+MIXED = {"mixup": 0.4, "cutmix": 1.0, "label_smoothing": 0.1, "ema_decay": 0.9}
+
+
+@pytest.mark.parametrize(("name", "parts"), [("batch_selection", 1), ("adaptive", 2)])
+def test_with_every_view_mixed_and_averaged_it_ends_the_same(
+    tmp_path: Path, name: str, parts: int
+) -> None:
+    keys = {**MIXED, "micro_batches": parts}
+    whole = start(name, "float32", None, augmentation=VIEWS, train_keys=keys)
+    resumed, stops = None, 0
+    while resumed is None and stops < 9:
+        checkpoint = Checkpoint(tmp_path / "state", {}, 1e9, StopAfter(9))
+        try:
+            resumed = start(name, "float32", checkpoint, augmentation=VIEWS, train_keys=keys)
+        except Interrupted:
+            stops += 1
+    assert stops >= 2
+    assert resumed is not None
+    assert_same(whole, resumed, name)
+
+
+def test_the_model_ends_with_the_averages_and_snapshots_are_of_what_is_trained(
+    tmp_path: Path,
+) -> None:
+    """What is validated last is what the model holds; steps are those of plain weights."""
+    averaged, model = start(
+        "random", "float32", None, snapshots=kept_in(tmp_path), train_keys={"ema_decay": 0.9}
+    )
+    plain, trained = start("random", "float32", None)
+    assert timeless(averaged.steps).equals(timeless(plain.steps))
+    assert_equal_weights(load_model(find_snapshots(tmp_path)[STEPS])[0], trained)
+    assert any(
+        not torch.equal(value, trained.state_dict()[name])
+        for name, value in model.state_dict().items()
+    )
+    scored = evaluate(Evaluator(model, image_split(30, seed=5), Precision("float32", CPU)))
+    assert averaged.validation["loss"][-1] == scored.loss
+    assert averaged.validation["loss"][-1] != plain.validation["loss"][-1]
 
 
 def test_saving_changes_nothing(tmp_path: Path, crest_run: tuple[Run, nn.Module]) -> None:

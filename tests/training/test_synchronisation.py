@@ -120,10 +120,16 @@ def test_what_is_computed_there_is_there(device):
 # A step
 
 
+AUGMENTED = Augmentation(crop=1, flip=True)
+EVERYTHING = Augmentation(
+    crop=1, flip=True, policy="randaugment", policy_operations=5, color=0.4, hue=0.1, erasing=0.5
+)
+
+
 class Steps:
     """A model in training on a device, onto which ``put`` puts tensors; its method and recorder."""
 
-    def __init__(self, device, put, method, **train):
+    def __init__(self, device, put, method, augmented=AUGMENTED, **train):
         settings = parameters(train={"batch_size": SIZE, "epochs": 1, **train}).train
         torch.manual_seed(0)
         model = nn.Sequential(
@@ -136,7 +142,6 @@ class Steps:
         images = torch.randint(0, 256, (EXAMPLES, 8, 8, 3), dtype=torch.uint8)
         labels = torch.arange(EXAMPLES) % CLASSES
         mean, std = torch.full((3,), 0.45), torch.full((3,), 0.25)
-        augmented = Augmentation(crop=1, flip=True)
         split = ImageSplit(put(images), labels, mean, std, device, augmented)
         precision = Precision("float32", device)
         context = Context(
@@ -167,6 +172,11 @@ SETTINGS = {
     "in parts": {"micro_batches": 2},
     "nesterov": {"nesterov": True},
     "adamw": {"optimizer": "adamw", "lr": 0.001},
+    "smoothed": {"label_smoothing": 0.1},
+    "mixed": {"mixup": 0.2, "cutmix": 1.0},
+    "mixed in parts": {"mixup": 0.2, "micro_batches": 2},
+    "every view": {"augmented": EVERYTHING},
+    "resized crops": {"augmented": Augmentation(scale=(0.2, 1.0))},
 }
 
 

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from crest.data.augment import Augmentation
 from crest.data.views import colors, geometry
+from crest.data.views.rows import put, taken
 from crest.data.views.uniform import below, draw_uniform
-from crest.devices.transfer import on_device
 
 BINS = 31  # magnitudes of an operation
 COLUMNS = 3  # of an operation's draws: which, its magnitude, its sign
@@ -37,8 +37,14 @@ def _moved(matrix: geometry.Matrix) -> Change:
     return change
 
 
-def _colored(change: Callable[[Tensor, list[float]], Tensor]) -> Change:
-    return lambda images, magnitudes: change(images, [1.0 + each for each in magnitudes])
+def _colored(change: Change, middle: float = 0.0) -> Change:
+    """Return a change of colours, whose factors are the magnitudes and a number."""
+
+    def changed(images: Tensor, magnitudes: list[float]) -> Tensor:
+        factors = [middle + each for each in magnitudes]
+        return change(images.permute(0, 3, 1, 2), factors).permute(0, 2, 3, 1)
+
+    return changed
 
 
 CHANGES: Mapping[str, Change] = MappingProxyType(
@@ -49,14 +55,14 @@ CHANGES: Mapping[str, Change] = MappingProxyType(
         "TranslateX": _moved(geometry.translate_x),
         "TranslateY": _moved(geometry.translate_y),
         "Rotate": _moved(geometry.rotate),
-        "Brightness": _colored(colors.brightness),
-        "Color": _colored(colors.saturation),
-        "Contrast": _colored(colors.contrast),
-        "Sharpness": _colored(colors.sharpness),
-        "Posterize": colors.posterize,
-        "Solarize": colors.solarize,
-        "AutoContrast": colors.autocontrast,
-        "Equalize": colors.equalize,
+        "Brightness": _colored(colors.brightness, 1.0),
+        "Color": _colored(colors.saturation, 1.0),
+        "Contrast": _colored(colors.contrast, 1.0),
+        "Sharpness": _colored(colors.sharpness, 1.0),
+        "Posterize": _colored(colors.posterize),
+        "Solarize": _colored(colors.solarize),
+        "AutoContrast": _colored(colors.autocontrast),
+        "Equalize": _colored(colors.equalize),
     }
 )
 OPERATIONS = tuple(CHANGES)
@@ -161,13 +167,14 @@ def operate(images: Tensor, draws: Tensor, policy: Policy) -> Tensor:
         Of the same shape.
     """
     height, width = images.shape[1:3]
+    images = images.clone()
     for drawn in draws.split(COLUMNS, 1):
         operations, magnitudes = operations_of(drawn, policy, height, width)
         for number, name in enumerate(OPERATIONS):
             rows = torch.nonzero(operations == number).flatten()
             if name == "Identity" or not len(rows):
                 continue
-            there = on_device(rows, images.device)
-            changed = CHANGES[name](images.index_select(0, there), magnitudes[rows].tolist())
-            images = images.index_copy(0, there, changed)
+            places = rows.tolist()
+            changed = CHANGES[name](taken(images, places), magnitudes[rows].tolist())
+            put(images, places, changed)
     return images

@@ -189,9 +189,14 @@ class Coreset:
         Of :data:`crest.selection.choices.CHOICES`.
     model
         The network that scored them.
+    smoothing
+        The label smoothing of the loss.
     """
 
-    def __init__(self, choice: Choice, share: float, model: nn.Module) -> None:
+    def __init__(
+        self, choice: Choice, share: float, model: nn.Module, smoothing: float = 0.0
+    ) -> None:
+        self._smoothing = smoothing
         self._choice = choice
         self._share = share
         self._model = model
@@ -204,7 +209,7 @@ class Coreset:
         """Choose, see :func:`crest.selection.choosing.choose_minibatch_coresets`."""
         assert scores.outputs is not None, "scored by a forward pass"
         scored = replace(scores.outputs, indices=torch.arange(len(scores.norms)))
-        gradients = logit_gradients(scored, last_layer_if_any(self._model))
+        gradients = logit_gradients(scored, last_layer_if_any(self._model), self._smoothing)
         chosen = choose_minibatch_coresets(scored, gradients, 1, size, self._choice, generator)[0]
         return chosen.indices, chosen.weights
 
@@ -216,7 +221,9 @@ class Coreset:
         """There is nothing to take over."""
 
 
-def choice_of(parameters: "BatchSelectionParameters", model: nn.Module) -> Keep:
+def choice_of(
+    parameters: "BatchSelectionParameters", model: nn.Module, smoothing: float = 0.0
+) -> Keep:
     """Return how candidates are kept, as ``batch_selection.keep`` says."""
     if parameters.keep == "hardest":
         return Hardest(parameters.share)
@@ -225,7 +232,7 @@ def choice_of(parameters: "BatchSelectionParameters", model: nn.Module) -> Keep:
     if parameters.keep == "importance":
         return Importance(parameters.share)
     choice = find_choice(parameters.keep, "batch_selection.keep")
-    return Coreset(choice, parameters.share, model)
+    return Coreset(choice, parameters.share, model, smoothing)
 
 
 def chance(norms: Tensor, threshold: float) -> Tensor:

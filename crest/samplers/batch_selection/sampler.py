@@ -44,7 +44,7 @@ class BatchSelection:
         self._generator = context.generator
         self._start = round(parameters.start * context.steps)
         self._scorer = scorer_of(context)
-        self._keep = choice_of(parameters, self._scorer.model)
+        self._keep = choice_of(parameters, self._scorer.model, context.label_smoothing)
         self._at_once = self._keep.candidates(self._size)
         check_fits(self._size, len(context.train))
         if self._at_once > len(context.train):

@@ -58,6 +58,7 @@ class ByModel:
     """Scores by a forward pass of the model that is trained."""
 
     def __init__(self, context: Context[Any]) -> None:
+        self._smoothing = context.label_smoothing
         self._evaluator = FoldingEvaluator.of(context.evaluator)
         self._flops = count_flops(context.model, context.train)
         self._scored = 0
@@ -78,7 +79,7 @@ class ByModel:
         scored = self._evaluator.score(indices, draws=draws)
         require_finite(scored, step, NO_REGION)
         self._scored += len(indices)
-        return Scores(norms_of(scored), nothing_of(indices), scored)
+        return Scores(norms_of(scored, self._smoothing), nothing_of(indices), scored)
 
     def prepare(self, indices: Tensor, draws: Tensor, step: int) -> Scores:
         """Score nothing."""
@@ -104,8 +105,9 @@ class ByModel:
 class ByProxy:
     """Scores by a proxy, see :class:`crest.samplers.proxy_model.ProxyModel`."""
 
-    def __init__(self, proxy: ProxyModel, steps: int) -> None:
+    def __init__(self, proxy: ProxyModel, steps: int, smoothing: float = 0.0) -> None:
         self._proxy = proxy
+        self._smoothing = smoothing
         self._steps = steps
 
     @property
@@ -122,7 +124,7 @@ class ByProxy:
             If a loss of the proxy's is not a finite number.
         """
         scored = self._proxy.score(indices, draws, step / self._steps)
-        return Scores(norms_of(scored), nothing_of(indices), scored)
+        return Scores(norms_of(scored, self._smoothing), nothing_of(indices), scored)
 
     def prepare(self, indices: Tensor, draws: Tensor, step: int) -> Scores:
         """Train the proxy on every k-th batch."""
@@ -162,6 +164,7 @@ class ByMemory:
     def __init__(self, context: Context[Any], proxy: ProxyModel | None) -> None:
         count = len(context.train)
         self._trained = context.model
+        self._smoothing = context.label_smoothing
         self._proxy = proxy
         self._steps = context.steps
         self._steps_a_pass = count / context.batch_size
@@ -179,7 +182,8 @@ class ByMemory:
         """Expect norms, without a forward pass of the model that is trained."""
         proxy = None
         if self._proxy is not None:
-            proxy = norms_of(self._proxy.score(indices, draws, step / self._steps))
+            scored = self._proxy.score(indices, draws, step / self._steps)
+            proxy = norms_of(scored, self._smoothing)
         passes = (step - self._visited[indices]) / self._steps_a_pass
         features = features_of(self._norms[indices], passes, proxy)
         if step < LEAST_PASSES * self._steps_a_pass:
@@ -192,7 +196,7 @@ class ByMemory:
 
     def learn(self, indices: Tensor, features: Tensor, outputs: Outputs, step: int) -> None:
         """Learn what was to be expected of a step's examples, and remember them."""
-        norms = error_norms(outputs.logits, outputs.labels).cpu()
+        norms = error_norms(outputs.logits, outputs.labels, self._smoothing).cpu()
         usable = features.isfinite().all(1) & norms.isfinite()
         self._expectation.learn(features[usable], norms[usable])
         known = norms.isfinite()  # a step that a gradient scaler skipped may know nothing
@@ -231,7 +235,9 @@ def scorer_of(context: "Context[BatchSelectionParameters]") -> Scorer:
     if name == "memory":
         return ByMemory(context, None)
     proxy = ProxyModel(context, context.parameters.proxy_model)
-    return ByProxy(proxy, context.steps) if name == "proxy" else ByMemory(context, proxy)
+    if name == "proxy":
+        return ByProxy(proxy, context.steps, context.label_smoothing)
+    return ByMemory(context, proxy)
 
 
 def counted(examples: int, flops: float | None) -> dict[str, int]:
@@ -240,9 +246,9 @@ def counted(examples: int, flops: float | None) -> dict[str, int]:
     return {"examples_scored": examples, **known}
 
 
-def norms_of(scored: ForwardPass) -> Tensor:
-    """‖p − y‖ of each example of a forward pass; float32 k, on the CPU."""
-    return error_norms(scored.logits, scored.labels).cpu()
+def norms_of(scored: ForwardPass, smoothing: float = 0.0) -> Tensor:
+    """‖p − y‖ of each example of a forward pass, y smoothed; float32 k, on the CPU."""
+    return error_norms(scored.logits, scored.labels, smoothing).cpu()
 
 
 def nothing_of(indices: Tensor) -> Tensor:

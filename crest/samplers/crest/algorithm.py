@@ -144,8 +144,11 @@ class Crest:
             scored = self._subsets.score(self._subsets.draw())
             predicted = region.model(self._quadratic.weights())
             measured = require_finite(scored, region.start_step + region.steps, region.number)
+            losses = scored.smoothed_losses(self._evaluator.label_smoothing)
+            if losses is not scored.losses:
+                measured = float(losses.double().mean())
             rho = self._evaluator.group.agree(relative_error(predicted, measured))
-            self._loss.check(scored.losses)
+            self._loss.check(losses)
             self._supply.check(scored)
             self._subsets.remember(scored)
         region.checks += 1
@@ -202,7 +205,10 @@ class Crest:
             raise
 
     def _observe(self, selection: Selection, step: int) -> Tensor:
-        """Record losses of the V_p and rows of their coresets; returns all losses, float64."""
+        """Record losses of the V_p and rows of their coresets.
+
+        Returns those whose mean is descended, with smoothed labels where these are; float64.
+        """
         parts: list[Tensor] = []
         for scored in selection.passes:
             losses = scored.losses.cpu()
@@ -210,7 +216,7 @@ class Crest:
                 require_finite(scored, step, selection.coresets[0].region)
             self._pool.observe(scored, losses, step)
             self._subsets.remember(scored)
-            parts.append(losses)
+            parts.append(scored.smoothed_losses(self._evaluator.label_smoothing).cpu())
         self._coreset_rows.add(selection.coresets)
         return torch.cat(parts).double() if parts else torch.empty(0, dtype=torch.float64)
 

@@ -1,12 +1,16 @@
 """Algorithm 1, part by part, on a tiny case."""
 
+from dataclasses import replace
+
 import polars as pl
 import pytest
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from crest.errors import ParameterError
 from crest.inference.evaluator import Evaluator
+from crest.inference.forward import evaluating
 from crest.regions.curvature import flatten, trained_parameters
 from crest.regions.loss import LossFilter
 from crest.samplers.crest import Crest
@@ -123,6 +127,41 @@ def test_loss_at_the_anchor_is_the_mean_loss_of_the_data() -> None:
     drive(method, 1)
     expected = Evaluator(model, split, FLOAT32).score(torch.arange(60)).losses.double().mean()
     assert regions(method)["loss_start"][0] == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_of_smoothed_labels_all_of_the_model_is_and_losses_of_examples_are_not() -> None:
+    """A small step changes the measured loss by what the model's g predicts."""
+    split, model = image_split(60), convnet()
+    base = replace(
+        context(model, split, crest={"subset_size": 60, "threshold": 1e9}), label_smoothing=0.3
+    )
+    method = Crest(base)
+    first = drive(method, 1, move=1e-3)[0]
+    region = method._region
+    assert region is not None
+    every = torch.arange(60)
+    with torch.no_grad():
+        for parameter in trained_parameters(model):
+            parameter -= 1e-3
+    before = Evaluator(model, split, FLOAT32).score(every)
+    assert region.model.loss == pytest.approx(float(before.smoothed_losses(0.3).mean()), rel=1e-5)
+    torch.testing.assert_close(first.losses, before.losses[first.indices])
+    union = [(coreset.indices, coreset.weights) for coreset in region.coresets]
+    with evaluating(model):
+        total = sum(
+            (
+                F.cross_entropy(
+                    model(split.inputs(indices)),
+                    split.labels[indices],
+                    reduction="none",
+                    label_smoothing=0.3,
+                )
+                * weights
+            ).mean()
+            for indices, weights in union
+        )
+        expected = flatten(torch.autograd.grad(total / len(union), trained_parameters(model)))
+    torch.testing.assert_close(region.model.gradient, expected, rtol=1e-3, atol=1e-5)
 
 
 def test_the_displacement_is_that_of_the_weights() -> None:
