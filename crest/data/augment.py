@@ -115,15 +115,14 @@ def crop_and_flip(images: Tensor, augmentation: Augmentation, draws: Tensor) -> 
     padding = augmentation.crop
     if padding == 0 and not augmentation.flip:
         return images
-    if padding == 0:
-        return _flipped(images, draws[:, 0].nonzero().flatten())
     count, height, width, channels = images.shape
     if images.device.type == "cpu" and height * width >= LARGE:
         return _one_by_one(images, padding, draws)
     columns = torch.arange(width).expand(count, width)
     columns = torch.where(draws[:, :1].bool(), columns.flip(1), columns) + draws[:, 2:]
     rows = torch.arange(height) + draws[:, 1:2]
-    images = F.pad(images, (0, 0, padding, padding, padding, padding))
+    if padding:
+        images = F.pad(images, (0, 0, padding, padding, padding, padding))
     # Choosing whole pixels from one long list is several times faster than indexing four axes.
     padded_height, padded_width = height + 2 * padding, width + 2 * padding
     starts = padded_height * torch.arange(count, device=images.device)[:, None]
@@ -148,17 +147,6 @@ def _one_by_one(images: Tensor, padding: int, draws: Tensor) -> Tensor:
             part, left, right = part.flip(1), width - right, width - left
         result[top:bottom, left:right] = part
     return results
-
-
-def _flipped(images: Tensor, rows: Tensor) -> Tensor:
-    """Mirror those images whose rows are given; one at a time they stay in the CPU's caches."""
-    if images.is_cuda:
-        rows = on_device(rows, images.device)
-        return images.index_copy(0, rows, images.index_select(0, rows).flip(2))
-    flipped = images.clone()
-    for row in rows.tolist():
-        flipped[row] = images[row].flip(1)
-    return flipped
 
 
 def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:

@@ -79,7 +79,7 @@ class ImageMeta:
         if (
             self.storage not in STORAGES
             or self.fit not in FITS
-            or not self.source_hashes.keys() <= self.sizes.keys()
+            or not isinstance(self.source_hashes, dict)
         ):
             return False
         height, width, channels = self.image_shape

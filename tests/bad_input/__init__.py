@@ -14,6 +14,7 @@ from tests.bad_input.case import Case, Outcome, meet
 from tests.bad_input.checkpoints import CHECKPOINTS
 from tests.bad_input.coresets import SAVED_CORESETS
 from tests.bad_input.folders import FOLDERS
+from tests.bad_input.listed import LISTED_IMAGES
 from tests.bad_input.machine import SURROUNDINGS
 from tests.bad_input.mixed import MIXED_RESULTS
 from tests.bad_input.parameters import PARAMETERS
@@ -30,6 +31,7 @@ CASES = {
     "Parameters": PARAMETERS,
     "Parquet files": PARQUET,
     "Image folders": FOLDERS,
+    "Listed images and how images are stored": LISTED_IMAGES,
     "Text": TEXT,
     "Prepared data": PREPARED_DATA,
     "Pretrained weights": PRETRAINED,

@@ -21,8 +21,11 @@ PREPARED_DATA = [
          f"data/prepared/meta.json: damaged (it holds no JSON object); {PREPARE_AGAIN}",
          content(PREPARED / "meta.json", b"[]")),
     Case("meta.json of a newer schema", "train",
-         f"data/prepared/meta.json: schema version 3, this code reads 2; {PREPARE_AGAIN}",
-         meta(schema_version=3)),
+         f"data/prepared/meta.json: schema version 4, this code reads 3; {PREPARE_AGAIN}",
+         meta(schema_version=4)),
+    Case("meta.json with a storage that is not known", "train",
+         "data/prepared/meta.json: damaged (its fields contradict each other); "
+         f"{PREPARE_AGAIN}", meta(storage="tape")),
     Case("meta.json without classes", "train",
          f"data/prepared/meta.json: damaged (lacking or not known: classes); {PREPARE_AGAIN}",
          meta(classes=None)),

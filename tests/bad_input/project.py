@@ -38,6 +38,10 @@ UNFINISHED = Path("unfinished.safetensors")
 ROWS = 48
 SELECT = f"select --checkpoint {MODEL} --json"
 FOLDER = "prepare -S prepare.dataset=folder -S prepare.source=images"
+LISTED = "prepare -S prepare.dataset=listed -S prepare.source=list.csv -S prepare.validation=0"
+LIST = "image,label\n" + "".join(
+    f"images/train/{name}/{place}.png,{name}\n" for place in range(5) for name in ("ant", "bee")
+)
 CSV = b"text,label\na cat,0\na dog,1\nno,0\na ball,1\n"
 
 
@@ -65,6 +69,7 @@ def make_project(folder: Path) -> None:
             Path("images", name).mkdir(parents=True)
             for place in range(5):
                 Path("images", name, f"{place}.png").write_bytes(png(5 * number + place))
+        Path("list.csv").write_text(LIST)
         tiny_tokenizer(Path("tokenizer"))
         for split in ("train", "test"):
             Path("texts").mkdir(exist_ok=True)
