@@ -13,6 +13,7 @@ from torch import Tensor
 
 from crest.data.augment import Augmentation
 from crest.data.views.boxes import places_of, sizes_of
+from crest.errors import needs_extra
 
 # Of width to height, as torchvision's and timm's.
 RATIO = (3 / 4, 4 / 3)
@@ -60,7 +61,8 @@ def resized_crops(images: Tensor, draws: Tensor, augmentation: Augmentation) -> 
     Tensor
         Of the same shape. On a GPU pixels may differ by one from the CPU's, which rounds otherwise.
     """
-    from torchvision.transforms.v2 import functional  # which takes a second to import
+    with needs_extra("images"):  # here, as it takes a second to import
+        from torchvision.transforms.v2 import functional
 
     count, height, width, _ = images.shape
     heights, widths = torch.full((count,), height), torch.full((count,), width)
