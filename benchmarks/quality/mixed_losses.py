@@ -175,8 +175,8 @@ class Measured:
                     rank_correlation(last[name], clean),
                     float(self._wrong[first].double().mean()),
                 )
-                told = " | ".join(f"{figure:.3f}" for figure in figures)
-                yield f"| {self._setting.name} | {number + 1} | {name} | {told} |"
+                cells = " | ".join(f"{figure:.3f}" for figure in figures)
+                yield f"| {self._setting.name} | {number + 1} | {name} | {cells} |"
 
 
 def main() -> None:

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from crest.devices.transfer import on_device
+from crest.errors import needs_extra
 
 Factors = Sequence[float]
 
@@ -34,7 +35,8 @@ def contrast(images: Tensor, factors: Factors) -> Tensor:
 
 def hue(images: Tensor, factors: Factors) -> Tensor:
     """Turn hues by factors from -0.5 to 0.5 of the circle."""
-    from torchvision.transforms.v2 import functional  # which takes a second to import
+    with needs_extra("images"):  # here, as it takes a second to import
+        from torchvision.transforms.v2 import functional
 
     turned = zip(images.contiguous(), factors, strict=True)
     return torch.stack([functional.adjust_hue(image, factor) for image, factor in turned])
@@ -82,7 +84,8 @@ def autocontrast(images: Tensor, factors: Factors) -> Tensor:
 
 def equalize(images: Tensor, factors: Factors) -> Tensor:
     """Even out each channel's histogram; there are no factors."""
-    from torchvision.transforms.v2 import functional
+    with needs_extra("images"):
+        from torchvision.transforms.v2 import functional
 
     return functional.equalize(images.contiguous())
 
