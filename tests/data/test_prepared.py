@@ -21,8 +21,9 @@ from crest.data.files import (
 )
 from crest.data.origins import source_of
 from crest.data.prepared import load
+from crest.data.preprocessing import Preprocessing
 from crest.data.verifying import with_hashes
-from crest.errors import ArtifactError, DamagedDataError
+from crest.errors import ArtifactError, DamagedDataError, ParameterError
 
 CPU = torch.device("cpu")
 
@@ -89,6 +90,57 @@ def test_inputs_are_gathered_and_normalised(folder):
     images = torch.from_numpy(np.load(folder / "train_images.npy"))[indices]
     expected = normalise(images, torch.tensor(META.mean), torch.tensor(META.std))
     assert torch.equal(load(folder, CPU).train.inputs(indices), expected)
+
+
+WANTED = Preprocessing((0.1, 0.2, 0.3), (0.5, 0.6, 0.7), source="somebody's weights")
+
+
+def test_weights_normalise_in_place_of_the_datas_statistics(folder):
+    indices = torch.tensor([2, 1])
+    images = torch.from_numpy(np.load(folder / "train_images.npy"))[indices]
+    data = load(folder, CPU, preprocessing=WANTED)
+    expected = normalise(images, torch.tensor(WANTED.mean), torch.tensor(WANTED.std))
+    for split in (data.train, data.test):
+        assert split.inputs(indices).shape == (2, 3, 4, 5)
+    assert torch.equal(data.train.inputs(indices), expected)
+    assert data.preprocessing == WANTED
+
+
+@pytest.mark.parametrize("side", [2, 8])
+def test_images_are_resized_on_their_way_in_as_pytorch_does_it(folder, side):
+    indices = torch.tensor([3, 1])
+    plain = load(folder, CPU, preprocessing=WANTED).train.inputs(indices)
+    split = load(folder, CPU, preprocessing=replace(WANTED, resized=side)).train
+    expected = torch.nn.functional.interpolate(
+        plain, (side, side), mode="bilinear", antialias=side < 4
+    )
+    assert torch.equal(split.inputs(indices), expected)
+    assert torch.equal(split.views(indices, split.draw_views(2, torch.Generator())), expected)
+
+
+def with_channels(folder, channels):
+    """Have all images lose channels, or repeat their first."""
+    kept = slice(channels)
+    for name in META.sizes:
+        images = np.load(folder / f"{name}_images.npy")[..., kept]
+        np.save(folder / f"{name}_images.npy", images)
+    meta = replace(META, image_shape=[4, 5, channels], mean=META.mean[kept], std=META.std[kept])
+    write_meta(folder, with_hashes(folder, meta))
+
+
+def test_grey_images_are_three_equal_channels_before_they_are_normalised(folder):
+    with_channels(folder, 1)
+    grey = load(folder, CPU, preprocessing=WANTED).train.inputs(torch.arange(6))
+    mean, std = (torch.tensor(value)[:, None, None] for value in (WANTED.mean, WANTED.std))
+    pixels = grey * std + mean
+    torch.testing.assert_close(pixels[:, 0], pixels[:, 1])
+    torch.testing.assert_close(pixels[:, 0], pixels[:, 2])
+
+
+def test_images_of_other_channels_than_the_weights_are_refused(folder):
+    with_channels(folder, 2)
+    with pytest.raises(ParameterError, match="is of images of 3 channels, and the prepared"):
+        load(folder, CPU, preprocessing=WANTED)
 
 
 def test_augmented_inputs_are_cropped_and_flipped_as_asked(folder):
