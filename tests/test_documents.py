@@ -1,6 +1,8 @@
 """The documents' figures: what the committed runs give, and nothing else."""
 
+import importlib
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -41,6 +43,16 @@ def test_what_people_read_first_has_its_means_from_the_results(page):
     means = re.findall(r"[+−]?\d+\.\d+ ± \d+\.\d+", (ROOT / page).read_text("utf-8"))
     assert means
     assert [mean for mean in means if mean not in RESULTS] == []
+
+
+def test_tables_of_hard_figures_are_what_was_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    tables_of = importlib.import_module("hard_figures").tables()
+    sys.modules.pop("hard_figures")
+    for page, rows in tables_of.items():
+        text = (ROOT / "docs" / "hard-figures" / f"{page}.md").read_text(encoding="utf-8")
+        assert rows
+        assert [row for row in rows if row not in text.splitlines()] == []
 
 
 def test_the_readme_is_read_in_a_minute():
