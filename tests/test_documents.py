@@ -1,6 +1,8 @@
 """The documents' figures: what the committed runs give, and nothing else."""
 
+import importlib
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -73,6 +75,16 @@ def test_the_page_of_examples_has_every_script():
     text = (ROOT / "docs" / "examples.md").read_text("utf-8")
     scripts = {path.name for path in (ROOT / "examples").glob("*.py")}
     assert set(re.findall(r"\(\.\./examples/([^)]+)\)", text)) == scripts
+
+
+def test_tables_of_hard_figures_are_what_was_measured(monkeypatch):
+    monkeypatch.syspath_prepend(ROOT / "docs")
+    tables_of = importlib.import_module("hard_figures").tables()
+    sys.modules.pop("hard_figures")
+    for page, rows in tables_of.items():
+        text = (ROOT / "docs" / "hard-figures" / f"{page}.md").read_text(encoding="utf-8")
+        assert rows
+        assert [row for row in rows if row not in text.splitlines()] == []
 
 
 def test_the_readme_is_read_in_a_minute():
