@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from crest.data.augment import Augmentation, normalise
-from crest.data.encoded import open_encoded
 from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
 from crest.data.opening import check_labels, fits, open_tensor
 from crest.data.ragged import open_split
@@ -159,6 +158,8 @@ def load(
 
     def split(name: str) -> Split:
         if isinstance(meta, ImageMeta) and meta.storage == "encoded":
+            from crest.data.encoded import open_encoded  # which needs Pillow
+
             return open_encoded(folder, name, meta, device, augmentation)
         if isinstance(meta, ImageMeta):
             return _open_images(folder, name, meta, device, augmentation)
