@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from crest.data.augment import Augmentation, normalise, resized_inputs
-from crest.data.encoded import open_encoded
 from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
 from crest.data.opening import check_labels, fits, open_tensor
 from crest.data.preprocessing import Preprocessing
@@ -183,9 +182,12 @@ def load(
     side = None if preprocessing is None else preprocessing.resized
 
     def split(name: str) -> Split:
+        if isinstance(meta, ImageMeta) and meta.storage == "encoded":
+            from crest.data.encoded import open_encoded  # which needs Pillow
+
+            return open_encoded(folder, name, meta, device, augmentation, statistics, side)
         if isinstance(meta, ImageMeta):
-            open_images = open_encoded if meta.storage == "encoded" else _open_images
-            return open_images(folder, name, meta, device, augmentation, statistics, side)
+            return _open_images(folder, name, meta, device, augmentation, statistics, side)
         return open_split(folder, name, meta, device)
 
     if isinstance(meta, TextMeta) and (asked := augmentation.asked):
