@@ -13,12 +13,14 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from crest.config import Parameters, load, parse
+from crest.data.augment import Augmentation
 from crest.errors import ParameterError
 from crest.methods import METHODS
 from crest.methods.crest import CrestParameters
 from crest.parameters.renamed import KEYS, VALUES
 from crest.parameters.section import Section, group_of, keys_of, put, value_of
 from crest.parameters.sections import TrainParameters
+from crest.pipeline.inputs import augmentation_of
 
 REPOSITORY = Path(__file__).parents[1]
 SECTIONS_OF = {name: group_of(field) for name, field in Parameters.model_fields.items()}
@@ -502,3 +504,27 @@ def test_any_text_loads_or_is_a_parameter_error(tmp_path_factory, text) -> None:
     path.write_text(text, encoding="utf-8")
     with contextlib.suppress(ParameterError):
         assert load(path, ["train.lr=0.25"]).train.lr == 0.25
+
+
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        ({"augment_scale": [0.5, 0.2]}, "augment_scale: the first must not be greater than"),
+        ({"augment_scale": [0.0, 1.0]}, "augment_scale"),
+        ({"augment_crop": 4, "augment_scale": [0.1, 1.0]}, "set train.augment_crop to 0"),
+        ({"augment_flip": "sometimes"}, "augment_flip"),
+        ({"label_smoothing": 1.0}, "label_smoothing"),
+        ({"ema_decay": 1.0}, "ema_decay"),
+        ({"augment_hue": 0.6}, "augment_hue"),
+    ],
+)
+def test_views_that_cannot_be_made_are_refused_by_their_key(keys, message):
+    with pytest.raises(ParameterError, match=message):
+        parse({"train": keys}, "test")
+
+
+def test_views_are_what_the_keys_name():
+    keys = {"augment_scale": [0.1, 1.0], "augment_flip": "alternating", "augment_erasing": 0.5}
+    found = augmentation_of(parse({"train": keys}, "test").train)
+    assert found == Augmentation(scale=(0.1, 1.0), flip="alternating", erasing=0.5)
+    assert augmentation_of(parse({}, "test").train) == Augmentation()

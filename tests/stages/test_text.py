@@ -273,6 +273,8 @@ def test_an_image_model_is_not_to_be_had_for_text(project, source, model):
 def test_text_is_not_augmented(project, source, model):
     with pytest.raises(ParameterError, match=r"train\.augment_flip: the prepared data"):
         train.run(text_parameters(source, model, train={"augment_flip": True}), project, "random")
+    with pytest.raises(ParameterError, match=r"train\.mixup: the prepared data are text; set to 0"):
+        train.run(text_parameters(source, model, train={"mixup": 0.2}), project, "random")
 
 
 def test_the_papers_row_runs_by_its_preset_given_data_and_weights(samples, tmp_path):
