@@ -78,18 +78,23 @@ def _row(
 
 
 def verdict(row: Mapping[str, Any]) -> str | None:
-    """Say how a method stands against random over seeds; None with fewer than two pairs."""
-    if row["error"] is None:
+    """Say how a method stands against random over seeds.
+
+    None with fewer than two pairs, and of full, which takes more steps.
+    """
+    if row["error"] is None or row["method"] == "full":
         return None
+    difference = f"{100 * abs(row['difference']):.2f} ± {100 * row['error']:.2f} points"
     direction = "more" if row["difference"] > 0 else "less"
+    stands = f"{difference} {direction} accurate than"
+    if difference.startswith("0.00 "):
+        stands = f"as accurate, within {difference}, as"
     certainty = (
         "which is not by chance (95%)" if row["is_clear"] else "which chance may account for (95%)"
     )
     return (
-        f"Over {row['pairs']} seeds, {row['method']} is "
-        f"{100 * abs(row['difference']):.2f} ± {100 * row['error']:.2f} points {direction} "
-        f"accurate than random mini-batches with the same seeds (mean and standard error of the "
-        f"differences), {certainty}."
+        f"Over {row['pairs']} seeds, {row['method']} is {stands} random mini-batches with the same "
+        f"seeds (mean and standard error of the differences), {certainty}."
     )
 
 

@@ -59,6 +59,21 @@ def test_runs_that_differ_always_by_as_much_are_told_apart() -> None:
     assert "1.00 ± 0.00 points less accurate" in (verdict(row) or "")
 
 
+def test_runs_that_are_equal_on_average_are_neither_more_nor_less_accurate() -> None:
+    crest = {0: 0.81, 1: 0.82, 2: 0.83}
+    row = over_seeds(runs({"random": ACCURACIES["random"], "crest": crest})).to_dicts()[1]
+    assert (verdict(row) or "").startswith(
+        "Over 3 seeds, crest is as accurate, within 0.00 ± 0.58 points, as random mini-batches"
+    )
+
+
+def test_nothing_is_said_of_full_which_takes_more_steps() -> None:
+    full = {0: 0.9, 1: 0.91}
+    row = over_seeds(runs({"random": ACCURACIES["random"], "full": full})).to_dicts()[1]
+    assert row["pairs"] == 2
+    assert verdict(row) is None
+
+
 def test_the_quantiles_are_students() -> None:
     stats = pytest.importorskip("scipy.stats")
     expected = [round(float(stats.t.ppf(0.975, df)), 3) for df in range(1, 31)]
