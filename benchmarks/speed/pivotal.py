@@ -15,6 +15,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import partial
 from statistics import median
 
 import torch
@@ -84,6 +85,11 @@ def drawn_one_by_one(distances: Tensor, size: int, generator: torch.Generator) -
     return torch.zeros(shape, dtype=torch.bool).scatter_(2, chosen.view(*shape[:2], size), True)
 
 
+def drawn_at_once(distances: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Draw all pairs at once; bool P×EACH×r."""
+    return at_once(distances, size, generator)[0]
+
+
 def variance(rows: Tensor, chosen: Tensor, size: int) -> float:
     """Return E|mean of a mini-batch − mean of its subset|² over simple random sampling's."""
     means = (chosen.cpu().to(rows.dtype) @ rows) / size
@@ -127,8 +133,8 @@ def main() -> None:
             distances = torch.cdist(values[places].float(), values[places].float()).to(device)
             row: dict[str, object] = {"subset": count, "mini-batch": size, "subsets": subsets}
             ways: dict[str, Callable[[], Tensor]] = {
-                "one by one": lambda d=distances, m=size: drawn_one_by_one(d, m, generator),
-                "at once": lambda d=distances, m=size: at_once(d, m, generator)[0],
+                "one by one": partial(drawn_one_by_one, distances, size, generator),
+                "at once": partial(drawn_at_once, distances, size, generator),
             }
             row["rounds"] = at_once(distances, size, generator)[1]
             for name, draw in ways.items():
