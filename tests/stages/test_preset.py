@@ -41,14 +41,6 @@ WHOLE = {
     "tinyimagenet-resnet50": "84fd045a1678d717",
 }
 # Keys of train that presets set since; then they were not there, which their defaults are.
-LATER = {
-    "weights": None,
-    "input_size": None,
-    "freeze": "none",
-    "head_lr_factor": 1.0,
-    "layer_decay": 1.0,
-    "decayed": "auto",
-}
 FOLDER = REPOSITORY / "crest" / "presets"
 FILES = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.yaml")}
 
@@ -110,6 +102,16 @@ def value_at(values, key):
 
 def test_the_presets_are_what_they_were_when_each_had_all_of_its_values():
     assert {name: digest(presets()[name]) for name in WHOLE} == WHOLE
+
+
+# Keys of train that came later; where they are off, a preset is what it was.
+PICTURES = ("augment_", "randaugment_", "mixup", "cutmix", "label_sm", "ema_")
+NETWORKS = ("weights", "input_size", "freeze", "head_lr", "layer_decay", "decayed")
+LATER = {
+    name: value
+    for name, value in presets_module._defaults()["train"].items()
+    if name.startswith(PICTURES + NETWORKS) and name not in ("augment_crop", "augment_flip")
+}
 
 
 def is_of_old(key, value):

@@ -1,6 +1,6 @@
 """The local pivotal method one pair after another, as it is, and many pairs at once on a device.
 
-    python -m benchmarks.speed.pivotal [--device cuda]
+    python -m benchmarks.quality.pivotal [--device cuda]
 
 Of --subsets random subsets of the bundled digits at once, p − y of a convnet after --passes passes,
 four disjoint mini-batches each. ``one by one`` is crest.selection.spatially_balanced, on the host;
