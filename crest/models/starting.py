@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from crest.data.preprocessing import Preprocessing
-from crest.errors import ParameterError
+from crest.errors import ParameterError, needs_extra
 from crest.files.hub import is_path_like
 from crest.models.grafting import graft
 from crest.models.hub_files import PICKLES, check_file, read_metadata, read_tensors
@@ -149,8 +149,9 @@ class TorchvisionWeights:
 
     def put_into(self, model: nn.Module, image_shape: tuple[int, int, int], stem: str) -> None:
         """Copy them; position embeddings of a ViT are interpolated."""
-        from torchvision.models import ResNet, VisionTransformer
-        from torchvision.models.vision_transformer import interpolate_embeddings
+        with needs_extra("images"):
+            from torchvision.models import ResNet, VisionTransformer
+            from torchvision.models.vision_transformer import interpolate_embeddings
 
         if isinstance(model, ResNet) and stem != "imagenet":
             raise ParameterError(
@@ -182,7 +183,8 @@ def _of_torchvision(model: str, weights: str) -> Any:
             f"{KEY}: '{weights}': there are no pretrained weights of {model}; name a .safetensors "
             "file of it, such as an earlier run's model.safetensors, or leave it null"
         )
-    import torchvision
+    with needs_extra("images"):
+        import torchvision
 
     known = torchvision.models.get_model_weights(model)
     name = "DEFAULT" if weights == PRETRAINED else weights.rpartition(".")[2]
