@@ -40,7 +40,6 @@ WHOLE = {
     "snli-roberta": "f51e8a8d773ad16e",
     "tinyimagenet-resnet50": "84fd045a1678d717",
 }
-# Keys of train that presets set since; then they were not there, which their defaults are.
 FOLDER = REPOSITORY / "crest" / "presets"
 FILES = {path.stem: path.read_text(encoding="utf-8") for path in FOLDER.glob("*.yaml")}
 
