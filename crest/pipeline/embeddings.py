@@ -223,14 +223,15 @@ def trains_on_features(
 ) -> bool:
     """Whether a run can take its backbone's outputs once, and train the head on them.
 
-    The backbone is frozen, nothing is drawn of an image, the head is one linear layer, and nothing
-    but the model looks at the images.
+    The backbone is frozen, nothing is drawn of an image or mixed, the head is one linear layer, and
+    nothing but the model looks at the images.
     """
     settings = parameters.train
     layer = last_module(model)
     return (
         settings.freeze == "backbone"
         and not settings.snapshots
+        and not (settings.mixup or settings.cutmix)  # of images, not of what becomes of them
         and isinstance(layer, nn.Linear)
         and {id(weight) for weight in layer.parameters()}
         == {id(weight) for weight in model.parameters() if weight.requires_grad}

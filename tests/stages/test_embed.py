@@ -130,9 +130,12 @@ def test_a_head_on_embeddings_is_the_head_of_the_whole_model(
         torch.testing.assert_close(found, expected, rtol=0.01, atol=0.002)
 
 
-def test_what_is_augmented_goes_through_the_backbone_each_time(embedded, earlier, tmp_path):
+@pytest.mark.parametrize("key", [{"augment_crop": 1}, {"mixup": 0.4}])
+def test_what_is_augmented_or_mixed_goes_through_the_backbone_each_time(
+    embedded, earlier, tmp_path, key
+):
     paths = copied(embedded[0], tmp_path)
-    settings = parameters(earlier, freeze="backbone", augment_crop=1, lr=0.01)
+    settings = parameters(earlier, freeze="backbone", lr=0.01, **key)
     assert "flop_embedding" not in train.run(settings, paths, "random")
     old = weights.load_model(earlier)[0].state_dict()
     still = {key for key, value in tensors(paths).items() if torch.equal(value, old[key])}
