@@ -17,6 +17,7 @@ from crest.config import Parameters
 from crest.data.features import FeatureSplit
 from crest.data.files import ImageMeta, read_meta
 from crest.data.prepared import Prepared
+from crest.data.verifying import file_hash
 from crest.devices.generators import generator_for
 from crest.devices.precision import Precision
 from crest.errors import ParameterError
@@ -76,7 +77,9 @@ def run(parameters: Parameters, paths: Paths, name: str | None = None) -> dict[s
         table, counts = _findings(partial, described, data, parameters, precision)
         about = {"data": data.meta.content_hash}
         artifacts.write_table(partial / artifacts.EMBEDDED, table, about=about)
-        artifacts.write_json(partial / DESCRIPTION, {"of": asdict(described), "found": counts})
+        hashes = {path.name: file_hash(path) for path in sorted(partial.glob("*.npy"))}
+        what = {"of": asdict(described), "found": counts, "sha256": hashes}
+        artifacts.write_json(partial / DESCRIPTION, what)
     return counts
 
 
@@ -98,7 +101,7 @@ def _write_arrays(
 
         for name, split in splits.items():
             file = embeddings.file_of(name)
-            if kept is not None and (kept / file).is_file():
+            if kept is not None and embeddings.is_whole(kept, name):
                 shutil.copyfile(kept / file, partial / file)
             else:
                 embeddings.write_array(partial / file, model, split, precision, described, done)

@@ -17,6 +17,7 @@ from crest.config import Parameters
 from crest.data.features import FeatureSplit
 from crest.data.files import Meta
 from crest.data.prepared import Prepared, Split
+from crest.data.verifying import file_hash
 from crest.devices.precision import Precision
 from crest.errors import ArtifactError, ParameterError
 from crest.inference.evaluator import Evaluator
@@ -157,6 +158,32 @@ def read_described(folder: Path) -> Described | None:
         return None
 
 
+def is_whole(folder: Path, split: str) -> bool:
+    """Whether a split's file is what its folder's description has the hash of."""
+    path = folder / file_of(split)
+    if not path.is_file():
+        return False
+    hashes = artifacts.read_json(folder / DESCRIPTION).get("sha256", {})
+    return bool(hashes.get(path.name) == file_hash(path))
+
+
+def open_whole(folder: Path, split: str, described: Described, count: int) -> Array:
+    """Map a split's embeddings of a finished folder, as :func:`open_array` does.
+
+    Raises
+    ------
+    ArtifactError
+        Also if they are other than when they were written.
+    """
+    array = open_array(folder, split, described, count)
+    if not is_whole(folder, split):
+        raise ArtifactError(
+            f"{folder / file_of(split)}: other than when it was written: its checksum is another; "
+            "run embed again"
+        )
+    return array
+
+
 def open_array(folder: Path, split: str, described: Described, count: int) -> Array:
     """Map a split's embeddings.
 
@@ -199,7 +226,7 @@ def on_features(
 
     def features(name: str, split: Split) -> Split:
         if known is not None:
-            array = open_array(known, name, described, len(split))
+            array = open_whole(known, name, described, len(split))
             return FeatureSplit(_tensor(array), split.labels, precision.device)
         parts = [part for _, part in blocks(model, split, precision, USED)]
         return FeatureSplit(torch.from_numpy(np.concatenate(parts)), split.labels, precision.device)

@@ -142,6 +142,24 @@ def test_what_is_augmented_or_mixed_goes_through_the_backbone_each_time(
     assert still == old.keys() - HEAD  # running statistics too
 
 
+def flip_a_bit(path):
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 1
+    path.write_bytes(content)
+
+
+def test_an_array_with_another_bit_is_refused_and_made_again(embedded, earlier, tmp_path):
+    paths = copied(embedded[0], tmp_path)
+    array = paths.embed("convnet") / "train.npy"
+    before = array.read_bytes()
+    flip_a_bit(array)
+    settings = parameters(earlier, freeze="backbone")
+    with pytest.raises(ArtifactError, match=r"train\.npy: other than .*run embed again"):
+        train.run(settings, paths, "random")
+    embed.run(parameters(earlier), paths)
+    assert array.read_bytes() == before
+
+
 def test_a_damaged_array_is_named(embedded, earlier, tmp_path):
     paths = copied(embedded[0], tmp_path)
     array = paths.embed("convnet") / "train.npy"
