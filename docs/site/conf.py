@@ -63,7 +63,7 @@ NAVIGATION = {
     "Your data": ["docs/data", "docs/pretrained", "docs/views", "docs/text", "docs/label-noise"],
     "Methods": ["docs/methods", "docs/rules", "docs/batch-selection"],
     "Reference": ["docs/parameters", "docs/api", "docs/errors", "docs/compatibility"],
-    "Results": ["docs/results", "docs/performance", "docs/gpu"],
+    "Results": ["docs/results", "docs/hard-figures", "docs/performance", "docs/gpu"],
     "Background": [
         "docs/related",
         "docs/differences",
