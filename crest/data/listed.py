@@ -168,8 +168,14 @@ def _files(listing: Path, column: str, paths: pl.Series) -> tuple[Path, ...]:
     for row, text in enumerate(paths):
         if (fault := _fault(folder, text)) is not None:
             raise DataError(f"{_place(listing, column, row)}: {fault}")
-        files.append(folder / text)
+        files.append(folder / _inner(folder, str(text)))
     return tuple(files)
+
+
+def _inner(folder: Path, text: str) -> str:
+    """Return a path of a list, from the list's folder on; ".." first where it leads elsewhere."""
+    root = folder.absolute()
+    return os.path.relpath(root / text, root)
 
 
 def _fault(folder: Path, text: str | None) -> str | None:
@@ -178,8 +184,7 @@ def _fault(folder: Path, text: str | None) -> str | None:
         return "there is no path; write one or remove the row"
     if "://" in text:
         return f"{text:.80} is an address; download the image, and write where it lies"
-    inner = os.path.normpath(text)
-    if Path(inner).is_absolute() or Path(inner).parts[0] == os.pardir or "\0" in text:
+    if "\0" in text or Path(_inner(folder, text)).parts[:1] == (os.pardir,):
         return (
             f"{text!r:.80} leads out of {folder}; write paths relative to the list's folder, and "
             "put the list into a folder that holds all images"

@@ -87,11 +87,17 @@ def test_a_list_is_prepared_and_leads_back(folder, pixels, tmp_path):
     assert warned[0].startswith("warning: 4 rows lead")
 
 
+def test_an_absolute_path_within_the_folder_is_as_its_relative_one(folder):
+    rows = [(str(folder.absolute() / path), label) for path, label in ROWS]
+    assert open_list(csv(folder, rows)).train.files == open_list(csv(folder, ROWS)).train.files
+
+
 @pytest.mark.parametrize(
     ("path", "reason"),
     [
         ("cat/9.png", "no file cat/9.png in"),
         ("cat", "cat is no file"),
+        (".", "is no file"),
         ("https://example.com/1.png", "is an address; download the image"),
         ("/etc/hostname", "leads out of"),
         ("../1.png", "leads out of"),
