@@ -10,13 +10,14 @@ from crest.inference.evaluator import Evaluator
 from crest.methods import check_method
 from crest.parameters.section import value_of
 from crest.pipeline import signals
-from crest.pipeline.inputs import check_seeds, configure_torch, prepared_data, run_precision
+from crest.pipeline.inputs import configure_torch, prepared_data, run_precision
 from crest.pipeline.manifest import coresets_origin, seal
 from crest.pipeline.paths import TRAINED, Paths
 from crest.pipeline.predictions import predictions, require_numbers
 from crest.pipeline.resume import checkpoint_for
 from crest.pipeline.runs import train_model, write
 from crest.pipeline.saved_coresets import read_coresets
+from crest.pipeline.seeds import check_seeds
 from crest.pipeline.tracking import Tracks, require, settings_of
 
 

@@ -28,10 +28,10 @@ from crest.methods.crest import CrestParameters
 from crest.parameters.sections import TrainParameters
 from crest.pipeline import manifest
 from crest.pipeline.analysis_files import AGAIN, read_analysis, read_csv
-from crest.pipeline.inputs import check_seeds
 from crest.pipeline.manifest import Manifest
 from crest.pipeline.page import Page, render
 from crest.pipeline.paths import REPORTED, Paths
+from crest.pipeline.seeds import check_seeds
 from crest.selection.unweighted import UNWEIGHTED
 
 __all__ = ["format_seeds", "format_table", "read_seeds", "read_summary", "run", "verdicts"]

@@ -536,6 +536,8 @@ def test_presets_are_listed(empty):
         "cifar100-resnet18",
         "digits",
         "digits-as-published",
+        "imagenet-resnet50",
+        "photos",
         "snli-minilm",
         "snli-roberta",
         "tinyimagenet-resnet50",

@@ -47,6 +47,7 @@ OUTPUTS = {
             for split in ("train", "validation", "test")
             for name in ("images", "labels")
         ),
+        *(f"{split}_sources.parquet" for split in ("train", "validation", "test")),
     },
     "artifacts/train/crest": RUN | {"coresets.parquet", "regions.parquet", "snapshots"},
     "artifacts/train/full": RUN | {"snapshots"},

@@ -1,7 +1,6 @@
 """What a run begins with: its methods, device and precision, its data and its model."""
 
 import logging
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -29,15 +28,6 @@ def methods_of(parameters: Parameters, method: str | None) -> tuple[str, ...]:
     for name in names:
         check_method(name)
     return names
-
-
-def check_seeds(parameters: Parameters, seeds: Sequence[int]) -> None:
-    """Refuse a further seed that is train.seed, whose run there is anyway."""
-    if parameters.train.seed in seeds:
-        raise ParameterError(
-            f"--seed, run.seeds: {parameters.train.seed} is train.seed, which train itself runs; "
-            "leave it out"
-        )
 
 
 def configure_torch(parameters: Parameters) -> None:
@@ -74,6 +64,8 @@ def prepared_data(
         preprocessing = preprocessing_of(parameters.train, meta)
     else:
         preprocessing = weights.read_spec(model).preprocessing
+    if parameters.train.input_size is not None and not isinstance(meta, ImageMeta):
+        raise ParameterError("train.input_size: the prepared data are text; set to null")
     augmentation = augmentation_of(parameters.train)
     data = load(paths.prepared, device, augmentation, preprocessing)
     if isinstance(data.meta, ImageMeta):

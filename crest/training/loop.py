@@ -323,6 +323,7 @@ class _Training:
         return {
             "recorder": self._recorder.state_dict(),  # first: it refuses losses that are no numbers
             "steps_taken": self.steps_taken,
+            "reported": self._reported,
             "seconds": self.clock.seconds,
             "model": model_state(self._model),
             "optimizer": optimizer_state(self._optimizer),
@@ -337,7 +338,7 @@ class _Training:
 
     def load_state_dict(self, state: State) -> None:
         """Take over a saved state."""
-        self.steps_taken = self._reported = state["steps_taken"]
+        self.steps_taken, self._reported = state["steps_taken"], state["reported"]
         self.clock.set(state["seconds"])
         load_model_state(self._model, state["model"])
         load_optimizer_state(self._optimizer, state["optimizer"])

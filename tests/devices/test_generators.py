@@ -87,6 +87,7 @@ def test_whatever_seeds_torch_mixes_first_or_was_drawn() -> None:
         ("step.py", "augmentation"),
         ("curvature.py", "seed"),
         ("choosing.py", "seeds[number]"),
+        ("expecting.py", "seeds[number][0]"),
         ("folding.py", "0"),
         ("head.py", "0"),
         ("label_quality.py", "context.generator.initial_seed()"),
@@ -94,4 +95,6 @@ def test_whatever_seeds_torch_mixes_first_or_was_drawn() -> None:
     }
     mixed = {(name, seed) for name, seed in found if seed.startswith("torch_seed(")}
     assert found - mixed == drawn
-    assert {name for name, _ in mixed} == {"__init__.py", "text.py", "loop.py", "proxy_model.py"}
+    assert {name for name, _ in mixed} == {
+        *("__init__.py", "text.py", "hub_images.py", "loop.py", "proxy_model.py")
+    }

@@ -37,7 +37,7 @@ def test_a_shell_and_yaml_give_back_what_was_meant(tmp_path, out):
 @pytest.mark.parametrize("meta", [META, TEXT_META])
 def test_every_parameter_that_matters_is_named(meta):
     named = {key.removeprefix("prepare.") for key in read_by(meta, "sub", "label")}
-    assert set(PrepareParameters.model_fields) - named <= {"max_length", "seed", "workers"}
+    assert set(PrepareParameters.model_fields) - named <= {"max_length", "seed", "workers", "fit"}
 
 
 def test_texts_are_written_without_quotes_where_they_are_read_as_themselves():

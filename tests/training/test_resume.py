@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from crest.models.weights import load_model
 from crest.pipeline import signals
 from crest.samplers.saved import from_tables
 from crest.selection.coresets import MiniBatchCoreset
-from crest.training.loop import Run, train
+from crest.training.loop import Point, Run, train
 from crest.training.recorder import spaced_steps
 from crest.training.snapshots import Snapshots, find_snapshots
 from crest.training.state import Checkpoint
@@ -240,6 +241,27 @@ def test_rates_by_depth_and_a_frozen_backbone_go_on_the_same(
         )
     ]
     assert still.count(False) == (2 if "freeze" in settings else len(still))
+
+
+def test_what_is_told_after_a_resume_is_of_all_steps_since_the_last_time(tmp_path: Path) -> None:
+    def points_of(*checkpoints: Checkpoint | None) -> list[tuple[object, ...]]:
+        points: list[Point] = []
+        for checkpoint in checkpoints:
+            model = convnet()
+            data = image_split(augmentation=CROPPED)
+            base = context(model, data, STEPS, train={"validations": 3})
+            method = METHODS["random"].build(base.of("random"))
+            arguments = (model, method, data, None, STEPS, base.settings.train)
+            with suppress(Interrupted):
+                train(
+                    *(*arguments, base.precision),
+                    checkpoint=checkpoint,
+                    report=points.append,
+                )
+        return [(point.step, point.loss, point.accuracy) for point in points]
+
+    stopped = Checkpoint(tmp_path / "state", {}, 1e9, StopAfter(9))
+    assert points_of(stopped, Checkpoint(tmp_path / "state", {}, 1e9)) == points_of(None)
 
 
 def test_saving_changes_nothing(tmp_path: Path, crest_run: tuple[Run, nn.Module]) -> None:
