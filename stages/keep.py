@@ -57,6 +57,8 @@ def run(
     """
     if (share is None) == (count is None):
         raise ParameterError("keep: say how many: one of --share 0.1 and --count 500")
+    if share == 0.0:
+        raise ParameterError("keep: --share: 0 keeps nothing; say a share above 0")
     own = not sources
     if own and prepared is None and paths.prepared.is_dir():
         prepared = paths.prepared

@@ -105,9 +105,15 @@ def splits_of(data: Prepared) -> dict[str, Split]:
 
 
 def blocks(
-    model: nn.Module, split: Split, precision: Precision, dtype: str
+    model: nn.Module,
+    split: Split,
+    precision: Precision,
+    dtype: str,
+    advice: str = "set embed.dtype to float32",
 ) -> Iterator[tuple[int, Array]]:
     """Yield the embeddings of some examples after others, and where they begin.
+
+    ``advice`` is what to do where one is beyond ``dtype``.
 
     Raises
     ------
@@ -116,13 +122,14 @@ def blocks(
     """
     evaluator = Evaluator(model, split, precision)
     for indices in torch.arange(len(split)).split(AT_ONCE):
-        features = evaluator.score(indices).features.cpu().numpy().astype(TYPES[dtype])
+        with np.errstate(over="ignore"):  # said below
+            features = evaluator.score(indices).features.cpu().numpy().astype(TYPES[dtype])
         start = int(indices[0])
         if not np.isfinite(features).all():
             row = start + int(np.isfinite(features).all(1).argmin())
             raise ArtifactError(
-                f"embeddings: that of example {row} is not finite in {dtype}; set embed.dtype to "
-                "float32, or use other weights"
+                f"embeddings: that of example {row} is not finite in {dtype}; {advice}, or use "
+                "other weights"
             )
         yield start, features
 
@@ -222,13 +229,14 @@ def on_features(
         If some are not finite.
     """
     described = describe(model, spec, data.meta, precision, USED)
+    instead = "set train.freeze to none (a head is trained on what the backbone gives in float16)"
     known = folder if folder is not None and read_described(folder) == described else None
 
     def features(name: str, split: Split) -> Split:
         if known is not None:
             array = open_whole(known, name, described, len(split))
             return FeatureSplit(_tensor(array), split.labels, precision.device)
-        parts = [part for _, part in blocks(model, split, precision, USED)]
+        parts = [part for _, part in blocks(model, split, precision, USED, instead)]
         return FeatureSplit(torch.from_numpy(np.concatenate(parts)), split.labels, precision.device)
 
     found = {

@@ -151,6 +151,8 @@ PARAMETERS = [
          "keep: --by: 'forgoten' is not one of …; did you mean 'forgotten'?", code=2),
     Case("a part of no size", "keep artifacts/train/crest",
          "keep: say how many: one of --share 0.1 and --count 500", code=2),
+    Case("a share of nothing", "keep --share 0 artifacts/train/crest",
+         "keep: --share: 0 keeps nothing; say a share above 0", code=2),
     Case("a seed that is train's", "repeat --method random --seed 0",
          "--seed, run.seeds: 0 is train.seed, which train itself runs; leave it out", code=2),
     Case("no further seed", "repeat --method random",

@@ -1,5 +1,7 @@
 """embed, and a head that is trained on what it wrote, by an earlier run on the digits."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import polars as pl
 import pytest
@@ -158,6 +160,15 @@ def test_an_array_with_another_bit_is_refused_and_made_again(embedded, earlier, 
         train.run(settings, paths, "random")
     embed.run(parameters(earlier), paths)
     assert array.read_bytes() == before
+
+
+def test_what_is_beyond_float16_is_refused_with_what_helps(monkeypatch):
+    found = SimpleNamespace(features=torch.tensor([[1.0], [1e6]]))
+    monkeypatch.setattr(
+        embeddings, "Evaluator", lambda *_: SimpleNamespace(score=lambda indices: found)
+    )
+    with pytest.raises(ArtifactError, match=r"example 1 is not finite in float16; take another"):
+        list(embeddings.blocks(None, [0, 0], None, "float16", "take another"))
 
 
 def test_a_damaged_array_is_named(embedded, earlier, tmp_path):
