@@ -7,6 +7,8 @@ import safetensors
 import safetensors.torch
 from torch import Tensor
 
+from crest.artifacts import seals
+from crest.artifacts.tensors import are_whole
 from crest.errors import ParameterError, needs_extra
 from crest.files.hub import locate
 
@@ -60,7 +62,14 @@ def read_metadata(path: Path, key: str = "train.weights") -> dict[str, str]:
 
 
 def read_tensors(path: Path, key: str = "train.weights") -> dict[str, Tensor]:
-    """Return all tensors of a safetensors file, on the CPU."""
+    """Return all tensors of a safetensors file, on the CPU.
+
+    Where it has a checksum, as our own files have, all of it is held against that.
+    """
+    if are_whole(path) is False:
+        raise _damaged(
+            path, f"its content is not that of its checksum, {seals.KEY} in its head", key
+        )
     try:
         return dict(safetensors.torch.load_file(path))
     except (OSError, safetensors.SafetensorError) as error:

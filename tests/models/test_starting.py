@@ -175,6 +175,15 @@ def test_an_earlier_runs_head_is_kept_where_it_has_as_many_classes(tmp_path, cla
     assert starting.start_of("convnet", str(path)).preprocessing() is None
 
 
+def test_an_earlier_runs_file_with_another_bit_is_refused(tmp_path):
+    path, _ = earlier_run(tmp_path)
+    content = bytearray(path.read_bytes())
+    content[-7] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(ParameterError, match=r"not that of its checksum"):
+        ModelSpec("convnet", 10, (16, 16, 3), weights=str(path)).fresh(0)
+
+
 def test_an_earlier_run_hands_on_how_its_weights_want_images(tmp_path):
     wanted = Preprocessing(*IMAGENET, 224, "bicubic", "somebody", 32)
     path, _ = earlier_run(tmp_path, preprocessing=wanted)
