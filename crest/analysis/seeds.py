@@ -21,6 +21,8 @@ SEEDS: Mapping[str, Any] = {
     "error": pl.Float64,  # standard error of that mean; null with fewer than two pairs
     "is_clear": pl.Boolean,  # whether 0 lies outside its 95% interval; null without error
 }
+# A standard error of differences that are all the same, which tell nothing of chance.
+SAME = 1e-9
 # Quantiles of Student's t at 0.975, by degrees of freedom from 1; beyond, the last is too wide by
 # less than 5%.
 T = (
@@ -72,7 +74,7 @@ def _row(
         "difference": mean,
         "error": error,
         "is_clear": None
-        if mean is None or error is None
+        if mean is None or error is None or error < SAME
         else abs(mean) > T[min(len(differences) - 1, len(T)) - 1] * error,
     }
 

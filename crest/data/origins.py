@@ -12,12 +12,12 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 import polars as pl
 
-from crest.data.files import ImageMeta, damaged, read_meta
+from crest.data.files import SPLITS, ImageMeta, damaged, read_meta
 from crest.data.sources import Source, Split
 from crest.data.split_files import UNREADABLE
 from crest.data.splits import Division
 from crest.data.verifying import file_hash
-from crest.errors import ArtifactError, ParameterError
+from crest.errors import ArtifactError, ParameterError, not_one_of
 
 SCHEMA: dict[str, type[pl.DataType]] = {"file": pl.String, "row": pl.Int64}
 
@@ -112,6 +112,8 @@ def source_of(folder: Path, split: str, index: int) -> Origin:
     ArtifactError
         If the sources are missing or damaged.
     """
+    if split not in SPLITS:
+        raise ParameterError(f"split: {not_one_of(split, SPLITS)}")
     found = sources_of(folder, split)
     if found is None:
         raise ArtifactError(

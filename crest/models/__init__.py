@@ -8,6 +8,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from pathlib import Path
 from types import MappingProxyType
 from typing import Protocol
 
@@ -24,7 +25,7 @@ from crest.models.hub_images import HubImageSpec, hub_preprocessing, misfit_of_i
 from crest.models.proxynet import proxynet
 from crest.models.resnet8 import resnet8
 from crest.models.resnet20 import resnet20, resnet20_gn
-from crest.models.starting import RANDOM, start_of
+from crest.models.starting import PRETRAINED, RANDOM, FileWeights, is_of_a_run, start_of
 from crest.models.text import TextModelSpec
 from crest.parameters.sections import TrainParameters
 
@@ -222,7 +223,8 @@ def preprocessing_of(settings: TrainParameters, meta: Meta) -> Preprocessing | N
         return None
     found = _of_weights(settings)
     if settings.input_size is None:
-        return found
+        # Whatever an earlier run resized its images to: null is as they are.
+        return None if found is None else replace(found, resized=None)
     if found is None:
         raise ParameterError(
             "train.input_size: is for pretrained weights, which say how they want images; prepare "
@@ -240,9 +242,21 @@ def starts_at_random(settings: TrainParameters, meta: Meta) -> bool:
 
 def _of_weights(settings: TrainParameters) -> Preprocessing | None:
     if _is_of_hub(settings.model):
-        return None if settings.weights == RANDOM else hub_preprocessing(settings.model)
+        return _of_hub_weights(settings.model, settings.weights)
     start = start_of(settings.model, settings.weights)
     return None if start is None else start.preprocessing()
+
+
+def _of_hub_weights(model: str, named: str | None) -> Preprocessing | None:
+    """Return how a hub's model wants images; a file of an earlier run says so itself."""
+    if named == RANDOM:
+        return None
+    if named in (None, PRETRAINED):
+        return hub_preprocessing(model)
+    path = Path(str(named)).expanduser()
+    return (
+        FileWeights(path, model).preprocessing() if is_of_a_run(path) else hub_preprocessing(model)
+    )
 
 
 def _is_of_hub(name: str) -> bool:

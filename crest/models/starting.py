@@ -71,6 +71,12 @@ def is_file(weights: str) -> bool:
     return is_path_like(weights) or "/" in weights or weights.endswith((".safetensors", *PICKLES))
 
 
+def is_of_a_run(path: Path) -> bool:
+    """Whether a safetensors file is one that train wrote."""
+    check_file(path)
+    return "schema_version" in read_metadata(path)
+
+
 @dataclass(frozen=True)
 class FileWeights:
     """Those of a safetensors file; its head too, where it has as many classes."""

@@ -1,6 +1,7 @@
 """Image classifiers of transformers from a folder, and timm's from the hub's cache: tiny ones."""
 
 import json
+from dataclasses import replace
 
 import pytest
 import torch
@@ -91,6 +92,16 @@ def test_its_preprocessing_is_its_folders(folder):
     assert found.std == pytest.approx((0.2, 0.2, 0.1))
     assert (found.size, found.interpolation) == (16, "bicubic")
     assert preprocessing_of(settings(folder, weights="random"), image_meta()) is None
+
+
+@pytest.mark.parametrize("start", ["random", "pretrained"])
+def test_a_file_of_an_earlier_run_says_itself_how_images_are_wanted(folder, tmp_path, start):
+    meta = replace(image_meta(), image_shape=[16, 16, 3], mean=[0.5] * 3, std=[0.2] * 3)
+    spec = spec_of(settings(folder, weights=start), meta)
+    path = tmp_path / "model.safetensors"
+    weights.save(spec.fresh(0), spec, path)
+    again = settings(folder, weights=str(path))
+    assert preprocessing_of(again, meta) == spec.preprocessing
 
 
 def test_it_is_read_back_without_its_folder(folder, tmp_path):

@@ -191,6 +191,15 @@ def test_an_earlier_run_hands_on_how_its_weights_want_images(tmp_path):
     assert weights.read_spec(path).preprocessing == wanted
 
 
+def test_an_earlier_runs_size_is_not_taken_unasked(tmp_path):
+    resized = Preprocessing(*IMAGENET, 224, "bicubic", "somebody", 32)
+    path, _ = earlier_run(tmp_path, preprocessing=resized)
+    given = TrainParameters(model="convnet", weights=str(path))
+    assert preprocessing_of(given, image_meta()).resized is None
+    asked = given.model_copy(update={"input_size": 16})
+    assert preprocessing_of(asked, image_meta()).resized == 16
+
+
 def test_a_foreign_file_is_taken_to_want_what_its_library_does(tmp_path, pretrained):
     path = tmp_path / "foreign.safetensors"
     save_file({key: value.contiguous() for key, value in pretrained.state_dict().items()}, path)
