@@ -94,6 +94,7 @@ def load_message(path: Path, *overrides: str) -> str:
         ("evaluate", "batch_size", 0, "must be greater than or equal to 1, got 0"),
         ("prepare", "classes", 1, "must be greater than or equal to 2, got 1"),
         ("prepare", "validation", 1.0, "must be less than 1, got 1.0"),
+        ("train", "augment_flip", "Alternating", "must be true or false or 'alternating', got "),
         ("analyze", "scores_from", "../full", "must be a name of letters, digits and . _ -"),
     ],
 )

@@ -1,7 +1,8 @@
 """Faults of parameters, said in terms of params.yaml."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -20,6 +21,9 @@ _MESSAGES = {
     "too_short": "must list at least one",
 }
 
+# What pydantic calls a type behind the key of a value that may be of several.
+TYPE = re.compile(r"bool|int|float|str|literal\[.*\]")
+
 
 def explained(
     error: ValidationError | None, where: str, root: type[Section], known: Mapping[str, str]
@@ -33,22 +37,35 @@ def explained(
     known
         What is to be said of some keys, whatever pydantic finds in them.
     """
-    faults = dict(known)
+    by_key: dict[str, list[Any]] = {}
     for fault in [] if error is None else error.errors():
-        key = ".".join(str(part) for part in fault["loc"])
-        if key in known:
-            continue
-        if fault["type"] == "extra_forbidden":
-            message = f"unknown key{_suggestion(key, root)}"
-        else:
-            plain = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
-            message = f"{_MESSAGES.get(fault['type'], plain)}, got {fault['input']!r:.60}"
-            if fault["type"] == "literal_error":
-                message += nearest(fault["input"], re.findall(r"'([^']*)'", plain))
-        faults.setdefault(key, message)
+        by_key.setdefault(_key_of(fault["loc"], root), []).append(fault)
+    faults = {key: _message(key, found, root) for key, found in by_key.items()}
+    faults = {**known, **{key: text for key, text in faults.items() if key not in known}}
     return "\n".join(
         " ".join(f"{where}: {key}: {message}".split()) for key, message in faults.items()
     )
+
+
+def _key_of(place: Sequence[int | str], root: type[Section]) -> str:
+    """Return the key of a fault; of a key that takes several types pydantic appends the type."""
+    key = ".".join(map(str, place))
+    plain = ".".join(map(str, place[:-1]))
+    return plain if key not in keys_of(root) and TYPE.fullmatch(str(place[-1])) else key
+
+
+def _message(key: str, faults: Sequence[Any], root: type[Section]) -> str:
+    """Say what is wrong with a key; of several types that it may have, all of them."""
+    if faults[0]["type"] == "extra_forbidden":
+        return f"unknown key{_suggestion(key, root)}"
+    wanted, hint = [], ""
+    for fault in faults:
+        plain = fault["msg"].removeprefix("Value error, ").replace("Input should", "must")
+        wanted.append(_MESSAGES.get(fault["type"], plain))
+        if fault["type"] == "literal_error":
+            hint = nearest(fault["input"], re.findall(r"'([^']*)'", plain))
+    others = [text.removeprefix("must be ") for text in wanted[1:]]
+    return f"{' or '.join([wanted[0], *others])}, got {faults[0]['input']!r:.60}{hint}"
 
 
 def _suggestion(key: str, root: type[Section]) -> str:
