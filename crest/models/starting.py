@@ -206,7 +206,7 @@ def _of_torchvision(model: str, weights: str) -> Any:
 def torchvision_state(url: str) -> dict[str, Tensor]:
     """Return the weights of a file of torchvision's, downloaded if it is not in torch's cache.
 
-    torchvision itself unpickles whatever lies there, and does not check it.
+    It is held against the hash in its name each time, and read as tensors alone.
 
     Raises
     ------
