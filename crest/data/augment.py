@@ -7,11 +7,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from crest.data.batch_memory import BatchMemory
 from crest.devices.transfer import on_device
 
 # Pixels from which an image on the CPU is cropped and flipped by itself: a gather of all is quicker
 # for small ones only.
 LARGE = 64 * 64
+# Numbers of a batch that are normalised at a time.
+CACHED = 2**19
 
 
 @dataclass(frozen=True)
@@ -149,18 +152,29 @@ def _one_by_one(images: Tensor, padding: int, draws: Tensor) -> Tensor:
     return results
 
 
-def normalise(images: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+def normalise(
+    images: Tensor, mean: Tensor, std: Tensor, memory: BatchMemory | None = None
+) -> Tensor:
     """uint8 k×H×W×C to float32 k×C×H×W with channel means 0 and deviations 1, channels last.
 
-    One channel is repeated where there are several means.
+    One channel is repeated where there are several means. On the CPU the result is written into
+    ``memory``, where it is given.
     """
     if images.shape[3] == 1 and len(mean) > 1:
         images = images.expand(*images.shape[:3], len(mean))
     count, height, width, channels = images.shape
     # Along whole rows, not along three channels, there are enough numbers for vector instructions.
-    rows = images.reshape(count, height, width * channels).to(torch.float32)
-    scaled = rows.div_(255.0).sub_(mean.repeat(width)).div_(std.repeat(width))
-    return scaled.view(count, height, width, channels).permute(0, 3, 1, 2)
+    shape = (count, height, width * channels)
+    mean, std = mean.repeat(width), std.repeat(width)
+    if images.device.type == "cpu":
+        rows = (memory or BatchMemory()).empty(*shape)
+        # A few images at a time, which stay in the cache from one operation to the next.
+        some = max(1, CACHED // max(1, height * width * channels))
+        for part, pixels in zip(rows.split(some), images.reshape(shape).split(some), strict=True):
+            part.copy_(pixels).div_(255.0).sub_(mean).div_(std)
+    else:
+        rows = images.reshape(shape).to(torch.float32).div_(255.0).sub_(mean).div_(std)
+    return rows.view(count, height, width, channels).permute(0, 3, 1, 2)
 
 
 def resized_inputs(images: Tensor, side: int) -> Tensor:

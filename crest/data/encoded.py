@@ -12,6 +12,7 @@ from torch import Tensor
 
 from crest.data.ahead import Ahead, Key
 from crest.data.augment import Augmentation, normalise, resized_inputs
+from crest.data.batch_memory import BatchMemory
 from crest.data.decoding import Square, decode
 from crest.data.files import ImageMeta, damaged, open_array
 from crest.data.opening import check_labels, open_tensor
@@ -162,6 +163,7 @@ class EncodedSplit:
         self._side = side
         most = max(32, AHEAD_BYTES // int(np.prod(images.shape[1:])))
         self._ahead = Ahead(self._decode, most, workers)
+        self._memory = BatchMemory()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -178,7 +180,8 @@ class EncodedSplit:
     def views(self, indices: Tensor, draws: Tensor) -> Tensor:
         """As :meth:`inputs`, augmented: see :func:`~crest.data.views.making.finish_views`."""
         images = self._taken(self._keys(indices, draws))
-        views = finish_views(images, draws, self._augmentation, self._mean, self._std)
+        statistics = self._mean, self._std
+        views = finish_views(images, draws, self._augmentation, *statistics, self._memory)
         return self._resize(views)
 
     def expect(self, indices: Tensor, draws: Tensor | None) -> None:

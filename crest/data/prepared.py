@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from crest.data.augment import Augmentation, normalise, resized_inputs
+from crest.data.batch_memory import BatchMemory
 from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
 from crest.data.opening import check_labels, fits, open_tensor
 from crest.data.preprocessing import Preprocessing
@@ -94,6 +95,7 @@ class ImageSplit:
         self._device = device
         self._augmentation = augmentation
         self._resized = resized
+        self._memory = BatchMemory()
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -109,7 +111,9 @@ class ImageSplit:
     def views(self, indices: Tensor, draws: Tensor) -> Tensor:
         """As :meth:`inputs`, augmented: see :func:`~crest.data.views.making.make_views`."""
         images = self._gather(indices)
-        return self._resize(make_views(images, draws, self._augmentation, self._mean, self._std))
+        statistics = self._mean, self._std
+        views = make_views(images, draws, self._augmentation, *statistics, self._memory)
+        return self._resize(views)
 
     def _normalised(self, images: Tensor) -> Tensor:
         return self._resize(normalise(images, self._mean, self._std))

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from crest.data import augment
 from crest.data.augment import Augmentation, crop_and_flip, draw_crops_and_flips, normalise
+from crest.data.batch_memory import BatchMemory
 
 
 def one_by_one(images, augmentation, generator):
@@ -96,6 +97,18 @@ def test_normalised_pixels_have_the_closed_form():
     found = normalise(images, mean, std)
     torch.testing.assert_close(found, expected)
     assert found.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("cached", [1, 70, 2**19])
+def test_what_is_normalised_at_a_time_and_where_it_is_written_change_no_bit(monkeypatch, cached):
+    images = random_images(7, 4, 5, 3)
+    mean, std = torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0.2, 0.3, 0.4])
+    pixels = images.permute(0, 3, 1, 2).float()
+    expected = pixels.div(255.0).sub(mean[:, None, None]).div(std[:, None, None])
+    monkeypatch.setattr("crest.data.augment.CACHED", cached)
+    memory = BatchMemory()
+    for some in (slice(7), slice(0), slice(3)):
+        assert torch.equal(normalise(images[some], mean, std, memory), expected[some])
 
 
 def test_normalising_by_its_own_statistics_gives_mean_zero_and_deviation_one():
