@@ -43,6 +43,7 @@ EXTRAS: Mapping[str, Extra] = {
         "data of images, models of torchvision",
         {"PIL": "pillow", "torchvision": "torchvision", "sklearn": "scikit-learn"},
     ),
+    "jpeg": Extra("photographs decoded in less time", {"simplejpeg": "simplejpeg"}),
     "timm": Extra("models of timm for images", {"timm": "timm"}),
     "text": Extra(
         "data and models of text",

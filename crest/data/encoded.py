@@ -1,6 +1,5 @@
 """Encoded images: the files' own bytes, decoded when they are used."""
 
-import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,16 +14,14 @@ from crest.data.augment import Augmentation, normalise, resized_inputs
 from crest.data.batch_memory import BatchMemory
 from crest.data.decoding import Square, decode
 from crest.data.files import ImageMeta, damaged, open_array
+from crest.data.jpeg import part_of_jpeg, say_what_is_slow
 from crest.data.opening import check_labels, open_tensor
 from crest.data.sources import Pixels
 from crest.data.views.crops import crop_boxes
 from crest.data.views.making import crop_draws, draw_views, finish_views
 from crest.data.views.resizing import resized
 from crest.devices.transfer import on_device
-from crest.errors import DamagedDataError, needs_extra
-
-with needs_extra("images"):
-    from PIL import Image
+from crest.errors import DamagedDataError
 
 AHEAD_BYTES = 2**26  # of images decoded and not used yet
 # How much smaller libjpeg can decode a JPEG at a fraction of the cost.
@@ -112,7 +109,7 @@ class EncodedImages:
         height, width = self.shape[1:3]
         if self._shapes[index, 2]:
             draft = next((by for by in DRAFTS if box[2] >= by * height and box[3] >= by * width), 1)
-            part = _part_of_jpeg(content, box, draft)
+            part = part_of_jpeg(content, box, draft)
         else:
             top, left, rows, columns = box
             part = decode(bytes(content)).pixels[top : top + rows, left : left + columns]
@@ -230,17 +227,9 @@ def open_encoded(
     labels = open_tensor(folder, name, "labels")
     check_labels(folder, name, labels, meta.sizes[name], len(meta.classes))
     images = EncodedImages(folder, name, meta)
+    if augmentation.scale is not None and name == "train":
+        say_what_is_slow()
     return EncodedSplit(images, labels, *statistics, device, augmentation, side=side)
-
-
-def _part_of_jpeg(content: bytearray, box: Sequence[int], draft: int) -> Pixels:
-    """Return a box of a JPEG that needs nothing but decoding, with so many times fewer pixels."""
-    top, left, rows, columns = (value // draft for value in box)
-    with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
-        if draft > 1:
-            image.draft("RGB", (image.width // draft, image.height // draft))
-        # Only what is needed is brought from Pillow's four bytes a pixel to three.
-        return np.array(image.crop((left, top, left + columns, top + rows)).convert("RGB"))
 
 
 def _agree(folder: Path, name: str, size: int, content: Any, offsets: Any, shapes: Any) -> None:

@@ -94,3 +94,12 @@ def written(image, form, **options):
     stream = io.BytesIO()
     image.copy().save(stream, form, **options)
     return stream.getvalue()
+
+
+def photograph(width=45, height=31, seed=0):
+    """A smooth image with some noise over it."""
+    random = np.random.default_rng(seed)
+    small = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8))
+    smooth = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
+    noise = random.integers(-9, 10, smooth.shape)
+    return Image.fromarray((smooth + noise).clip(0, 255).astype(np.uint8))

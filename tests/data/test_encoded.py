@@ -19,21 +19,12 @@ from crest.data.views.crops import crop_boxes
 from crest.data.views.making import crop_draws
 from crest.errors import ArtifactError, DamagedDataError, DataError, ParameterError
 from crest.parameters.sections import PrepareParameters
-from tests.data.image_files import exif, written
+from tests.data.image_files import exif, photograph, written
 
 CPU = torch.device("cpu")
 SIDE = 16
 STORAGES = ("encoded", "pixels")
 CROPS = Augmentation(flip=True, scale=(0.08, 1.0))
-
-
-def photograph(width=45, height=31, seed=0):
-    """A smooth image with some noise over it."""
-    random = np.random.default_rng(seed)
-    small = Image.fromarray(random.integers(0, 256, (6, 8, 3), dtype=np.uint8))
-    smooth = np.asarray(small.resize((width, height), Image.Resampling.BICUBIC)).astype(int)
-    noise = random.integers(-9, 10, smooth.shape)
-    return Image.fromarray((smooth + noise).clip(0, 255).astype(np.uint8))
 
 
 def files():
