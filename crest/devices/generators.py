@@ -12,6 +12,11 @@ def generator_for(seed: int, purpose: str) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
 
+def copy_of(generator: torch.Generator) -> torch.Generator:
+    """Return a CPU generator that will draw what this one would, and leaves it as it is."""
+    return torch.Generator().set_state(generator.get_state())
+
+
 def torch_seed(seed: int) -> int:
     """Return the seed to give PyTorch's own generators for a seed of up to 63 bits.
 

@@ -48,6 +48,10 @@ class Region:
         """Whether T1 steps went by since it opened or was last checked."""
         return self.steps >= (self.checks + 1) * self.interval
 
+    def is_checked_at(self, step: int) -> bool:
+        """Whether a check comes before the mini-batch of a step, if none is drawn ahead."""
+        return step - self.start_step >= (self.checks + 1) * self.interval
+
     def spend(self, part: str, seconds: float) -> None:
         """Add to the time of one part."""
         self.seconds[part] = self.seconds.get(part, 0.0) + seconds

@@ -24,15 +24,20 @@ class Passes:
 
     def take(self, count: int) -> Tensor:
         """Take the next ``count``; int64."""
-        while len(self._waiting) < count:
-            order = torch.randperm(self._count, generator=self._generator, dtype=self._type)
-            self._waiting = torch.cat([self._waiting, order]) if len(self._waiting) else order
-        taken, self._waiting = self._waiting[:count], self._waiting[count:]
+        waiting = self._refilled(count, self._generator)
+        taken, self._waiting = waiting[:count], waiting[count:]
         return taken.long()
 
     def peek(self, count: int) -> Tensor | None:
         """Return what the next :meth:`take` will; None where it begins another pass."""
         return self._waiting[:count].long() if len(self._waiting) >= count else None
+
+    def foreseen(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return what the next :meth:`take` will, whose draws are made by a copy of its generator.
+
+        In another pass too, which costs the time of drawing it.
+        """
+        return self._refilled(count, generator)[:count].long()
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is left of the pass."""
@@ -41,3 +46,11 @@ class Passes:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the middle of a pass."""
         self._waiting = state["waiting"]
+
+    def _refilled(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return what waits, with so many passes behind it that it is ``count`` at least."""
+        waiting = self._waiting
+        while len(waiting) < count:
+            order = torch.randperm(self._count, generator=generator, dtype=self._type)
+            waiting = torch.cat([waiting, order]) if len(waiting) else order
+        return waiting

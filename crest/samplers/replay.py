@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from crest.devices.generators import copy_of
 from crest.errors import ParameterError
 from crest.samplers.base import Context, Record
 from crest.selection.coresets import MiniBatchCoreset, Outputs
@@ -38,12 +40,18 @@ class Replay:
         self._size = context.batch_size
         self._resized = not context.saved.all_of_size(context.batch_size)
         self._generator = context.generator
+        self._next: int | None = None  # the step to come, where one was taken
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
         """Take the recorded mini-batch, one of the region's, or one drawn from several."""
-        if self._resized:
-            return self._resize(self._saved.region_of(step, self._steps))
-        return self._saved.minibatch(step, self._steps, self._generator)
+        self._next = step + 1
+        return self._minibatch(step, self._generator)
+
+    def upcoming(self) -> Tensor | None:
+        """Return what the next step takes; None before the first, and after the last."""
+        if self._next is None or self._next >= self._steps:
+            return None
+        return self._minibatch(self._next, copy_of(self._generator)).indices
 
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Learn nothing from a step."""
@@ -60,15 +68,22 @@ class Replay:
         """Keep nothing: the coresets are saved already."""
         return Record()
 
-    def _resize(self, coresets: Sequence[MiniBatchCoreset]) -> MiniBatchCoreset:
+    def _minibatch(self, step: int, generator: torch.Generator) -> MiniBatchCoreset:
+        if self._resized:
+            return self._resize(self._saved.region_of(step, self._steps), generator)
+        return self._saved.minibatch(step, self._steps, generator)
+
+    def _resize(
+        self, coresets: Sequence[MiniBatchCoreset], generator: torch.Generator
+    ) -> MiniBatchCoreset:
         taken: list[MiniBatchCoreset] = []
         held = 0
-        for number in torch.randperm(len(coresets), generator=self._generator).tolist():
+        for number in torch.randperm(len(coresets), generator=generator).tolist():
             taken.append(coresets[number])
             held += len(coresets[number].indices)
             if held >= self._size:
                 break
-        kept = torch.randperm(held, generator=self._generator)[: self._size]
+        kept = torch.randperm(held, generator=generator)[: self._size]
         return MiniBatchCoreset(
             indices=torch.cat([coreset.indices for coreset in taken])[kept],
             weights=torch.cat([coreset.weights for coreset in taken])[kept],

@@ -3,7 +3,9 @@
 from typing import Any
 
 import torch
+from torch import Tensor
 
+from crest.devices.generators import copy_of
 from crest.devices.number_types import number_type
 from crest.samplers.base import Context, Record
 from crest.samplers.passes import Passes
@@ -40,10 +42,14 @@ class Stratified:
     def minibatch(self, step: int) -> MiniBatchCoreset:
         """Take the next few examples of each class."""
         shares = proportional(self._sizes, self._size, self._generator).tolist()
-        strata = zip(self._members, self._passes, shares, strict=True)
-        return uniform(
-            torch.cat([members[passes.take(share)] for members, passes, share in strata]).long()
-        )
+        return uniform(self._examples([*map(Passes.take, self._passes, shares)]))
+
+    def upcoming(self) -> Tensor:
+        """Return the next few examples of each class."""
+        copy = copy_of(self._generator)
+        shares = proportional(self._sizes, self._size, copy).tolist()
+        pairs = zip(self._passes, shares, strict=True)
+        return self._examples([passes.foreseen(share, copy) for passes, share in pairs])
 
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Learn nothing from a step."""
@@ -64,3 +70,8 @@ class Stratified:
     def record(self) -> Record:
         """Keep nothing."""
         return Record()
+
+    def _examples(self, places: list[Tensor]) -> Tensor:
+        """Return the examples at places within each class; int64, m."""
+        parts = zip(self._members, places, strict=True)
+        return torch.cat([members[some] for members, some in parts]).long()

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from crest.data.prepared import Expecting, Split
 from crest.devices.distributed import Group
+from crest.devices.generators import copy_of
 
 
 def expect_views(
@@ -27,7 +28,7 @@ def expect_views(
     """
     if not isinstance(data, Expecting):
         return
-    copy = torch.Generator().set_state(generator.get_state())
+    copy = copy_of(generator)
     if parts == 1:
         data.expect(indices, data.draw_views(len(indices), copy))
         return

@@ -122,6 +122,13 @@ class Crest:
         self._drawn = step + 1
         return minibatch
 
+    def upcoming(self) -> Tensor | None:
+        """Return the next mini-batch; None where a check, a region or a selection comes first."""
+        region = self._region
+        if region is None or self._quadratic.outdated:
+            return None
+        return None if region.is_checked_at(self._drawn) else self._supply.upcoming(region)
+
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Count the step towards the region's next check; take from it what is asked for."""
         region = self._region

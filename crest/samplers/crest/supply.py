@@ -9,6 +9,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from crest.devices.generators import copy_of
 from crest.devices.limits import require_memory
 from crest.inference.forward import ForwardPass
 from crest.regions.interval import whole_subsets
@@ -46,6 +47,10 @@ class Supply(Protocol):
 
     def next(self, region: Region, step: int) -> MiniBatchCoreset:
         """Return the coreset to train on in this step."""
+        ...
+
+    def upcoming(self, region: Region) -> Tensor | None:
+        """Return the indices of the next coreset, int64; None where it is not selected yet."""
         ...
 
     def check(self, scored: ForwardPass) -> None:
@@ -106,9 +111,11 @@ class Ahead:
 
     def next(self, region: Region, step: int) -> MiniBatchCoreset:
         """Draw one of the P."""
-        coresets = region.coresets
-        place = torch.randint(len(coresets), (1,), generator=self._selector.generator)
-        return coresets[int(place)]
+        return _drawn(region, self._selector.generator)
+
+    def upcoming(self, region: Region) -> Tensor | None:
+        """Return the one that will be drawn."""
+        return _drawn(region, copy_of(self._selector.generator)).indices
 
     def check(self, scored: ForwardPass) -> None:
         """Select nothing from it: V_p are drawn anew."""
@@ -174,6 +181,11 @@ class OnDemand:
         region.used += 1
         return region.coresets[region.used - 1]
 
+    def upcoming(self, region: Region) -> Tensor | None:
+        """Return the next that was selected and not trained on."""
+        left = region.coresets[region.used :]
+        return left[0].indices if left else None
+
     def check(self, scored: ForwardPass) -> None:
         """Keep a check's forward pass to select from."""
         if not self._subsets.without_replacement:
@@ -214,3 +226,8 @@ class OnDemand:
             for place, coreset in enumerate(self._selector.select_from(scored))
         ]
         return Selection(coresets, [known.without_features() for known in passes], checked)
+
+
+def _drawn(region: Region, generator: torch.Generator) -> MiniBatchCoreset:
+    """Draw one of a region's coresets."""
+    return region.coresets[int(torch.randint(len(region.coresets), (1,), generator=generator))]
