@@ -71,6 +71,10 @@ class ByRule:
         end = start + self._size
         return MiniBatchCoreset(order.indices[start:end].long(), order.weights_of(start, end))
 
+    def upcoming(self) -> Tensor | None:
+        """Return the next m examples; None where another round begins."""
+        return self._rounds.peek(self._size)
+
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Keep the losses of the step; a GPU's are fetched at the next round's start.
 

@@ -101,6 +101,11 @@ class LossRounds:
         self._start = start + size
         return self._order, start
 
+    def peek(self, size: int) -> Tensor | None:
+        """Return the next batch, int64; None where another round begins."""
+        start = self._start
+        return self._order.indices[start : start + size].long() if self.holds(size) else None
+
     def state_dict(self) -> dict[str, Any]:
         """Return what is left of the round, and the generator."""
         left = self._rest()

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from crest.devices.generators import copy_of
 from crest.inference.folding import FoldingEvaluator
 from crest.inference.forward import require_finite
 from crest.samplers.base import Context, Record
@@ -61,6 +62,15 @@ class SelectiveBackprop:
             self._kept = torch.cat([self._kept, self._some_kept(step)])
         taken, self._kept = self._kept[: self._size], self._kept[self._size :]
         return uniform(taken)
+
+    def upcoming(self) -> Tensor | None:
+        """Return the next m examples; None where candidates are scored first."""
+        if len(self._kept) >= self._size:
+            return self._kept[: self._size]
+        if self._unscored <= 0:
+            return None
+        candidates = self._passes.foreseen(self._size, copy_of(self._generator))
+        return torch.cat([self._kept, candidates])[: self._size]
 
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Learn nothing from a step."""

@@ -117,6 +117,8 @@ class Foretold:
         ("stratified", {}, 59),
         ("focused", {}, 50),
         ("craig", {}, 40),
+        ("adaptive", {}, 40),
+        ("selective_backprop", {}, 29),  # of the first epoch
         ("replay", {}, 59),
         ("replay of another size", {}, 59),
         ("crest", {"threshold": 9.0, "interval_factor": 4.0}, 30),
