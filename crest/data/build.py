@@ -22,7 +22,7 @@ from crest.data.keeping import keep
 from crest.data.labels import Encoded, encode_labels
 from crest.data.oddities import Oddities
 from crest.data.origins import encodable, write_sources
-from crest.data.sources import Example, Pixels, Reader, Source
+from crest.data.sources import Example, Measured, Pixels, Reader, Source
 from crest.data.splits import (
     BLOCK_BYTES,
     Advance,
@@ -75,6 +75,8 @@ def build_images(
     with ImageDecoder(source.train, _square(params), params.workers) as decoder:
         storage = storage_of(params, decoder.is_compressed)
         if storage == "encoded":
+            if decoder.is_kept and params.encoded_side is None:
+                _check_room_for_files(source, decoder.shape, folder)
             decoder.keep_bytes(partial(keep, most=params.encoded_side))
         else:
             _check_room(source, params, decoder.shape, folder)
@@ -247,6 +249,18 @@ def _check_room(
         what = f"prepare.image_size: {what}"
         advice = "lower it, or free some"
     require_disk(folder, count * math.prod(shape), what, advice)
+
+
+def _check_room_for_files(source: Source[Reader], shape: tuple[int, ...], folder: Path) -> None:
+    """Refuse files that the disk has no room for, of splits that know their sizes."""
+    splits = source.splits.values()
+    taken = sum(split.image_bytes() or 0 for split in splits if isinstance(split, Measured))
+    pixels = sum(map(len, splits)) * math.prod(shape)
+    advice = "free some, or set prepare.encoded_side to keep large images smaller"
+    if pixels < taken:
+        advice += f", or prepare.storage to pixels, which take {readable(pixels)}"
+    what = f"prepare.storage: the files of {sum(map(len, splits)):,} images"
+    require_disk(folder, taken, what, advice)
 
 
 def _describe(

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import polars as pl
 
-from crest.data.image_formats import SUFFIXES
+from crest.data.image_formats import KEPT_SUFFIXES, SUFFIXES
 from crest.data.listing import (
     Identity,
     LeftOut,
@@ -62,6 +62,10 @@ class FolderReader:
     def places(self) -> pl.DataFrame:
         """Return the paths."""
         return pl.DataFrame({"file": [encodable(str(file)) for file in self.files], "row": None})
+
+    def image_bytes(self) -> int:
+        """Add up the sizes of the files that are kept."""
+        return bytes_of(self.files)
 
     def label_at(self, row: int) -> str:
         """Path of the image: its class is a part of it."""
@@ -253,6 +257,18 @@ def contents_of(files: Sequence[Path], most: int = 256) -> Iterator[Sequence[Exa
             contents, size = [], 0
     if contents:
         yield contents
+
+
+def bytes_of(files: Sequence[Path]) -> int:
+    """Add up the sizes of those files whose bytes encoded storage keeps; what is gone is 0."""
+    return sum(_size(file) for file in files if file.suffix.lower() in KEPT_SUFFIXES)
+
+
+def _size(file: Path) -> int:
+    try:
+        return file.stat().st_size
+    except OSError:
+        return 0  # reading it will say so
 
 
 def _content(file: Path) -> bytes:

@@ -35,6 +35,10 @@ SUFFIXES = frozenset(
         *("jp2", "j2k", "j2c", "jpc", "jpf", "jpx"),
     )
 )
+# Of files whose own bytes do for training, but for a few odd ones.
+KEPT_SUFFIXES = frozenset(
+    f".{ending}" for ending in ("jpg", "jpeg", "jpe", "jfif", "jif", "mpo", "png", "webp")
+)
 # Images all the same, so leaving one out is worth more than a count.
 UNREAD_SUFFIXES = frozenset(
     f".{ending}"

@@ -50,7 +50,8 @@ class Block:
 class ImageDecoder:
     """Decodes batches of images; all must have the shape of the first image of ``reader``.
 
-    ``is_compressed`` says whether that one is a file's bytes.
+    ``is_compressed`` says whether that one is a file's bytes, ``is_kept`` whether encoded storage
+    keeps them as they are.
 
     A context manager: within, Pillow's own limits on an image's pixels and on its texts are
     lifted for those of :mod:`crest.data.decoding`, and what Pillow warns of is kept for
@@ -82,7 +83,9 @@ class ImageDecoder:
         self._counting = threading.Lock()
         with self._own_pillow():
             first = next(iter(reader.examples()))[0]
-            self.shape = self._read(first, reader, 0).pixels.shape
+            decoded = self._read(first, reader, 0)
+        self.shape = decoded.pixels.shape
+        self.is_kept = decoded.whole is not None and decoded.whole.is_usual
         self.is_compressed = isinstance(first, bytes)
         self._warnings.clear()
         self._pool = ThreadPoolExecutor(workers or os.cpu_count() or 1)

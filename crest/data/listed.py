@@ -15,7 +15,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from crest.data.delimited import Delimited
-from crest.data.folder import contents_of
+from crest.data.folder import bytes_of, contents_of
 from crest.data.json_rows import JsonRows
 from crest.data.label_types import plain_labels
 from crest.data.origins import encodable
@@ -61,6 +61,10 @@ class ListedReader:
     def places(self) -> pl.DataFrame:
         """Return the paths of the images."""
         return pl.DataFrame({"file": [encodable(str(file)) for file in self.files], "row": None})
+
+    def image_bytes(self) -> int:
+        """Add up the sizes of the files that are kept."""
+        return bytes_of(self.files)
 
     def label_at(self, row: int) -> str:
         """List, column and row."""

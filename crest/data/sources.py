@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import polars as pl
@@ -42,6 +42,15 @@ class Reader(Labelled, Protocol):
 
     def example_at(self, row: int) -> str:
         """Name the place of an example, for messages."""
+        ...
+
+
+@runtime_checkable
+class Measured(Protocol):
+    """A split that knows what its images take before they are read."""
+
+    def image_bytes(self) -> int | None:
+        """About the bytes that encoded storage will keep; None where only reading tells."""
         ...
 
 

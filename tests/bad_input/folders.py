@@ -83,6 +83,12 @@ FOLDERS = [
          "prepare.image_size: 20 images of 8×8 pixels of 3 channels take 3.8 kB, but 1.0 kB are "
          "free where data/prepared lies; lower it, or free some",
          surroundings=lambda: patch("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))),
+    Case("files that the disk has no room for",
+         f"{FOLDER} -S prepare.image_size=8 -S prepare.storage=encoded",
+         "prepare.storage: the files of 20 images take … kB, but 1.0 kB are free where "
+         "data/prepared lies; free some, or set prepare.encoded_side to keep large images smaller, "
+         "or prepare.storage to pixels, which take 3.8 kB",
+         surroundings=lambda: patch("shutil.disk_usage", lambda _: SimpleNamespace(free=1000))),
     Case("columns for an image folder", f"{FOLDER} -S prepare.label_column=label",
          "prepare.label_column: image folders have no columns; leave it null", code=2),
 ]

@@ -240,6 +240,50 @@ def test_what_the_disk_has_no_room_for_is_refused_before_it_fills(
     assert list((tmp_path / "out").iterdir()) == []
 
 
+def files_of_noise(folder, count=30):
+    """A folder of photographs that take more bytes than their pixels made small."""
+    noise = np.random.default_rng(0).integers(0, 256, (count, 40, 60, 3), dtype=np.uint8)
+    for number, image in enumerate(noise):
+        path = folder / ("ant", "bee")[number % 2] / f"{number}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(written(Image.fromarray(image), "JPEG", quality=95))
+    return sorted(folder.rglob("*.jpg"))
+
+
+@pytest.mark.parametrize("dataset", ["folder", "listed", "parquet"])
+def test_files_that_the_disk_has_no_room_for_are_refused_before_it_fills(
+    tmp_path, monkeypatch, dataset
+):
+    files = files_of_noise(tmp_path / "in")
+    taken = sum(file.stat().st_size for file in files)
+    source = tmp_path / "in"
+    if dataset == "listed":
+        source = tmp_path / "in" / "list.csv"
+        rows = {"image": [str(file.relative_to(tmp_path / "in")) for file in files]}
+        pl.DataFrame(rows | {"label": [file.parent.name for file in files]}).write_csv(source)
+    if dataset == "parquet":
+        rows = {"image": [file.read_bytes() for file in files]}
+        rows |= {"label": [file.parent.name for file in files], "more": ["much " * 10**4] * 30}
+        source.joinpath("train.parquet").touch()
+        pl.DataFrame(rows).write_parquet(source / "train.parquet", compression="uncompressed")
+    params = {"dataset": dataset, "source": str(source), "image_size": 16, "validation": 0.0}
+    params["storage"] = "encoded"
+
+    def prepared(free, **more):
+        monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
+        out = tmp_path / f"out{free}{len(more)}"
+        prepare(open_source(PrepareParameters(**params | more)), out, **params | more)
+        return out
+
+    message = r"^prepare.storage: the files of 30 images take .* kB, but .* kB are free where .*"
+    with pytest.raises(DataError, match=message + r"; free some, .* to pixels, which take 23.0 kB"):
+        prepared(taken - 1)
+    assert list((tmp_path / f"out{taken - 1}0").iterdir()) == []
+    prepared(taken - 1, encoded_side=20)
+    out = prepared(taken)
+    assert sum(path.stat().st_size for path in out.glob("*_bytes.npy")) >= taken
+
+
 def test_names_that_are_no_utf8_are_written_escaped(tmp_path, pixels, encode):
     name = os.fsdecode(b"caf\xe9.png")
     for file, image in (("ant/0.png", 0), ("bee/0.png", 1), (f"bee/{name}", 2)):
