@@ -4,6 +4,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
 
 from torch import Tensor
 
@@ -26,7 +27,7 @@ class Ahead:
     most
         Images decoded and not taken yet.
     workers
-        Threads; None for one a core.
+        Threads; None for one a core, of a DataLoader's worker process for its share of them.
     """
 
     def __init__(
@@ -39,6 +40,10 @@ class Ahead:
         self._pool: ThreadPoolExecutor | None = None
         self._begun: dict[Key, Future[Tensor]] = {}
         self._waiting: deque[Key] = deque()
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the threads behind, for another process."""
+        return vars(self) | {"_process": 0, "_pool": None, "_begun": {}, "_waiting": deque()}
 
     def expect(self, keys: Iterable[Key]) -> None:
         """Decode these next, in this order; what was expected before and is not now is let go."""

@@ -175,9 +175,19 @@ class EncodedSplit:
         return draw_views(count, self._augmentation, generator)
 
     def views(self, indices: Tensor, draws: Tensor) -> Tensor:
-        """As :meth:`inputs`, augmented: see :func:`~crest.data.views.making.finish_views`."""
-        images = self._taken(self._keys(indices, draws))
-        statistics = self._mean, self._std
+        """As :meth:`inputs`, augmented: :meth:`pixels`, and then what :meth:`finish` does."""
+        return self.finish(self._taken(self._keys(indices, draws)), draws)
+
+    def pixels(self, indices: Tensor, draws: Tensor) -> Tensor:
+        """Decoded images, cropped where views are; uint8, k×H×W×C, on the CPU.
+
+        What a worker process of a DataLoader does, for :meth:`finish` where the network is.
+        """
+        return self._decoded(self._keys(indices, draws))
+
+    def finish(self, pixels: Tensor, draws: Tensor) -> Tensor:
+        """Make views of what :meth:`pixels` returned, by the same draws."""
+        images, statistics = on_device(pixels, self._device), (self._mean, self._std)
         views = finish_views(images, draws, self._augmentation, *statistics, self._memory)
         return self._resize(views)
 
@@ -203,9 +213,12 @@ class EncodedSplit:
         return normalised if self._side is None else resized_inputs(normalised, self._side)
 
     def _taken(self, keys: list[Key]) -> Tensor:
+        return on_device(self._decoded(keys), self._device)
+
+    def _decoded(self, keys: list[Key]) -> Tensor:
         if not keys:
-            return torch.empty(0, *self._images.shape[1:], dtype=torch.uint8, device=self._device)
-        return on_device(torch.stack(self._ahead.take(keys)), self._device)
+            return torch.empty(0, *self._images.shape[1:], dtype=torch.uint8)
+        return torch.stack(self._ahead.take(keys))
 
 
 def open_encoded(

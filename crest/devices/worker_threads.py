@@ -3,16 +3,37 @@
 import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import torch
+from torch.utils.data import get_worker_info
+
+# Where Linux says how much of all cores a container may take: microseconds of so many, or "max".
+QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
 def usable_cores() -> int:
-    """Return the cores that this process may use: its share, where a launcher started several."""
+    """Return the cores that this process may use, at least one.
+
+    Those that a container may use; its share, where a launcher started several, or it is a worker
+    of a DataLoader.
+    """
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     processes = os.environ.get("LOCAL_WORLD_SIZE", "1")
     share = max(1, int(processes)) if processes.isdecimal() else 1
-    return max(1, (cores or 1) // share)
+    worker = get_worker_info()
+    if worker is not None:
+        share *= worker.num_workers
+    return max(1, min(cores or 1, _quota()) // share)
+
+
+def _quota() -> int:
+    """Return how many cores the container may keep busy."""
+    try:
+        allowed, period = QUOTA.read_text().split()
+        return max(1, round(int(allowed) / int(period)))
+    except (OSError, ValueError):
+        return 2**31  # no container, or no limit
 
 
 def single_threaded_pool(workers: int) -> ThreadPoolExecutor:

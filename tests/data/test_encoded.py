@@ -165,6 +165,17 @@ def test_views_do_not_depend_on_threads_or_on_what_was_expected(prepared, worker
     assert expecting.inputs(indices[:0]).shape == (0, 3, SIDE, SIDE)
 
 
+def test_views_in_two_parts_and_in_another_process_are_the_same(prepared):
+    split = load(prepared / "encoded", CPU, CROPS).train
+    indices = torch.tensor([3, 0, 7])
+    draws = split.draw_views(3, torch.Generator().manual_seed(2))
+    expected = split.views(indices, draws)
+    for there in (split, pickle.loads(pickle.dumps(split))):
+        pixels = there.pixels(indices, draws)
+        assert pixels.dtype == torch.uint8
+        assert torch.equal(split.finish(pixels, draws), expected)
+
+
 def test_torch_keeps_its_threads(prepared):
     before = torch.get_num_threads()
     split_of(prepared / "encoded", CROPS, 2).inputs(torch.arange(3))
