@@ -71,6 +71,15 @@ def test_the_baseline_learns_by_one_word_and_says_that_it_keeps_nothing(tmp_path
     assert not (tmp_path / "x").exists()
 
 
+def test_workers_decode_photographs() -> None:
+    done = start("photographs.py", "--steps", 60)
+    assert done.returncode == 0, done.stderr
+    first, *losses = done.stdout.splitlines()
+    assert first == "324 photographs to train on"
+    assert [line.partition(":")[0] for line in losses] == ["step 20", "step 40", "step 60"]
+    assert float(losses[-1].rpartition(" ")[2]) < 0.3
+
+
 def test_several_processes_train_together_on_what_one_of_them_chooses(tmp_path) -> None:
     ranks = run_ranks(
         2, EXAMPLES / "several_processes.py", "--steps", 60, "--save", tmp_path / "saved"
