@@ -23,12 +23,21 @@ class BatchSelectionParameters(Section):
         "model: a forward pass; proxy: that of a small model; memory: what is to be expected after "
         "the last visit, once two passes are done; memory_and_proxy: after both",
     )
+    draw: Literal["without_replacement", "stratified_without_replacement"] = key(
+        "stratified_without_replacement",
+        "of candidates: without_replacement, or with the share that each class has as well",
+    )
     keep: Literal[
-        "importance", "gradient_share", "hardest", "facility_location", "spatially_balanced"
-    ] = key(
+        "stratified_importance",
         "importance",
+        "gradient_share",
+        "hardest",
+        "facility_location",
+        "spatially_balanced",
+    ] = key(
+        "stratified_importance",
         "importance: the likelier the larger the gradient, a quarter at least, weighed by one over "
-        "the chance; "
+        "the chance; stratified_importance: of each class as many as its chances sum to as well; "
         "gradient_share: as many as carry all but lost of the gradient; hardest: those with the "
         "largest; facility_location, spatially_balanced: a coreset",
     )
@@ -47,8 +56,9 @@ class BatchSelectionParameters(Section):
     @field_validator("share")
     @classmethod
     def _importance_keeps_a_quarter(cls, share: float, others: ValidationInfo) -> float:
-        if others.data.get("keep") == "importance" and share < 0.25:
-            raise ValueError("must be at least 0.25 where batch_selection.keep is importance")
+        keep = others.data.get("keep")
+        if keep in ("importance", "stratified_importance") and share < 0.25:
+            raise ValueError(f"must be at least 0.25 where batch_selection.keep is {keep}")
         return share
 
     @field_validator("keep")

@@ -2,16 +2,12 @@
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from crest.devices.generators import copy_of
-from crest.devices.number_types import number_type
 from crest.samplers.base import Context, Record
-from crest.samplers.passes import Passes
 from crest.samplers.random import check_fits
+from crest.samplers.stratified_passes import StratifiedPasses
 from crest.selection.coresets import MiniBatchCoreset, Outputs, uniform
-from crest.selection.shares import proportional
 
 
 class Stratified:
@@ -32,46 +28,28 @@ class Stratified:
         check_fits(context.batch_size, len(labels))
         self._size = context.batch_size
         self._generator = context.generator
-        kind = number_type(len(labels))
-        self._members = [
-            torch.nonzero(labels == label).flatten().to(kind) for label in labels.unique()
-        ]
-        self._passes = [Passes(len(members), context.generator) for members in self._members]
-        self._sizes = torch.tensor([len(members) for members in self._members])
+        self._passes = StratifiedPasses(labels, context.generator)
 
     def minibatch(self, step: int) -> MiniBatchCoreset:
         """Take the next few examples of each class."""
-        shares = proportional(self._sizes, self._size, self._generator).tolist()
-        return uniform(self._examples([*map(Passes.take, self._passes, shares)]))
+        return uniform(self._passes.take(self._size))
 
     def upcoming(self) -> Tensor:
         """Return the next few examples of each class."""
-        copy = copy_of(self._generator)
-        shares = proportional(self._sizes, self._size, copy).tolist()
-        pairs = zip(self._passes, shares, strict=True)
-        return self._examples([passes.foreseen(share, copy) for passes, share in pairs])
+        return self._passes.foreseen(self._size)
 
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Learn nothing from a step."""
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is left of each class's pass, and the generator."""
-        return {
-            "passes": [passes.state_dict() for passes in self._passes],
-            "generator": self._generator.get_state(),
-        }
+        return {**self._passes.state_dict(), "generator": self._generator.get_state()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on in the middle of the passes."""
-        for passes, saved in zip(self._passes, state["passes"], strict=True):
-            passes.load_state_dict(saved)
+        self._passes.load_state_dict(state)
         self._generator.set_state(state["generator"])
 
     def record(self) -> Record:
         """Keep nothing."""
         return Record()
-
-    def _examples(self, places: list[Tensor]) -> Tensor:
-        """Return the examples at places within each class; int64, m."""
-        parts = zip(self._members, places, strict=True)
-        return torch.cat([members[some] for members, some in parts]).long()

@@ -31,8 +31,13 @@ class Keep(Protocol):
         """Return how many to draw at once for mini-batches of ``size``."""
         ...
 
-    def keep(self, scores: Scores, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return the places of those that are kept, int64 j, and their weights, float32 j."""
+    def keep(
+        self, scores: Scores, labels: Tensor, size: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Return the places of those that are kept, int64 j, and their weights, float32 j.
+
+        ``labels`` are the candidates', int64 k; ``size`` is m.
+        """
         ...
 
     def state_dict(self) -> dict[str, Any]:
@@ -54,7 +59,9 @@ class Hardest:
         """Return m/share."""
         return round(size / self.share)
 
-    def keep(self, scores: Scores, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def keep(
+        self, scores: Scores, labels: Tensor, size: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """Keep the m largest; those of which nothing is known first. In order of their places."""
         norms = torch.where(scores.norms.isnan(), math.inf, scores.norms)
         places = norms.argsort(descending=True, stable=True)[:size].sort().values
@@ -114,7 +121,9 @@ class GradientShare:
         """Return m."""
         return size
 
-    def keep(self, scores: Scores, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def keep(
+        self, scores: Scores, labels: Tensor, size: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """Keep each with its chance; those of which nothing is known for certain."""
         known = ~scores.norms.isnan()
         norms = scores.norms[known].clamp_min(0.0)
@@ -161,7 +170,9 @@ class Importance:
         """Return m."""
         return size
 
-    def keep(self, scores: Scores, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def keep(
+        self, scores: Scores, labels: Tensor, size: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """Keep each with its chance; where nothing is known of any, all of them."""
         known = ~scores.norms.isnan()
         if self._share >= 1.0 or not bool(known.any()):
@@ -178,6 +189,66 @@ class Importance:
             return torch.full_like(norms, self._share), self._share
         limit = limit_of(self._recent.values, self._share)
         return clamped(norms, limit), float(clamped(self._recent.values, limit).mean())
+
+
+class StratifiedImportance:
+    """As :class:`Importance`, but of m/share candidates exactly m, and of each class its share.
+
+    Systematic sampling: the candidates lie on a line of length m, class by class and at random
+    within, each as long as its chance p. Kept is what the points 1 - u, 2 - u, ..., m - u fall on,
+    u uniform in [0, 1). So each is kept with its chance, and of each class as many as its chances
+    sum to, rounded up or down: neither their number nor what a class weighs is left to chance.
+
+    Parameters
+    ----------
+    share
+        Of the candidates that is kept; at least 1/4.
+
+    References
+    ----------
+    Madow, On the Theory of Systematic Sampling, II, Annals of Mathematical Statistics 1949: unequal
+    chances.
+    """
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+
+    def candidates(self, size: int) -> int:
+        """Return m/share."""
+        return round(size / self._share)
+
+    def keep(
+        self, scores: Scores, labels: Tensor, size: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """Keep m; those of which nothing is known by the mean of the others."""
+        count = len(labels)
+        if count <= size:
+            return torch.arange(count), torch.ones(count)
+        chances = self._chances(scores.norms, size / count)
+        order = torch.randperm(count, generator=generator)
+        order = order[labels[order].argsort(stable=True)]
+        ends = chances[order].cumsum(0) + torch.rand(1, generator=generator, dtype=torch.float64)
+        ends[-1] = size  # m + u, but for rounding
+        kept = ends.floor().diff(prepend=torch.zeros(1, dtype=torch.float64)) > 0
+        places = order[kept]
+        return places, (size / count / chances[places]).float()
+
+    @staticmethod
+    def _chances(norms: Tensor, share: float) -> Tensor:
+        """Return the chance of each, float64 k, whose mean is ``share``."""
+        known = ~norms.isnan()
+        norms = torch.where(known, norms, norms[known].mean()).clamp_min(0.0)
+        chances = torch.full((len(norms),), share, dtype=torch.float64)
+        if bool(known.any()) and float(norms.sum()):
+            chances = clamped(norms.double(), limit_of(norms, share))
+        return (chances * (share / chances.mean())).clamp_max(1.0)
+
+    def state_dict(self) -> dict[str, Any]:
+        """There is nothing to keep."""
+        return {}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """There is nothing to take over."""
 
 
 class Coreset:
@@ -205,7 +276,9 @@ class Coreset:
         """Return m/share."""
         return round(size / self._share)
 
-    def keep(self, scores: Scores, size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    def keep(
+        self, scores: Scores, labels: Tensor, size: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
         """Choose, see :func:`crest.selection.choosing.choose_minibatch_coresets`."""
         assert scores.outputs is not None, "scored by a forward pass"
         scored = replace(scores.outputs, indices=torch.arange(len(scores.norms)))
@@ -231,6 +304,8 @@ def choice_of(
         return GradientShare(parameters.lost)
     if parameters.keep == "importance":
         return Importance(parameters.share)
+    if parameters.keep == "stratified_importance":
+        return StratifiedImportance(parameters.share)
     choice = find_choice(parameters.keep, "batch_selection.keep")
     return Coreset(choice, parameters.share, model, smoothing)
 

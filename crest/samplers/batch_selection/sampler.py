@@ -19,6 +19,7 @@ from crest.samplers.batch_selection.choices import choice_of
 from crest.samplers.batch_selection.scorers import scorer_of
 from crest.samplers.passes import Passes
 from crest.samplers.random import check_fits
+from crest.samplers.stratified_passes import StratifiedPasses
 from crest.selection.coresets import MiniBatchCoreset, Outputs
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ if TYPE_CHECKING:
 class BatchSelection:
     """Yields mini-batches of exactly m of those candidates that were kept, in their order.
 
-    Candidates come without replacement through each epoch. Their views are drawn with them: what is
-    scored is what is trained on, bit for bit.
+    Candidates come without replacement through each epoch, all together or each class's share by
+    itself. Their views are drawn with them: what is scored is what is trained on, bit for bit.
+    Until there is something to score by, all are kept.
 
     Raises
     ------
@@ -52,7 +54,10 @@ class BatchSelection:
                 f"batch_selection.share: {parameters.share:g} asks for {self._at_once} candidates "
                 f"of {len(context.train)} training examples; raise it"
             )
-        self._passes = Passes(len(context.train), context.generator)
+        self._labels = context.train.labels
+        self._passes: Passes | StratifiedPasses = Passes(len(self._labels), context.generator)
+        if parameters.draw == "stratified_without_replacement":
+            self._passes = StratifiedPasses(self._labels, context.generator)
         self._kept: Candidates | None = None
         self._waiting: deque[Tensor] = deque()  # features of mini-batches that are not reported yet
         self._reported = 0
@@ -127,14 +132,16 @@ class BatchSelection:
     def _some_kept(self, step: int) -> Candidates:
         """Return those of the next candidates that are kept, in their order."""
         started = time.perf_counter()
-        found = self._chosen(step) if step >= self._start else self._all(step)
+        chooses = step >= self._start and self._scorer.is_ready(step)
+        found = self._chosen(step) if chooses else self._all(step)
         self._seconds += time.perf_counter() - started
         return found
 
     def _chosen(self, step: int) -> Candidates:
         indices, draws = self._draw(self._at_once)
         scores = self._scorer.score(indices, draws, step)
-        places, weights = self._keep.keep(scores, self._size, self._generator)
+        labels = self._labels[indices]
+        places, weights = self._keep.keep(scores, labels, self._size, self._generator)
         return Candidates(indices[places], draws[places], weights, scores.features[places])
 
     def _all(self, step: int) -> Candidates:

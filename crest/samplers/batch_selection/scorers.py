@@ -29,6 +29,10 @@ class Scorer(Protocol):
         """The network that scores, or else the one that is trained."""
         ...
 
+    def is_ready(self, step: int) -> bool:
+        """Whether it tells something of candidates before step ``step``."""
+        ...
+
     def score(self, indices: Tensor, draws: Tensor, step: int) -> Scores:
         """Score k candidates, before step ``step``."""
         ...
@@ -67,6 +71,10 @@ class ByModel:
     def model(self) -> nn.Module:
         """The model."""
         return self._evaluator.model
+
+    def is_ready(self, step: int) -> bool:
+        """It is from the first step on."""
+        return True
 
     def score(self, indices: Tensor, draws: Tensor, step: int) -> Scores:
         """Score by a forward pass.
@@ -114,6 +122,10 @@ class ByProxy:
     def model(self) -> nn.Module:
         """The proxy's network."""
         return self._proxy.model
+
+    def is_ready(self, step: int) -> bool:
+        """It is from the first step on."""
+        return True
 
     def score(self, indices: Tensor, draws: Tensor, step: int) -> Scores:
         """Score by a forward pass of the proxy; every k-th batch trains it.
@@ -178,6 +190,10 @@ class ByMemory:
         """The model that is trained."""
         return self._trained
 
+    def is_ready(self, step: int) -> bool:
+        """Whether two passes were learned from."""
+        return step >= LEAST_PASSES * self._steps_a_pass
+
     def score(self, indices: Tensor, draws: Tensor, step: int) -> Scores:
         """Expect norms, without a forward pass of the model that is trained."""
         proxy = None
@@ -186,7 +202,7 @@ class ByMemory:
             proxy = norms_of(scored, self._smoothing)
         passes = (step - self._visited[indices]) / self._steps_a_pass
         features = features_of(self._norms[indices], passes, proxy)
-        if step < LEAST_PASSES * self._steps_a_pass:
+        if not self.is_ready(step):
             return Scores(unknown(indices, 0).norms, features)
         return Scores(self._expectation.expect(features), features)
 

@@ -61,7 +61,12 @@ def rows(minibatches: list[MiniBatchCoreset]) -> list[tuple[list[int], list[floa
 
 
 def test_the_hardest_half_by_the_model_is_that_of_the_rule_written_plainly() -> None:
-    options = {"score_by": "model", "keep": "hardest", "share": 0.5}
+    options = {
+        "score_by": "model",
+        "draw": "without_replacement",
+        "keep": "hardest",
+        "share": 0.5,
+    }
     base, plain = given(**options), given(**options)
     found = taken(BatchSelection(base), base, range(STEPS))
     passes, evaluator = Passes(COUNT, plain.generator), Evaluator(plain.model, plain.train, FLOAT32)
@@ -84,6 +89,7 @@ def test_the_hardest_half_by_the_model_is_that_of_the_rule_written_plainly() -> 
     [
         ("memory", "gradient_share"),
         ("memory", "importance"),
+        ("memory", "stratified_importance"),
         ("memory_and_proxy", "gradient_share"),
         ("proxy", "hardest"),
         ("proxy", "spatially_balanced"),
