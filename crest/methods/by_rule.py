@@ -12,10 +12,25 @@ if TYPE_CHECKING:
     from crest.samplers.base import Context, Method
 
 RuleName = Literal[
-    "infobatch", "selective_backprop", "ucb", "epsilon_greedy", "orderdp", "rcap", "seta"
+    "importance",
+    "infobatch",
+    "selective_backprop",
+    "ucb",
+    "epsilon_greedy",
+    "orderdp",
+    "rcap",
+    "seta",
 ]
 Kept = key(0.5, "share of the examples that takes part in a round")
 Decay = key(0.8, "weight of the last loss in the running mean (alpha)")
+
+
+class ImportanceParameters(Section):
+    """The likelier the larger the gradient, and the less it then counts."""
+
+    share: Share = key(0.6, "share of the examples that takes part in a round")
+    floor: float = key(0.25, "lowest chance; at most the share", ge=1e-6, le=1.0)
+    until: Share = key(1.0, "share of the steps after which all take part")
 
 
 class InfoBatchParameters(Section):
@@ -82,6 +97,7 @@ class ByRuleParameters(Section):
     label_noise: bool = key(
         False, "estimate label noise first; likely wrong labels then take part less often"
     )
+    importance: ImportanceParameters = ImportanceParameters()
     infobatch: InfoBatchParameters = InfoBatchParameters()
     selective_backprop: SelectiveBackpropParameters = SelectiveBackpropParameters()
     ucb: UCBParameters = UCBParameters()

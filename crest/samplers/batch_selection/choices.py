@@ -1,7 +1,6 @@
 """Which candidates are kept: a new way is a class here and a line in :func:`choice_of`."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -13,15 +12,14 @@ from crest.samplers.batch_selection.candidates import Scores
 from crest.selection.choices import Choice, find_choice
 from crest.selection.choosing import choose_minibatch_coresets
 from crest.selection.gradients import logit_gradients
+from crest.selection.importance import bisected, clamped, limit_of
 
 if TYPE_CHECKING:
     from crest.methods.batch_selection import BatchSelectionParameters
 
 POWER = 2.0  # GradientShare: how much faster than the gradient the chance falls
 FLOOR = 0.05  # GradientShare: least chance of a candidate, so that none is forgotten
-LEAST = 0.25  # Importance: the same, one over which is what weights may differ by
 HISTORY = 4096  # expected norms that the threshold is found by
-HALVINGS = 40  # of the interval in which it is looked for
 
 
 class Keep(Protocol):
@@ -315,11 +313,6 @@ def chance(norms: Tensor, threshold: float) -> Tensor:
     return (norms / threshold).pow(POWER).clamp(FLOOR, 1.0)
 
 
-def clamped(norms: Tensor, limit: float) -> Tensor:
-    """Return min(1, max(1/4, ĝ/c)) of each; float32 k."""
-    return (norms / limit).clamp(LEAST, 1.0)
-
-
 def threshold(norms: Tensor, lost: float) -> float:
     """Return c, at which the share ``lost`` of the summed norms is left out.
 
@@ -329,22 +322,7 @@ def threshold(norms: Tensor, lost: float) -> float:
         float32 k, at least 0.
     """
     total = float(norms.double().sum())
-    return _bisected(
+    return bisected(
         norms,
         lambda c: float(((1.0 - chance(norms, c)) * norms).double().sum()) < lost * total,
     )
-
-
-def limit_of(norms: Tensor, share: float) -> float:
-    """Return c, at which the share ``share`` is kept; norms float32 k, at least 0."""
-    return _bisected(norms, lambda c: float(clamped(norms, c).double().mean()) > share)
-
-
-def _bisected(norms: Tensor, is_below: Callable[[float], bool]) -> float:
-    """Return the limit of norms, some of them above 0, at which a function ceases to be true."""
-    largest = float(norms.max())
-    low, high = 1e-6 * largest, 1e6 * largest
-    for _ in range(HALVINGS):
-        middle = math.sqrt(low * high)
-        low, high = (middle, high) if is_below(middle) else (low, middle)
-    return math.sqrt(low * high)

@@ -11,6 +11,7 @@ from typing import Any
 from crest.errors import ParameterError, nearest, not_one_of
 from crest.samplers.rules.bandits import epsilon_greedy, ucb
 from crest.samplers.rules.focused import focused
+from crest.samplers.rules.importance import importance
 from crest.samplers.rules.infobatch import infobatch
 from crest.samplers.rules.orderdp import orderdp
 from crest.samplers.rules.rcap import rcap
@@ -37,6 +38,7 @@ RULES: Mapping[str, NamedRule] = {
     "random": NamedRule(uniform),
     "stratified": NamedRule(uniform, needs_groups=True),
     "focused": NamedRule(focused),
+    "importance": NamedRule(importance),
     "infobatch": NamedRule(infobatch),
     "selective_backprop": NamedRule(selective_backprop),
     "ucb": NamedRule(ucb),

@@ -14,12 +14,11 @@ from crest.samplers.batch_selection.choices import (
     Importance,
     StratifiedImportance,
     chance,
-    clamped,
-    limit_of,
     threshold,
 )
 from crest.selection.choices import find_choice
 from crest.selection.choosing import choose_minibatch_coresets
+from crest.selection.importance import clamped, limit_of
 from tests.tiny import linear_model
 
 
