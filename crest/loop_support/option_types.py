@@ -87,10 +87,20 @@ class ByRuleOptions(TypedDict, total=False):
     """Options of by_rule."""
 
     rule: Literal[
-        "infobatch", "selective_backprop", "ucb", "epsilon_greedy", "orderdp", "rcap", "seta"
+        "importance",
+        "infobatch",
+        "selective_backprop",
+        "ucb",
+        "epsilon_greedy",
+        "orderdp",
+        "rcap",
+        "seta",
     ]
     draw: Literal["without_replacement", "stratified_without_replacement"]
     label_noise: bool
+    importance_share: float
+    importance_floor: float
+    importance_until: float
     infobatch_ratio: float
     infobatch_until: float
     infobatch_weights: bool
@@ -122,8 +132,14 @@ class BatchSelectionOptions(TypedDict, total=False):
     """Options of batch_selection."""
 
     score_by: Literal["memory", "memory_and_proxy", "proxy", "model"]
+    draw: Literal["without_replacement", "stratified_without_replacement"]
     keep: Literal[
-        "importance", "gradient_share", "hardest", "facility_location", "spatially_balanced"
+        "stratified_importance",
+        "importance",
+        "gradient_share",
+        "hardest",
+        "facility_location",
+        "spatially_balanced",
     ]
     share: float
     lost: float
@@ -219,8 +235,18 @@ class Options(TypedDict, total=False):
     floor: float
     until: float
     rule: Literal[
-        "infobatch", "selective_backprop", "ucb", "epsilon_greedy", "orderdp", "rcap", "seta"
+        "importance",
+        "infobatch",
+        "selective_backprop",
+        "ucb",
+        "epsilon_greedy",
+        "orderdp",
+        "rcap",
+        "seta",
     ]
+    importance_share: float
+    importance_floor: float
+    importance_until: float
     infobatch_ratio: float
     infobatch_until: float
     infobatch_weights: bool
@@ -243,7 +269,12 @@ class Options(TypedDict, total=False):
     history: int
     score_by: Literal["memory", "memory_and_proxy", "proxy", "model"]
     keep: Literal[
-        "importance", "gradient_share", "hardest", "facility_location", "spatially_balanced"
+        "stratified_importance",
+        "importance",
+        "gradient_share",
+        "hardest",
+        "facility_location",
+        "spatially_balanced",
     ]
     share: float
     lost: float

@@ -29,7 +29,7 @@ class ImportanceParameters(Section):
     """The likelier the larger the gradient, and the less it then counts."""
 
     share: Share = key(0.6, "share of the examples that takes part in a round")
-    floor: float = key(0.25, "lowest chance; at most the share", ge=1e-6, le=1.0)
+    floor: float = key(0.25, "lowest chance, where it is below the share", ge=1e-6, le=1.0)
     until: Share = key(1.0, "share of the steps after which all take part")
 
 

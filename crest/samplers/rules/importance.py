@@ -6,8 +6,6 @@ from torch import Tensor
 from crest.samplers.rules.rule import Observed, Round, Rule, drawn_by_chance, require
 from crest.selection.importance import clamped, limit_of
 
-LEAST_ROUNDS = 2  # that losses are of, before they count
-
 
 def importance(share: float = 0.6, floor: float = 0.25, until: float = 1.0) -> Rule:
     """Return the rule: chances proportional to gradients, losses weighed by one over them.
@@ -24,14 +22,14 @@ def importance(share: float = 0.6, floor: float = 0.25, until: float = 1.0) -> R
     share
         Of all examples that takes part in a round, on average.
     floor
-        The lowest chance; one over it is what weights may differ by.
+        The lowest chance, where it is below the share; one over it is what weights may differ by.
     until
         Share of the steps after which rounds have all examples.
 
     Raises
     ------
     ParameterError
-        If one is out of range, or the floor is above the share.
+        If one is out of range.
 
     References
     ----------
@@ -39,24 +37,24 @@ def importance(share: float = 0.6, floor: float = 0.25, until: float = 1.0) -> R
     Sampling, ICML 2018: chances by norms of gradients, weights of one over them.
     """
     require("importance", "share", share, 1e-6, 1.0)
-    require("importance", "floor", floor, 1e-6, share)
+    require("importance", "floor", floor, 1e-6, 1.0)
     require("importance", "until", until, 0.0, 1.0)
 
     def draw(observed: Observed, generator: torch.Generator) -> Round | None:
-        known = ~observed.losses.isnan()
-        if observed.rounds < LEAST_ROUNDS or observed.progress >= until or not bool(known.any()):
+        known = observed.known
+        if observed.progress >= until or not len(known):
             return None
-        chances = _chances(observed.losses, known, share, floor)
+        chances = torch.ones(len(observed.losses))
+        chances[known] = _chances(observed.losses[known], share, min(floor, share))
         members = drawn_by_chance(chances, generator)
         return Round(members, share / chances[members.long()])
 
     return Rule(draw, weighted=True)
 
 
-def _chances(losses: Tensor, known: Tensor, share: float, floor: float) -> Tensor:
-    """Return the chance of each, float32 n; of unknown losses the mean of the others counts."""
+def _chances(losses: Tensor, share: float, floor: float) -> Tensor:
+    """Return the chance of each, float32 k; without gradients all have the same."""
     norms = -torch.expm1(-losses.clamp_min(0.0))
-    norms = torch.where(known, norms, norms[known].mean())
     if not float(norms.sum()):
         return torch.full_like(norms, share)
     return clamped(norms, limit_of(norms, share, floor), floor)
