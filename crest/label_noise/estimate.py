@@ -3,17 +3,17 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from crest.data.given import whole_number
-from crest.data.prepared import Inputs, Split
+from crest.data.prepared import Inputs
 from crest.devices.generators import generator_for
 from crest.errors import ParameterError
 from crest.label_noise.bags import bags
-from crest.label_noise.leave_one_out import Describe, leave_one_out
+from crest.label_noise.leave_one_out import LEARNED_FROM, Describe, leave_one_out
 from crest.label_noise.mixture import LabelNoise, label_noise
 from crest.label_noise.patches import FILTERS, Patches
 
@@ -22,6 +22,18 @@ TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 FILTERS_FROM = 2048  # examples that filters are drawn from
 PILOT = 2048  # examples by which it is decided whether all are examined
 PILOT_FILTERS = 32  # half of those for all, a quarter of the operations
+KEPT_EXAMPLES = LEARNED_FROM + PILOT + 1  # that features are asked for again of; 1 tells the kind
+
+
+class Described(Protocol):
+    """Examples, their labels, and what tells of them: a split, or a model's features of it."""
+
+    @property
+    def labels(self) -> Tensor: ...  # noqa: D102
+
+    def __len__(self) -> int: ...
+
+    def inputs(self, indices: Tensor) -> Inputs: ...  # noqa: D102
 
 
 def estimate_label_noise(inputs: Tensor, labels: Tensor, seed: int = 0) -> LabelNoise:
@@ -87,7 +99,7 @@ def _tensor(values: Any, name: str) -> Tensor:
         raise ParameterError(f"{NAME}: {name}: no tensor or array of numbers: {error}") from None
 
 
-def noise_of(split: Split, classes: int, generator: torch.Generator) -> LabelNoise | None:
+def noise_of(split: Described, classes: int, generator: torch.Generator) -> LabelNoise | None:
     """Return the label noise of a split; None of what is neither images, features nor tokens.
 
     Draws are of the generator, on the CPU.
@@ -98,27 +110,43 @@ def noise_of(split: Split, classes: int, generator: torch.Generator) -> LabelNoi
     return _estimate(describe, split.labels, classes, generator)
 
 
-def quality_of(split: Split, classes: int, generator: torch.Generator) -> Tensor | None:
+def quality_of(
+    split: Described,
+    classes: int,
+    generator: torch.Generator,
+    embedded: Described | None = None,
+) -> Tensor | None:
     """Return :func:`noise_of`'s quality of each label, for little where there is no noise.
 
     A pilot sample is examined first, by fewer filters. Where it shows no noise, by the same
     evidence as of all, every label is believed and no other example examined.
+
+    Parameters
+    ----------
+    embedded
+        What a pretrained model makes of the same examples. It takes the place of their own inputs
+        where the pilot's labels are likelier by it.
 
     Returns
     -------
     Tensor | None
         float32, n, 1 each where all labels are believed; None as of :func:`noise_of`.
     """
-    if not _is_known(split.inputs(torch.zeros(1, dtype=torch.int64))):
+    kinds = [] if embedded is None else [embedded]
+    if _is_known(split.inputs(torch.zeros(1, dtype=torch.int64))):
+        kinds.append(split)
+    if not kinds:
         return None
-    pilot = pilot_noise(split, classes, generator_for(generator.initial_seed(), "pilot"))
-    if not pilot.share:
+    seed = generator.initial_seed()
+    pilots = [pilot_noise(kind, classes, generator_for(seed, "pilot")) for kind in kinds]
+    best = max(range(len(kinds)), key=lambda kind: pilots[kind].log_likelihood)
+    if not pilots[best].share:
         return torch.ones(len(split), dtype=torch.float32)
-    noise = noise_of(split, classes, generator)
+    noise = noise_of(kinds[best], classes, generator)
     return None if noise is None else noise.quality
 
 
-def pilot_noise(split: Split, classes: int, generator: torch.Generator) -> LabelNoise:
+def pilot_noise(split: Described, classes: int, generator: torch.Generator) -> LabelNoise:
     """Return the label noise of some examples of a split."""
     rows = torch.randperm(len(split), generator=generator)[:PILOT].sort().values
     describe = _describe(
