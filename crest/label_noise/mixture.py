@@ -34,7 +34,7 @@ class LabelNoise:
         well be none, and all labels are believed: ``share`` is 0 and ``quality`` 1.
     log_likelihood
         Of a label, by what all others predict, in nats, in the mean: the higher, the more the
-        inputs tell of the labels. Compare by it what noise is to be estimated by.
+        inputs tell of the labels. By it features can be compared.
     """
 
     share: float

@@ -1,4 +1,4 @@
-"""What a pretrained model makes of examples before it is trained further, asked for as inputs."""
+"""What a pretrained model makes of examples before it is trained further."""
 
 from collections.abc import Callable
 
@@ -11,9 +11,9 @@ from crest.label_noise import KEPT_EXAMPLES
 
 
 class Embedded:
-    """Inputs of the last layer in place of each example's own; each example is passed once.
+    """The last layer's inputs of examples; each of them goes through the model once.
 
-    Kept are those of as many examples as an estimate of label noise asks for again.
+    Kept are those of as many as an estimate of label noise asks for again.
 
     Parameters
     ----------
@@ -26,27 +26,21 @@ class Embedded:
 
     Attributes
     ----------
-    labels
-        Of the examples, int64, n.
     scored
         How many examples went through the model.
     """
 
     def __init__(self, evaluator: Evaluator, key: str, pause: Callable[[], None]) -> None:
-        self.labels = evaluator.examples.labels
         self.scored = 0
         self._evaluator = evaluator
         self._key = key
         self._pause = pause
-        self._places = torch.full((len(self.labels),), -1)  # in what is kept
+        self._places = torch.full((len(evaluator.examples),), -1)  # in what is kept
         self._kept = torch.empty(0, 0)
         self._count = 0
 
-    def __len__(self) -> int:
-        return len(self.labels)
-
-    def inputs(self, indices: Tensor) -> Tensor:
-        """float32, k×d, on the CPU.
+    def __call__(self, indices: Tensor) -> Tensor:
+        """Return those of k examples, float32 k×d on the CPU.
 
         Raises
         ------
@@ -59,7 +53,7 @@ class Embedded:
             return self._kept[places]
         computed = self._computed(indices[missing])
         if not self._count:
-            room = min(len(self), KEPT_EXAMPLES)
+            room = min(len(self._places), KEPT_EXAMPLES)
             self._kept = computed.new_empty(room, computed.shape[1])
         found = computed.new_empty(len(indices), computed.shape[1])
         found[missing] = computed
