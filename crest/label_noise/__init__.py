@@ -6,7 +6,12 @@ predictions contradict the labels gives the share of noise, by maximum likelihoo
 chance to be right (:mod:`.mixture`).
 """
 
-from crest.label_noise.estimate import estimate_label_noise, noise_of, quality_of
+from crest.label_noise.estimate import (
+    KEPT_EXAMPLES,
+    estimate_label_noise,
+    noise_of,
+    quality_of,
+)
 from crest.label_noise.mixture import LabelNoise
 
-__all__ = ["LabelNoise", "estimate_label_noise", "noise_of", "quality_of"]
+__all__ = ["KEPT_EXAMPLES", "LabelNoise", "estimate_label_noise", "noise_of", "quality_of"]

@@ -13,7 +13,7 @@ from crest.data.prepared import Inputs, Split
 from crest.devices.generators import generator_for
 from crest.errors import ParameterError
 from crest.label_noise.bags import bags
-from crest.label_noise.leave_one_out import Describe, leave_one_out
+from crest.label_noise.leave_one_out import LEARNED_FROM, Describe, leave_one_out
 from crest.label_noise.mixture import LabelNoise, label_noise
 from crest.label_noise.patches import FILTERS, Patches
 
@@ -22,6 +22,7 @@ TOKENS = ("input_ids", "attention_mask", "token_type_ids")
 FILTERS_FROM = 2048  # examples that filters are drawn from
 PILOT = 2048  # examples by which it is decided whether all are examined
 PILOT_FILTERS = 32  # half of those for all, a quarter of the operations
+KEPT_EXAMPLES = LEARNED_FROM + PILOT + 1  # that features are asked for again of; 1 tells the kind
 
 
 def estimate_label_noise(inputs: Tensor, labels: Tensor, seed: int = 0) -> LabelNoise:
@@ -87,18 +88,22 @@ def _tensor(values: Any, name: str) -> Tensor:
         raise ParameterError(f"{NAME}: {name}: no tensor or array of numbers: {error}") from None
 
 
-def noise_of(split: Split, classes: int, generator: torch.Generator) -> LabelNoise | None:
+def noise_of(
+    split: Split, classes: int, generator: torch.Generator, embedded: Describe | None = None
+) -> LabelNoise | None:
     """Return the label noise of a split; None of what is neither images, features nor tokens.
 
-    Draws are of the generator, on the CPU.
+    Draws are of the generator, on the CPU. ``embedded`` returns what a pretrained model makes of
+    the examples at some indices, float32 k×d; it is taken together with their inputs, or alone
+    where these are of another kind.
     """
-    if not _is_known(split.inputs(torch.zeros(1, dtype=torch.int64))):
-        return None
-    describe = _describe(split.inputs, len(split), generator)
-    return _estimate(describe, split.labels, classes, generator)
+    describe = _described(split, torch.arange(len(split)), generator, FILTERS, embedded)
+    return None if describe is None else _estimate(describe, split.labels, classes, generator)
 
 
-def quality_of(split: Split, classes: int, generator: torch.Generator) -> Tensor | None:
+def quality_of(
+    split: Split, classes: int, generator: torch.Generator, embedded: Describe | None = None
+) -> Tensor | None:
     """Return :func:`noise_of`'s quality of each label, for little where there is no noise.
 
     A pilot sample is examined first, by fewer filters. Where it shows no noise, by the same
@@ -109,22 +114,48 @@ def quality_of(split: Split, classes: int, generator: torch.Generator) -> Tensor
     Tensor | None
         float32, n, 1 each where all labels are believed; None as of :func:`noise_of`.
     """
-    if not _is_known(split.inputs(torch.zeros(1, dtype=torch.int64))):
+    apart = generator_for(generator.initial_seed(), "pilot")
+    pilot = pilot_noise(split, classes, apart, embedded)
+    if pilot is None:
         return None
-    pilot = pilot_noise(split, classes, generator_for(generator.initial_seed(), "pilot"))
     if not pilot.share:
         return torch.ones(len(split), dtype=torch.float32)
-    noise = noise_of(split, classes, generator)
+    noise = noise_of(split, classes, generator, embedded)
     return None if noise is None else noise.quality
 
 
-def pilot_noise(split: Split, classes: int, generator: torch.Generator) -> LabelNoise:
-    """Return the label noise of some examples of a split."""
+def pilot_noise(
+    split: Split, classes: int, generator: torch.Generator, embedded: Describe | None = None
+) -> LabelNoise | None:
+    """Return the label noise of some examples of a split, as :func:`noise_of`."""
     rows = torch.randperm(len(split), generator=generator)[:PILOT].sort().values
-    describe = _describe(
-        lambda indices: split.inputs(rows[indices]), len(rows), generator, PILOT_FILTERS
-    )
-    return _estimate(describe, split.labels[rows], classes, generator)
+    describe = _described(split, rows, generator, PILOT_FILTERS, embedded)
+    return None if describe is None else _estimate(describe, split.labels[rows], classes, generator)
+
+
+def _described(
+    split: Split,
+    rows: Tensor,
+    generator: torch.Generator,
+    filters: int,
+    embedded: Describe | None,
+) -> Describe | None:
+    """Return what describes those rows of a split, numbered from 0; None where nothing does."""
+    described: list[Describe] = []
+    if _is_known(split.inputs(torch.zeros(1, dtype=torch.int64))):
+        described.append(
+            _describe(lambda indices: split.inputs(rows[indices]), len(rows), generator, filters)
+        )
+    if embedded is not None:
+        described.append(lambda indices: embedded(rows[indices]))
+    if len(described) < 2:
+        return described[0] if described else None
+
+    def together(indices: Tensor) -> Tensor:
+        first, *others = (describe(indices) for describe in described)
+        return torch.cat([first, *(other.to(first.device) for other in others)], dim=1)
+
+    return together
 
 
 def _is_known(inputs: Inputs) -> bool:

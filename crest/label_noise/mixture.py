@@ -32,12 +32,16 @@ class LabelNoise:
     evidence
         By how much noise raises the log-likelihood of the labels, in nats. Below 10 there may as
         well be none, and all labels are believed: ``share`` is 0 and ``quality`` 1.
+    log_likelihood
+        Of a label, by what all others predict, in nats, in the mean: the higher, the more the
+        inputs tell of the labels. By it features can be compared.
     """
 
     share: float
     quality: Tensor
     predicted: Tensor
     evidence: float
+    log_likelihood: float = float("nan")
 
     @property
     def wrong(self) -> float:
@@ -109,7 +113,8 @@ def label_noise(scores: Tensor, labels: Tensor, generator: torch.Generator) -> L
     right = own * (1 - share + share * frequencies[labels])
     quality = right / mixture.likelihood(scores, labels, frequencies)
     quality = quality.clamp(0.0, 1.0) if share else torch.ones_like(quality)
-    return LabelNoise(share, quality.float(), probabilities.argmax(1), evidence)
+    log_likelihood = float(mixture.likelihood(*some).log().mean())
+    return LabelNoise(share, quality.float(), probabilities.argmax(1), evidence, log_likelihood)
 
 
 def _fitted(scores: Tensor, labels: Tensor, frequencies: Tensor, noisy: bool) -> _Mixture:

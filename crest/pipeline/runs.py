@@ -100,6 +100,8 @@ def train_model(
     flops = count_flops(model, data.train)
     group.require_same({"initial weights": started_from})
     context = context_of(parameters, method, data, model, steps, precision, group)
+    if whole is model:  # a head on features begins anew
+        context = replace(context, pretrained=not starts_at_random(settings, data.meta))
     flips = None
     if settings.augment_flip == "alternating":
         flips = AlternatingFlips(len(data.train), generator_for(settings.seed, "flips"))

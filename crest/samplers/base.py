@@ -47,7 +47,8 @@ class Context(Generic[Own]):
     may be one that a gradient scaler skipped, so that what is not finite in it is left out.
     ``build_model`` returns a fresh model of the examples by its name, as train.model has it.
     ``flips`` knows how each example is flipped next, where flips alternate, and
-    ``label_smoothing`` is that of the loss that is trained on.
+    ``label_smoothing`` is that of the loss that is trained on. ``pretrained``: the model's weights
+    were learned elsewhere, so that it tells something of the examples before the first step.
     """
 
     model: nn.Module
@@ -64,6 +65,7 @@ class Context(Generic[Own]):
     build_model: Callable[[str], nn.Module] = no_model
     flips: AlternatingFlips | None = None
     label_smoothing: float = 0.0
+    pretrained: bool = False
 
     def draw_views(self, indices: Tensor) -> Tensor:
         """Draw views of examples by the method's own generator; int64, a row each, on the CPU."""

@@ -108,7 +108,12 @@ class ByRule:
 
     def record(self) -> Record:
         """Keep what the search for label noise took."""
-        return Record(seconds=self._quality.took() or None, used=self._quality.used() or None)
+        quality = self._quality
+        return Record(
+            seconds=quality.took() or None,
+            counts={"examples_scored": quality.scored} if quality.scored else None,
+            used=quality.used() or None,
+        )
 
     def _remember(self) -> None:
         """Let the losses that wait count; of a step that a scaler skipped, those that are known."""

@@ -6,14 +6,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from crest.inference.evaluator import Evaluator
 from crest.label_noise import quality_of
+from crest.models.head import last_module
 from crest.samplers.base import Context
+from crest.samplers.embedded import Embedded
 
 LEAST_PASSES = 2  # of shorter runs, finding it would be no small part
 
 
 class LabelQuality:
     """The quality of a run's labels, as :mod:`crest.label_noise` has it; one process finds it.
+
+    It is found by the inputs, or by what a pretrained model makes of them before the first step,
+    whichever tells more of the labels.
 
     Nothing is drawn from the method's generator: without noise the mini-batches are those of a
     method that never asked.
@@ -31,6 +37,8 @@ class LabelQuality:
     ----------
     seconds
         What finding it took.
+    scored
+        How many examples went through a pretrained model for it.
     possible
         Whether the inputs are of a kind that noise is found by.
     """
@@ -44,6 +52,7 @@ class LabelQuality:
         if not wanted or passes < LEAST_PASSES:
             self._found = torch.empty(0)
         self.seconds = 0.0
+        self.scored = 0
         self.possible = True
 
     @classmethod
@@ -75,11 +84,17 @@ class LabelQuality:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was found."""
-        return {"found": self._found, "seconds": self.seconds, "possible": self.possible}
+        return {
+            "found": self._found,
+            "seconds": self.seconds,
+            "scored": self.scored,
+            "possible": self.possible,
+        }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take over what was found."""
         self._found, self.seconds = state["found"], state["seconds"]
+        self.scored = state["scored"]
         self.possible = state["possible"]
 
     def _find(self) -> Tensor:
@@ -90,9 +105,19 @@ class LabelQuality:
             return torch.zeros(count)
         labels = context.train.labels
         generator = torch.Generator().manual_seed(context.generator.initial_seed())
-        quality = quality_of(context.train, int(labels.max()) + 1, generator)
+        embedded = self._embedded()
+        quality = quality_of(context.train, int(labels.max()) + 1, generator, embedded)
         self.possible = quality is not None
+        self.scored = 0 if embedded is None else embedded.scored
         return torch.ones(count) if quality is None else quality
+
+    def _embedded(self) -> Embedded | None:
+        """Return what a pretrained model makes of the examples; None where none is."""
+        context = self._context
+        if not context.pretrained or last_module(context.model) is None:
+            return None
+        evaluator = Evaluator(context.model, context.train, context.precision)
+        return Embedded(evaluator, self.key, context.pause)
 
     def _shared(self, quality: Tensor) -> Tensor:
         """Return the first process's quality; empty where all labels are believed."""

@@ -109,6 +109,7 @@ def test_a_head_is_trained_the_same_whoever_embedded(embedded, earlier, tmp_path
     metrics = [train.run(settings, paths, method) for paths in (first, second)]
     assert metrics[0]["run"] == metrics[1]["run"]
     assert metrics[0]["flop_embedding"] == 0 < metrics[1]["flop_embedding"]
+    assert method == "crest" or "examples_scored" not in metrics[1]
     old = weights.load_model(earlier)[0].state_dict()
     for key, value in tensors(first, method).items():
         if key in HEAD:
@@ -117,6 +118,17 @@ def test_a_head_is_trained_the_same_whoever_embedded(embedded, earlier, tmp_path
             assert torch.equal(value, old[key])
     accuracy = evaluate.run(settings, first, method)["accuracy"]
     assert accuracy > 0.5
+
+
+@pytest.mark.parametrize(("changes", "scored"), [({}, 1297), ({"weights": None}, None)])
+def test_label_noise_is_looked_for_by_what_the_weights_know(
+    embedded, earlier, tmp_path, changes, scored
+):
+    paths = copied(embedded[0], tmp_path)
+    settings = parameters(earlier, epochs=3, budget=1.0, **changes)
+    metrics = train.run(settings, paths, "adaptive")
+    assert metrics.get("examples_scored") == scored
+    assert bool(metrics["flop_select"]) == bool(scored)
 
 
 def test_a_head_on_embeddings_is_the_head_of_the_whole_model(

@@ -256,7 +256,7 @@ class Crest:
             seconds={part: float(regions[f"seconds_{part}"].sum()) for part in parts}
             | quality.took(),
             counts={
-                "examples_scored": self._subsets.examples_scored,
+                "examples_scored": self._subsets.examples_scored + quality.scored,
                 "hessian_vector_products": self._quadratic.products,
             },
             used=self._quadratic.used() | quality.used(),
