@@ -85,7 +85,7 @@ def test_styles_differ_in_more_than_colour():
     assert len(styles([str(number) for number in range(20)])) == 20
 
 
-def test_a_mean_over_a_whole_run_is_labelled_as_one():
+def test_a_mean_over_a_whole_run_has_no_marks():
     rows = [
         ("crest", 10, 1.0, "window"),
         ("crest", 20, 2.0, "window"),
@@ -94,7 +94,8 @@ def test_a_mean_over_a_whole_run_is_labelled_as_one():
     ]
     schema = dict(ANALYSIS_TABLES["score_by_window"])
     figure = draw_score_by_window(pl.DataFrame(rows, schema=schema, orient="row"))
-    assert [line.get_label() for line in figure.axes[0].get_lines()] == ["crest", "full (mean)"]
+    lines = {line.get_label(): line.get_marker() for line in figure.axes[0].get_lines()}
+    assert lines == {"crest": "o", "full": ""}
 
 
 def test_gallery_of_runs_without_selections_holds_the_curves():
