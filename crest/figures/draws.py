@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 from matplotlib.figure import Figure
 
-from crest.figures.theme import blank, legend, plain, styles_of
+from crest.figures.theme import blank, from_zero, legend, plain, styles_of
 
 NAMED_CLASSES = 12  # whose names fit below the axis
 
@@ -19,7 +19,7 @@ def draw_by_difficulty(table: pl.DataFrame, order: Sequence[str] = ()) -> Figure
     for method, style in styles_of(rows["method"], order).items():
         line = rows.filter(pl.col("method") == method)
         axes.plot(line["place"] + 1, line["relative"], label=method, markersize=3.5, **style)
-    axes.set_ylim(bottom=0)
+    from_zero(axes)
     axes.set_xticks([place + 1 for place in rows["place"].unique().sort()])
     legend(axes)
     return figure
@@ -33,7 +33,7 @@ def draw_by_class(table: pl.DataFrame, order: Sequence[str] = ()) -> Figure:
         line = rows.filter(pl.col("method") == method)
         marks = style | {"linestyle": ""}
         axes.plot(line["place"], line["relative"], label=method, markersize=4, alpha=0.8, **marks)
-    axes.set_ylim(bottom=0)
+    from_zero(axes)
     names = rows.select("place", "name").unique().sort("place")
     if len(names) <= NAMED_CLASSES:
         short = max(names["name"].str.len_chars()) <= 2

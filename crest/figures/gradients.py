@@ -4,7 +4,7 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crest.figures.theme import INK, blank, legend, logarithmic, styles
+from crest.figures.theme import INK, blank, from_zero, legend, logarithmic, styles
 
 # How a legend names the groups of the table 'gradient_errors', in the order of their colours.
 NAMES = {
@@ -24,7 +24,7 @@ def draw_gradient_error(errors: pl.DataFrame) -> Figure:
     axes.plot(
         coreset["step"], coreset["bias"], color=INK, linestyle=(0, (2, 2)), label="coresets' bias"
     )
-    axes.set_ylim(bottom=0)
+    from_zero(axes)
     legend(axes)
     return figure
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import polars as pl
 from matplotlib.figure import Figure
 
-from crest.figures.theme import INK, blank, legend, logarithmic, styles_of
+from crest.figures.theme import INK, blank, from_zero, legend, logarithmic, styles_of
 
 TITLES = {
     "check_interval": ("Steps between checks, T1", "T1"),
@@ -40,7 +40,7 @@ def draw_regions(
     if column == "rho" and regions["rho"].drop_nulls().gt(0).any():
         logarithmic(axes, "y")
     else:
-        axes.set_ylim(bottom=0)
+        from_zero(axes)
     if len(methods) > 1 or threshold is not None:
         legend(axes)
     return figure

@@ -7,7 +7,7 @@ from matplotlib import colormaps
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
-from crest.figures.theme import GRID, INK, blank, legend, plain, styles_of
+from crest.figures.theme import GRID, INK, blank, from_zero, legend, plain, styles_of
 
 RATIOS = (0.25, 0.35, 0.5, 0.7, 0.9, 1.1, 1.4, 2.0, 2.8, 4.0)
 NAMED_CLASSES = 30
@@ -21,7 +21,7 @@ def draw_score_by_window(scores: pl.DataFrame, order: Sequence[str] = ()) -> Fig
         flat = rows["mean_over"][0] == "training"
         line_style = style | ({"marker": ""} if flat else {"markersize": 3})
         axes.plot(rows["step"], rows["score"], label=method, **line_style)
-    axes.set_ylim(bottom=0)
+    from_zero(axes)
     legend(axes)
     return figure
 

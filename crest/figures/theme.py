@@ -74,6 +74,14 @@ def blank(
     return figure, axes
 
 
+def from_zero(axes: Axes, room: float = 0.06) -> None:
+    """Begin the vertical axis at 0, with room above the highest point for its mark."""
+    axes.set_ylim(bottom=0)  # which keeps the upper end that autoscaling chose, often at the mark
+    highest = max(axes.dataLim.y1, 0.0)
+    if highest > 0:
+        axes.set_ylim(top=highest * (1 + room))
+
+
 def legend(axes: Axes, columns: int | None = None) -> None:
     """Add a legend between title and axes, where it hides nothing; None: as wide as there is room.
 
