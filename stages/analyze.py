@@ -12,6 +12,7 @@ from crest.analysis.difficulty import mislabelled, notable, training_pass
 from crest.analysis.runs import Run, analyse
 from crest.config import Parameters
 from crest.data.files import Meta, TextMeta, read_meta
+from crest.data.origins import with_sources
 from crest.errors import ArtifactError, ParameterError, nearest
 from crest.figures import gallery, png
 from crest.files.csv_cells import formula_note
@@ -61,7 +62,12 @@ def run(parameters: Parameters, paths: Paths) -> None:
         )
     analysis = analyse(runs, scores_from, meta.classes)
     gradients, dropped = measure(parameters, paths, runs)
-    analysis = replace(analysis, gradient_errors=gradients, dropped_accuracy=dropped)
+    analysis = replace(
+        analysis,
+        difficulty=with_sources(analysis.difficulty, paths.prepared),
+        gradient_errors=gradients,
+        dropped_accuracy=dropped,
+    )
     with artifacts.replacing_folder(paths.analyze, ANALYSED) as folder:
         write_analysis(folder, analysis)
         for picture in gallery(analysis, parameters.of(CrestParameters).threshold):

@@ -5,6 +5,7 @@ from pathlib import Path
 from crest import artifacts
 from crest.analysis.difficulty import difficulty_table, hardest, mislabelled, training_pass
 from crest.data.files import Meta, read_meta
+from crest.data.origins import columns_in, with_sources
 from crest.errors import ArtifactError, ParameterError
 from crest.figures import png, record_pictures
 from crest.pipeline.page import render_records
@@ -25,8 +26,8 @@ def run(source: Path, out: Path, prepared: Path | None) -> None:
     out
         Folder of the results, which is replaced.
     prepared
-        Folder of prepared data, whose training split the rows are of: names of classes and the
-        examples themselves are had from it. None: numbers alone.
+        Folder of prepared data, whose training split the rows are of: names of classes, the
+        examples themselves and where they came from are had from it. None: numbers alone.
 
     Raises
     ------
@@ -47,12 +48,12 @@ def run(source: Path, out: Path, prepared: Path | None) -> None:
             f"{file}: its training pass must list every example once, in order; save it again"
         )
     meta = None if prepared is None else _meta(prepared, file, count)
-    table = difficulty_table(examples)
+    table = with_sources(difficulty_table(examples), prepared)
     pictures = record_pictures(table)
     title = f"What was seen of each example: {source.name or file}"
     html = render_records(title, table, pictures, meta, prepared or Path())
     with artifacts.replacing_folder(out, WRITTEN) as folder:
-        artifacts.write_table(folder / artifacts.DIFFICULTY, table)
+        artifacts.write_table(folder / artifacts.DIFFICULTY, table, more=columns_in(table))
         if not (hard := hardest(table)).is_empty():
             ranked(hard, meta, ["forgotten"]).write_csv(folder / "hardest.csv")
         ranked(mislabelled(table), meta).write_csv(folder / "mislabelled.csv")

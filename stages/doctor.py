@@ -135,11 +135,10 @@ def _precision(parameters: Parameters) -> str:
 
 def _project(paths: Paths) -> Facts:
     runs = [name for name in METHODS if (paths.train(name) / artifacts.METRICS).is_file()]
-    unfinished = [name for name in METHODS if paths.resume(f"train-{name}").is_file()]
     return {
         "data": _data(paths.prepared),
         "trained": ", ".join(runs) or "nothing yet; python cli.py train",
-        "unfinished": ", ".join(unfinished) or "none",
+        "unfinished": ", ".join(paths.unfinished()) or "none",
     }
 
 

@@ -16,6 +16,7 @@ from crest.analysis import neighbours as near
 from crest.config import Parameters
 from crest.data.features import FeatureSplit
 from crest.data.files import ImageMeta, read_meta
+from crest.data.origins import columns_in, with_sources
 from crest.data.prepared import Prepared
 from crest.data.verifying import file_hash
 from crest.devices.generators import generator_for
@@ -74,9 +75,11 @@ def run(parameters: Parameters, paths: Paths, name: str | None = None) -> dict[s
         kept = folder if embeddings.read_described(folder) == described else None
         _write_arrays(partial, kept, model, data, precision, described)
         data.require_whole()
-        table, counts = _findings(partial, described, data, parameters, precision)
+        table, counts = _findings(partial, described, data, parameters, precision, paths.prepared)
         about = {"data": data.meta.content_hash}
-        artifacts.write_table(partial / artifacts.EMBEDDED, table, about=about)
+        artifacts.write_table(
+            partial / artifacts.EMBEDDED, table, about=about, more=columns_in(table)
+        )
         hashes = {path.name: file_hash(path) for path in sorted(partial.glob("*.npy"))}
         what = {"of": asdict(described), "found": counts, "sha256": hashes}
         artifacts.write_json(partial / DESCRIPTION, what)
@@ -138,6 +141,7 @@ def _findings(
     data: Prepared,
     parameters: Parameters,
     precision: Precision,
+    prepared: Path,
 ) -> tuple[pl.DataFrame, dict[str, Any]]:
     """Return the 'embedded' table of all splits, and counts of it."""
     splits = splits_of(data)
@@ -159,8 +163,9 @@ def _findings(
             settings.duplicate,
             precision.device,
         )
-        parts.append(_rows(name, split.labels, labels, found, noise if name == "train" else None))
-    table = pl.concat(parts)
+        rows = _rows(name, split.labels, labels, found, noise if name == "train" else None)
+        parts.append(with_sources(rows, prepared, name))
+    table = pl.concat(parts, how="diagonal")
     return table, _counts(table)
 
 

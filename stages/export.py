@@ -15,6 +15,8 @@ from crest.config import Parameters
 from crest.data.class_names import display_name
 from crest.data.encoded import EncodedImages
 from crest.data.files import ImageMeta, Meta, TextMeta, open_array
+from crest.data.origins import SCHEMA as SOURCES
+from crest.data.origins import with_sources
 from crest.data.prepared import load
 from crest.data.sources import Pixels
 from crest.data.stored_images import open_images
@@ -38,6 +40,7 @@ with needs_extra("images"):
 
 SHARD_BYTES = 256 * 2**20  # of pixels in a file, which are in memory at once
 SHARD_TEXTS = 100_000
+SOURCE_KINDS = {"file": "string", "row": "int64"}  # as the `datasets` library calls them
 HEADER_CHARACTERS = 10_000
 
 
@@ -102,7 +105,7 @@ def run(
         missing_classes=[data.meta.classes[number] for number in sorted(missing)],
     )
     if is_csv(out):
-        _write_csv(out, table, data.meta)
+        _write_csv(out, table, paths.prepared, data.meta)
         return exported
     _refuse_others(out)
     with artifacts.replacing_folder(out) as folder:
@@ -161,8 +164,8 @@ def _of_regions(table: pl.DataFrame, regions: str | None) -> pl.DataFrame:
     return found
 
 
-def _write_csv(out: Path, table: pl.DataFrame, meta: Meta) -> None:
-    named = with_class_names(table, meta.classes)
+def _write_csv(out: Path, table: pl.DataFrame, prepared: Path, meta: Meta) -> None:
+    named = with_sources(with_class_names(table, meta.classes), prepared)
     _refuse_other_csv(out, named.columns)
     with artifacts.replacing(out) as temporary:
         temporary.write_text(named.write_csv(), encoding="utf-8")
@@ -174,10 +177,15 @@ def _refuse_other_csv(out: Path, columns: list[str]) -> None:
         return
     with out.open(encoding="utf-8", errors="replace") as lines:
         header = lines.readline(HEADER_CHARACTERS).rstrip("\r\n")
-    if header != ",".join(columns):
+    if _without_sources(header.split(",")) != _without_sources(columns):
         raise ParameterError(
             f"--out {out}: a file whose columns are not those of an export; name a new one"
         )
+
+
+def _without_sources(columns: list[str]) -> list[str]:
+    """Leave out the columns that an export of other prepared data may lack."""
+    return [name for name in columns if name not in SOURCES]
 
 
 def _refuse_others(out: Path) -> None:
@@ -198,6 +206,8 @@ def _refuse_others(out: Path) -> None:
 
 def _write_data_set(folder: Path, prepared: Path, meta: Meta, chosen: pl.DataFrame) -> None:
     splits = {split: _whole(prepared, split) for split in meta.sizes} | {"train": chosen}
+    if _has_sources(meta):
+        splits = {split: with_sources(rows, prepared, split) for split, rows in splits.items()}
     (folder / "data").mkdir()
     done = 0
     with progress_bar("export", sum(map(len, splits.values()))) as advance:
@@ -285,7 +295,14 @@ CONTENTS: Mapping[str, Content] = {"image": _images, "text": _texts}
 def _own_names(meta: Meta) -> dict[str, str]:
     """Return what each column beside the examples is called: none as a text column is."""
     texts = meta.text_columns if isinstance(meta, TextMeta) else ()
-    return {name: free_name(name, texts) for name in ("index", "label", "selected", "weight")}
+    sources = SOURCES if _has_sources(meta) else ()
+    names = ("index", "label", "selected", "weight", *sources)
+    return {name: free_name(name, texts) for name in names}
+
+
+def _has_sources(meta: Meta) -> bool:
+    """Whether it is known of all examples where they came from."""
+    return meta.source_hashes.keys() >= meta.sizes.keys()
 
 
 def _features(meta: Meta) -> dict[str, Any]:
@@ -300,6 +317,7 @@ def _features(meta: Meta) -> dict[str, Any]:
         own["weight"]: _value("float32"),
         own["selected"]: _value("int32"),
         own["index"]: _value("int64"),
+        **{own[name]: _value(kind) for name, kind in SOURCE_KINDS.items() if name in own},
     }
 
 
@@ -335,10 +353,18 @@ The split train holds the examples that were selected, each once; {whole} are wh
 | `{own["label"]}` | class |
 | `{own["weight"]}` | sum of its weights over the mini-batches that selected it; mean 1 in train |
 | `{own["selected"]}` | mini-batches that selected it |
-| `{own["index"]}` | row in the prepared split of the same name |
+| `{own["index"]}` | row in the prepared split of the same name |{_sources_in_words(own)}
 
 Outside train nothing was selected and every weight is 1.
 """
+
+
+def _sources_in_words(own: Mapping[str, str]) -> str:
+    if "file" not in own:
+        return ""
+    return f"""
+| `{own["file"]}` | file that it came from, as prepare.source led to it |
+| `{own["row"]}` | its row there, counted from 0; null where the file holds nothing else |"""
 
 
 def _card_head(meta: Meta) -> dict[str, Any]:

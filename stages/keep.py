@@ -7,6 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from crest.analysis.subset import SCORES, part_of
+from crest.data.origins import with_sources
 from crest.errors import ParameterError
 from crest.pipeline.paths import Paths
 from crest.pipeline.recorded import meta_of, read_difficulty
@@ -43,8 +44,8 @@ def run(
     sources
         As :func:`crest.pipeline.recorded.read_difficulty` has them; none: the last analysis.
     prepared
-        Folder of prepared data, for the names of classes. None: the project's for its own
-        analysis, else numbers.
+        Folder of prepared data, for the names of classes and where examples came from. None: the
+        project's for its own analysis, else numbers.
     others
         Whether the rows are those that are not kept.
 
@@ -64,6 +65,7 @@ def run(
         prepared = paths.prepared
     table = read_difficulty([paths.analyze] if own else sources)
     meta = None if prepared is None else meta_of(prepared, len(table))
+    table = with_sources(table, prepared)
     if count is not None and count > len(table):
         raise ParameterError(f"keep: --count {count:,}: there are {len(table):,} examples")
 

@@ -13,6 +13,7 @@ from crest.analysis.difficulty import (
 )
 from crest.analysis.profile import wrong_labels
 from crest.analysis.wrong_labels import together
+from crest.data.origins import with_sources
 from crest.errors import ArtifactError, ParameterError
 from crest.pipeline.paths import Paths
 from crest.pipeline.recorded import meta_of, read_difficulty
@@ -47,8 +48,8 @@ def run(
         Folders with difficulty.parquet or examples.parquet, or such files; of several runs those
         of examples.parquet, which count together. None: the project's last analysis.
     prepared
-        Folder of prepared data, for the names of classes. None: the project's for its own
-        analysis, else numbers.
+        Folder of prepared data, for the names of classes and where examples came from. None: the
+        project's for its own analysis, else numbers.
     inputs
         Whether the prepared inputs are judged as well, by :mod:`crest.label_noise`; where there is
         no analysis yet, alone.
@@ -75,6 +76,7 @@ def run(
         table = _by_inputs(table, prepared)
     assert table is not None
     meta = None if prepared is None else meta_of(prepared, len(table))
+    table = with_sources(table, prepared)
     known = wrong_labels(table)
     if most is None:
         likely = int((table["wrong_label"] > 0.5).sum())

@@ -15,10 +15,13 @@ from crest import artifacts
 from crest.analysis.comparison import (
     SUMMARY,
     against_random,
+    cautions,
     findings,
     format_table,
     summarise,
 )
+from crest.analysis.explained import ends_above_threshold, farther_than_random, throughout
+from crest.analysis.headline import headline
 from crest.analysis.runs import Analysis
 from crest.analysis.seeds import SEEDS, format_seeds, over_seeds, verdict
 from crest.config import Parameters
@@ -32,6 +35,7 @@ from crest.pipeline.manifest import Manifest
 from crest.pipeline.page import Page, render
 from crest.pipeline.paths import REPORTED, Paths
 from crest.pipeline.seeds import check_seeds
+from crest.samplers.sizes import count_of
 from crest.selection.unweighted import UNWEIGHTED
 
 __all__ = ["format_seeds", "format_table", "read_seeds", "read_summary", "run", "verdicts"]
@@ -72,16 +76,20 @@ def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
     summary = summarise(rows)
     seeds, repeats = _over_seeds(parameters, paths, meta, rows, runs)
     analysis = _read_analysis(paths, parameters.run.methods, meta)
+    predictions = {name: _predictions(paths, name, meta) for name in parameters.run.methods}
     page = Page(
         title=parameters.report.title,
+        headline=headline(summary, seeds, meta.sizes["test"]),
         meta=meta,
         summary=summary,
-        findings=[
-            *_findings(summary, runs, repeats, parameters, meta, seeds),
+        sentences=findings(summary, meta.sizes["test"], _verdicts(summary, seeds, meta)),
+        cautions=[
+            *_cautions(summary, runs, repeats, parameters, meta, len(seeds) > 0),
             *_choices(analysis, runs),
         ],
+        explained=_explained(analysis, runs, predictions, parameters),
         seeds=seeds,
-        predictions={name: _predictions(paths, name, meta) for name in parameters.run.methods},
+        predictions=predictions,
         made=datetime.now(UTC),
         analysis=analysis,
         threshold=_threshold(runs, parameters),
@@ -310,19 +318,18 @@ def _read_analysis(paths: Paths, methods: Sequence[str], meta: Meta) -> Analysis
     return analysis
 
 
-def _findings(
+def _cautions(
     summary: pl.DataFrame,
     runs: Mapping[str, Mapping[str, Any]],
     repeats: Mapping[str, Mapping[str, Any]],
     parameters: Parameters,
     meta: Meta,
-    over_seeds: pl.DataFrame,
+    is_repeated: bool,
 ) -> list[str]:
     seeds = {_seed(values, parameters.train.seed) for values in runs.values()}
     runs = {**runs, **repeats}
     devices = {json.dumps(values.get("device"), sort_keys=True) for values in runs.values()}
-    against = _verdicts(summary, over_seeds, meta)
-    sentences = findings(summary, sorted(seeds), meta.sizes["test"], against, len(over_seeds) > 0)
+    sentences = cautions(summary, sorted(seeds), meta.sizes["test"], is_repeated)
     if len(devices) > 1:
         sentences.append(
             "The runs were not all made on the same device or in the same precision, so their "
@@ -350,6 +357,29 @@ def _choices(analysis: Analysis, runs: Mapping[str, Mapping[str, Any]]) -> Itera
             )
         if _section(values, method).get("choice") == "medoids":
             yield f"{method} trained on {UNWEIGHTED}."
+
+
+def _explained(
+    analysis: Analysis,
+    runs: Mapping[str, Mapping[str, Any]],
+    predictions: Mapping[str, pl.DataFrame],
+    parameters: Parameters,
+) -> dict[str, list[str]]:
+    """Say why pictures of crest's coresets and regions look as they do."""
+    settings = _section(runs.get("crest", {}), "crest")
+    found = {
+        "gradients": farther_than_random(analysis.gradient_errors, settings),
+        "regions": throughout(analysis.regions),
+    }
+    size = settings.get("subset_size", parameters.of(CrestParameters).subset_size)
+    if "crest" in predictions and isinstance(size, int | float):
+        found["regions"] += ends_above_threshold(
+            analysis.regions.filter(pl.col("method") == "crest"),
+            _threshold(runs, parameters),
+            count_of(size, len(analysis.difficulty)),
+            predictions["crest"]["loss"],
+        )
+    return found
 
 
 def _threshold(runs: Mapping[str, Mapping[str, Any]], parameters: Parameters) -> float:

@@ -8,6 +8,7 @@ import polars as pl
 from crest import artifacts
 from crest.config import Parameters
 from crest.data.files import read_meta
+from crest.data.origins import with_sources
 from crest.devices.generators import generator_for
 from crest.devices.limits import require_passes
 from crest.errors import ParameterError
@@ -31,8 +32,9 @@ PARQUET = b"PAR1"  # what a file of it begins with
 
 
 def as_json(table: pl.DataFrame, paths: Paths) -> str:
-    """Return the 'coresets' table as a JSON array of rows, each with the name of its class."""
-    return with_class_names(table, read_meta(paths.prepared).classes).write_json()
+    """Return the 'coresets' table as a JSON array of rows, each with its class, file and row."""
+    named = with_class_names(table, read_meta(paths.prepared).classes)
+    return with_sources(named, paths.prepared).write_json()
 
 
 def as_bytes(table: pl.DataFrame, paths: Paths) -> bytes:

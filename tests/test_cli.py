@@ -21,6 +21,7 @@ import cli
 from crest import artifacts
 from crest.analysis import subset
 from crest.config import parse
+from crest.data.origins import Origin, source_of
 from crest.data.prepared import load
 from crest.errors import ParameterError
 from crest.models import ModelSpec, build, weights
@@ -406,6 +407,8 @@ def test_select_prints_coresets_as_json_and_nothing_else(trained):
     checkpoint = trained.train("random") / "model.safetensors"
     rows = json.loads(succeeds("select", "--checkpoint", checkpoint, "--json", "--minibatches", 2))
     assert {row["class"] for row in rows} <= {str(row["label"]) for row in rows}
+    first = source_of(trained.prepared, "train", rows[0]["index"])
+    assert Origin(rows[0]["file"], rows[0]["row"]) == first
     found = pl.DataFrame(rows, schema=dict(artifacts.TABLES["coresets"]))
     assert len(found) == 64
     from_tables(found, None, load(trained.prepared, CPU).train.labels, "here")

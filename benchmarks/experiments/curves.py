@@ -44,7 +44,7 @@ def draw(groups: Sequence[Group], x: str) -> Figure:
     seconds = "processor seconds" if clock == "cpu_seconds" else "seconds"
     label = "training steps" if x == "step" else f"{seconds} of choosing and training"
     title = f"Accuracy by {'step' if x == 'step' else 'second'}"
-    figure, axes = blank(title, label, KINDS[kind])
+    figure, axes = blank(title, label, KINDS[kind], (4.6, 3.2))
     for group, style in zip(groups, styles([g.name for g in groups]).values(), strict=True):
         across, means, deviations = averaged(group, x if x == "step" else clock)
         axes.plot(across, means, label=plain(group.name), markersize=3, **style)
@@ -68,7 +68,7 @@ def averaged(group: Group, x: str) -> tuple[list[float], list[float], list[float
 def write(figure: Figure, path: Path) -> None:
     """Write a picture as its name ends, .png or .svg."""
     if path.suffix == ".png":
-        path.write_bytes(png(figure))
+        path.write_bytes(png(figure, 160))
         return
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "crest"}):
         figure.savefig(path, format="svg", facecolor=PAPER, metadata={"Date": None})

@@ -112,36 +112,44 @@ def seconds(value: float | None) -> str:
 
 
 def findings(
-    summary: pl.DataFrame,
-    seeds: Sequence[int],
-    test_examples: int,
-    against: Sequence[str] | None = None,
-    is_repeated: bool = False,
+    summary: pl.DataFrame, test_examples: int, against: Sequence[str] | None = None
 ) -> list[str]:
-    """Say in plain sentences what the numbers say, and how much they can bear.
+    """Say in plain sentences what the numbers say.
 
     Parameters
     ----------
     summary
         From :func:`summarise`.
-    seeds
-        The seeds of the runs, each once.
     test_examples
         Size of the test split.
     against
         What is said of methods against random, where more runs tell it than those of ``summary``.
+    """
+    rows = [row for row in summary.iter_rows(named=True) if not row["reused"]]
+    full = next((row for row in rows if row["method"] == "full"), None)
+    return [
+        *(_cost_and_gain(row, full) for row in rows if row is not full),
+        *(against_random(summary, test_examples) if against is None else against),
+    ]
+
+
+def cautions(
+    summary: pl.DataFrame, seeds: Sequence[int], test_examples: int, is_repeated: bool = False
+) -> list[str]:
+    """Say how much the numbers can bear.
+
+    Parameters
+    ----------
+    summary, test_examples
+        As of :func:`findings`.
+    seeds
+        The seeds of the runs, each once.
     is_repeated
         Whether there are runs with further seeds, of which that is said.
     """
     rows = [row for row in summary.iter_rows(named=True) if not row["reused"]]
-    full = next((row for row in rows if row["method"] == "full"), None)
-    sentences = [
-        *(_cost_and_gain(row, full) for row in rows if row is not full),
-        *(against_random(summary, test_examples) if against is None else against),
-    ]
     outdated = [_outdated(row) for row in summary.iter_rows(named=True) if row["outdated"]]
-    caution = [] if is_repeated else [_caution(rows, seeds, test_examples)]
-    return [*sentences, *outdated, *caution]
+    return outdated if is_repeated else [*outdated, _caution(rows, seeds, test_examples)]
 
 
 def against_random(summary: pl.DataFrame, test_examples: int) -> list[str]:
@@ -184,13 +192,15 @@ def _against_random(row: Mapping[str, Any], random: Mapping[str, Any], test_exam
         f"Against random mini-batches for {steps} steps, {row['method']} is "
         f"{_points(row, random)} and took {_times(row, random)}."
     )
-    error = (_variance(row, test_examples) + _variance(random, test_examples)) ** 0.5
+    error = (
+        sampling_variance(row, test_examples) + sampling_variance(random, test_examples)
+    ) ** 0.5
     if abs(row["accuracy"] - random["accuracy"]) < 2 * error:
         verdict += " The test split is too small to tell that difference from chance."
     return verdict
 
 
-def _variance(row: Mapping[str, Any], test_examples: int) -> float:
+def sampling_variance(row: Mapping[str, Any], test_examples: int) -> float:
     """Binomial variance of an accuracy, the only part of its uncertainty that one run shows."""
     return float(row["accuracy"] * (1 - row["accuracy"]) / max(test_examples, 1))
 
@@ -221,7 +231,7 @@ def _caution(rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], test_examp
         if len(seeds) == 1
         else "Each method was run once, not all with the same seed"
     )
-    points = 100 * max(_variance(row, test_examples) for row in rows) ** 0.5
+    points = 100 * max(sampling_variance(row, test_examples) for row in rows) ** 0.5
     return (
         f"{drawn}: another seed gives other numbers, and small differences may be chance. The "
         f"{test_examples:,} test examples alone leave an accuracy here uncertain by up to about "

@@ -18,6 +18,7 @@ says of it tells less.
 
 from dataclasses import dataclass
 
+import numpy as np
 import polars as pl
 
 from crest.analysis.wrong_labels import wrong_probabilities, wrong_share
@@ -296,12 +297,16 @@ def times_forgotten(difficulty: pl.DataFrame, most: int = 10) -> pl.DataFrame:
 class Group:
     """Examples that something happened to: ``rows``, of 'difficulty', are some of ``count``.
 
-    ``name`` is hardest, mislabelled, most_selected, never_selected or excluded.
+    ``name`` is hardest, mislabelled, most_selected, never_selected or excluded. Where the line
+    between those listed and the others falls among ``tied`` equal ones, chance decided for
+    ``drawn`` of them; else both are 0.
     """
 
     name: str
     count: int
     rows: pl.DataFrame
+    drawn: int = 0
+    tied: int = 0
 
 
 def notable(
@@ -320,26 +325,39 @@ def notable(
     -------
     list[Group]
         hardest and mislabelled: see the functions; most_selected; never_selected: spread evenly
-        over the data; excluded: first to be left out as learned. A group of none is left out, and
-        where nothing was selected so are the last three.
+        over the data; excluded: first to be left out as learned. Of equal ones chance, the same
+        every time, decides which are listed. A group of none is left out, and where nothing was
+        selected so are the last three.
     """
     groups = [
         _head("hardest", hardest(difficulty), most),
         _head("mislabelled", mislabelled(difficulty), most_mislabelled),
     ]
-    selected = difficulty.filter(pl.col("selected") > 0).sort(-pl.col("selected"), "index")
+    selected = difficulty.filter(pl.col("selected") > 0)
     if not selected.is_empty():
-        left = difficulty.filter(pl.col("excluded_at") != NEVER).sort("excluded_at", "index")
+        left = difficulty.filter(pl.col("excluded_at") != NEVER)
         groups += [
-            _head("most_selected", selected, most),
+            _first("most_selected", selected, -pl.col("selected"), most),
             _spread("never_selected", difficulty.filter(pl.col("selected") == 0), most),
-            _head("excluded", left, most),
+            _first("excluded", left, pl.col("excluded_at"), most),
         ]
     return [group for group in groups if group.count]
 
 
 def _head(name: str, rows: pl.DataFrame, most: int) -> Group:
     return Group(name, len(rows), rows.head(most))
+
+
+def _first(name: str, rows: pl.DataFrame, key: pl.Expr, most: int) -> Group:
+    """Take the first by a key of few values, of equal ones some by the same chance every time."""
+    chance = pl.Series(np.random.default_rng(0).permutation(len(rows)))
+    ordered = rows.with_columns(key=key, chance=chance).sort("key", "chance")
+    listed = ordered.head(most).sort("key", "index")
+    tied = drawn = 0
+    if len(ordered) > most and ordered["key"][most - 1] == ordered["key"][most]:
+        edge = pl.col("key") == ordered["key"][most]
+        tied, drawn = len(ordered.filter(edge)), len(listed.filter(edge))
+    return Group(name, len(rows), listed.select(rows.columns), drawn, tied)
 
 
 def _spread(name: str, rows: pl.DataFrame, most: int) -> Group:

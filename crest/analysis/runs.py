@@ -14,6 +14,7 @@ from crest.analysis.difficulty import (
     selected_by_score,
     window_of,
 )
+from crest.analysis.draws import times_drawn
 from crest.artifacts import TABLES
 
 # One entry a table: column -> type. Long format, with the method as a column to colour by.
@@ -52,6 +53,15 @@ ANALYSIS_TABLES: Mapping[str, Mapping[str, Any]] = {
         "share": pl.Float64,
         "weighted_share": pl.Float64,
         "data_share": pl.Float64,
+    },
+    "times_drawn": {
+        "method": pl.String,
+        "by": pl.String,  # class, or difficulty: tenths by mean loss
+        "place": pl.Int64,  # label, or tenth from 0, the easiest
+        "name": pl.String,  # of the class, or the range of the losses
+        "examples": pl.Int64,
+        "times": pl.Float64,  # mean times that one was trained on
+        "relative": pl.Float64,  # that over the mean of all examples
     },
     "gradient_errors": {
         "method": pl.String,
@@ -99,6 +109,7 @@ class Analysis:
     score_by_window: pl.DataFrame
     selected_by_score: pl.DataFrame
     class_balance: pl.DataFrame
+    times_drawn: pl.DataFrame
     gradient_errors: pl.DataFrame
     dropped_accuracy: pl.DataFrame
 
@@ -140,6 +151,10 @@ def analyse(runs: Sequence[Run], scores_from: str, classes: Sequence[str]) -> An
             [_named(selected_by_score(tables[run.method]), run.method) for run in selecting],
         ),
         class_balance=_stack("class_balance", [_balance(run, classes) for run in selecting]),
+        times_drawn=_stack(
+            "times_drawn",
+            [_named(times_drawn(unselected, run.examples, classes), run.method) for run in runs],
+        ),
         gradient_errors=_stack("gradient_errors", []),
         dropped_accuracy=_stack("dropped_accuracy", []),
     )

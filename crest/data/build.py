@@ -21,7 +21,8 @@ from crest.data.images import Block, ImageDecoder
 from crest.data.keeping import keep
 from crest.data.labels import Encoded, encode_labels
 from crest.data.oddities import Oddities
-from crest.data.origins import encodable, write_sources
+from crest.data.origins import encodable
+from crest.data.places import write_sources
 from crest.data.sources import Example, Measured, Pixels, Reader, Source
 from crest.data.splits import (
     BLOCK_BYTES,

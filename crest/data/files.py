@@ -17,8 +17,8 @@ text
     ``SPLIT_second_starts.npy`` (int32, N: where in the example the second text's tokens begin,
     its length if nowhere) and ``SPLIT_texts.parquet`` (the text columns as the source has them).
 
-Images also have ``SPLIT_sources.parquet``: the file of each example, and its row in the file where
-that holds several (:mod:`crest.data.origins`).
+Both have ``SPLIT_sources.parquet``: the file of each example, and its row in the file where that
+holds several (:mod:`crest.data.origins`).
 """
 
 import hashlib
@@ -35,10 +35,11 @@ from crest.artifacts import cannot_be_read
 from crest.errors import ArtifactError
 
 # Of each kind of data, so that a change of one does not ask for the other to be prepared again.
-SCHEMA_VERSIONS = {"image": 3, "text": 3}
-# What folders of earlier versions lack, which are read all the same: of images, version 2.
+SCHEMA_VERSIONS = {"image": 3, "text": 4}
+# What folders of earlier versions lack, which are read all the same.
 EARLIER: Mapping[tuple[str, Any], Mapping[str, Any]] = {
-    ("image", 2): {"storage": "pixels", "fit": "squeeze", "source_hashes": {}}
+    ("image", 2): {"storage": "pixels", "fit": "squeeze", "source_hashes": {}},
+    ("text", 3): {"source_hashes": {}},
 }
 STORAGES = ("pixels", "encoded")
 FITS = ("crop", "squeeze")
@@ -110,6 +111,8 @@ class TextMeta:
         Lines for people: what was left out, held out or warned of.
     text_hashes
         For each split, the SHA-256 of its file of texts.
+    source_hashes
+        As of images.
     """
 
     schema_version: int
@@ -131,6 +134,7 @@ class TextMeta:
     content_hash: str
     notes: list[str] = field(default_factory=list)
     text_hashes: dict[str, str] = field(default_factory=dict)
+    source_hashes: dict[str, str] = field(default_factory=dict)
 
     def is_whole(self) -> bool:
         """Whether splits, classes, columns and vocabulary are all there and agree."""
@@ -147,6 +151,7 @@ class TextMeta:
         )
         positive = _are_counts([self.vocabulary_size, self.max_length], least=1)
         typed = isinstance(self.token_types, bool)
+        typed = typed and isinstance(self.source_hashes, dict)
         whole = described and measured and padded and columns and positive and typed
         return whole and _is_split(self) and _are_counts(counts)
 

@@ -7,28 +7,15 @@ file holds one example). Data prepared before there were such files have none.
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
-import numpy as np
 import polars as pl
 
-from crest.data.files import SPLITS, ImageMeta, damaged, read_meta
-from crest.data.sources import Source, Split
+from crest.data.files import SPLITS, damaged, read_meta
 from crest.data.split_files import UNREADABLE
-from crest.data.splits import Division
 from crest.data.verifying import file_hash
 from crest.errors import ArtifactError, ParameterError, not_one_of
 
 SCHEMA: dict[str, type[pl.DataType]] = {"file": pl.String, "row": pl.Int64}
-
-
-@runtime_checkable
-class Placed(Protocol):
-    """A split whose rows have places: a frame of ``file`` and ``row``, in order."""
-
-    def places(self) -> pl.DataFrame:
-        """Return the file of each row, and its row in it if it holds several."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -57,18 +44,6 @@ def encodable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def write_sources(source: Source[Split], division: Division, folder: Path) -> None:
-    """Write the sources of the splits whose readers know them."""
-    for name, parts in division.parts.items():
-        reader = source.splits[name]
-        if not isinstance(reader, Placed):
-            continue
-        places = reader.places().cast(SCHEMA)
-        for part, rows in parts.items():
-            chosen = places[np.flatnonzero(rows)]
-            chosen.write_parquet(sources_file(folder, part), compression="zstd")
-
-
 def sources_file(folder: Path, split: str) -> Path:
     """Where a split's sources are."""
     return folder / f"{split}_sources.parquet"
@@ -83,8 +58,7 @@ def sources_of(folder: Path, split: str) -> pl.DataFrame | None:
         If the file is damaged.
     """
     path = sources_file(folder, split)
-    meta = read_meta(folder)
-    expected = meta.source_hashes.get(split) if isinstance(meta, ImageMeta) else None
+    expected = read_meta(folder).source_hashes.get(split)
     if expected is None:
         return None
     if file_hash(path) != expected:
@@ -93,6 +67,30 @@ def sources_of(folder: Path, split: str) -> pl.DataFrame | None:
         return pl.read_parquet(path, glob=False)
     except UNREADABLE as error:
         raise damaged(path, str(error).strip().partition("\n")[0]) from None
+
+
+def with_sources(table: pl.DataFrame, folder: Path | None, split: str = "train") -> pl.DataFrame:
+    """Put where examples came from at the end of a table: its columns ``file`` and ``row``.
+
+    Parameters
+    ----------
+    table
+        Any with a column ``index``, of rows of the prepared split.
+    folder
+        The prepared data. None, or of data that do not say: the table is left as it is.
+
+    Raises
+    ------
+    ArtifactError
+        If the sources are missing or damaged.
+    """
+    found = None if folder is None else sources_of(folder, split)
+    return table if found is None else table.with_columns(found[table["index"]])
+
+
+def columns_in(table: pl.DataFrame) -> dict[str, type[pl.DataType]]:
+    """Return those of the two columns that a table has, with their types."""
+    return {name: kind for name, kind in SCHEMA.items() if name in table.columns}
 
 
 def source_of(folder: Path, split: str, index: int) -> Origin:

@@ -19,6 +19,7 @@ from crest.data.class_names import Naming, class_names, translated
 from crest.data.delimited import Delimited
 from crest.data.json_rows import JsonRows
 from crest.data.label_types import joined, plain_labels
+from crest.data.origins import rows_of
 from crest.data.parquet import metadata_of
 from crest.data.parquet_texts import ParquetTexts
 from crest.data.sources import DatasetSpec, Source, some
@@ -87,6 +88,10 @@ class TextReader:
                 start = end
             if start != last:
                 raise changed(file)
+
+    def places(self) -> pl.DataFrame:
+        """Return the file of each row, and its row there."""
+        return rows_of([*zip(self.files, self.sizes, strict=True)])[self.rows]
 
     def label_at(self, row: int) -> str:
         """File, column and row within the file."""

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from crest.artifacts import os_error
 from crest.data.files import PERCENTILES, SCHEMA_VERSIONS, TextMeta, write_meta
 from crest.data.labels import encode_labels
+from crest.data.places import write_sources
 from crest.data.sources import Source
 from crest.data.splits import (
     Advance,
@@ -24,7 +25,7 @@ from crest.data.splits import (
     write_labels,
 )
 from crest.data.text import TextReader
-from crest.data.verifying import content_hash, file_hash
+from crest.data.verifying import with_hashes
 from crest.data.vocabulary import is_panic, load_tokenizer, vocabulary_hash, vocabulary_size
 from crest.errors import DataError, ParameterError
 from crest.parameters.sections import PrepareParameters
@@ -234,6 +235,7 @@ def build_text(
     writers: dict[str, RaggedWriter] = {}
     for name, reader, advance_split in each_split(source, advance):
         writers |= _write_texts(reader, encoder, division.parts[name], folder, advance_split)
+    write_sources(source, division, folder)
     meta = TextMeta(
         schema_version=SCHEMA_VERSIONS["text"],
         kind="text",
@@ -251,10 +253,10 @@ def build_text(
         lengths={name: writer.percentiles() for name, writer in writers.items()},
         truncated={name: writer.truncated for name, writer in writers.items()},
         dropped={name: reader.dropped for name, reader in source.splits.items()},
-        content_hash=content_hash(folder),
-        text_hashes={name: file_hash(folder / f"{name}_texts.parquet") for name in writers},
+        content_hash="",
         notes=[*source.notes, *labels.notes, *division.notes],
     )
+    meta = with_hashes(folder, meta)
     write_meta(folder, meta)
     return meta
 

@@ -57,16 +57,18 @@ Described = TypeVar("Described", bound=Meta)
 
 def with_hashes(folder: Path, meta: Described) -> Described:
     """Return a description with the hashes of what the folder holds."""
-    field, kind = (
-        ("text_hashes", "texts") if isinstance(meta, TextMeta) else ("source_hashes", "sources")
-    )
-    tables = {split: folder / f"{split}_{kind}.parquet" for split in meta.sizes}
-    # Whatever reads images may not know where they come from; texts are always there.
-    hashes = {
-        split: file_hash(path) for split, path in tables.items() if kind == "texts" or path.exists()
-    }
-    found: dict[str, Any] = {field: hashes}
+    found: dict[str, Any] = {"source_hashes": _source_hashes(folder, meta)}
+    if isinstance(meta, TextMeta):
+        found["text_hashes"] = {
+            split: file_hash(folder / f"{split}_texts.parquet") for split in meta.sizes
+        }
     return replace(meta, content_hash=_identified(content_hash(folder), meta), **found)
+
+
+def _source_hashes(folder: Path, meta: Meta) -> dict[str, str]:
+    """Hash the files of sources that there are: not every reader knows where examples come from."""
+    files = {split: folder / f"{split}_sources.parquet" for split in meta.sizes}
+    return {split: file_hash(path) for split, path in files.items() if path.exists()}
 
 
 def _identified(hashed: str, meta: Meta) -> str:

@@ -1,15 +1,17 @@
 """Accuracy and loss over training, by step and by second."""
 
+from collections.abc import Sequence
+
 import polars as pl
 from matplotlib.figure import Figure
 
-from crest.figures.theme import blank, legend, logarithmic, styles
+from crest.figures.theme import blank, legend, logarithmic, styles_of
 
 X_LABELS = {"step": "training steps", "seconds": "seconds of training"}
 Y_LABELS = {"accuracy": "accuracy, %", "loss": "loss"}
 
 
-def draw_curve(curves: pl.DataFrame, y: str, x: str) -> Figure:
+def draw_curve(curves: pl.DataFrame, y: str, x: str, order: Sequence[str] = ()) -> Figure:
     """Draw one measure of all methods.
 
     Parameters
@@ -20,11 +22,13 @@ def draw_curve(curves: pl.DataFrame, y: str, x: str) -> Figure:
         ``accuracy`` or ``loss``.
     x
         ``step`` or ``seconds``; logarithmic, as full training takes many times the budget.
+    order
+        All methods of the pictures beside it, so that each has its colour in all.
     """
     split = strong_split(curves)
     title = f"{y.capitalize()} by {'step' if x == 'step' else 'second'}"
     figure, axes = blank(title, X_LABELS[x], f"{split} {Y_LABELS[y]}")
-    for method, style in styles(curves["method"].unique(maintain_order=True).to_list()).items():
+    for method, style in styles_of(curves["method"], order).items():
         points = curves.filter(pl.col("method") == method, pl.col(x) > 0)
         strong = points.filter(pl.col("split") == split)
         axes.plot(strong[x], _scaled(strong, y), label=method, markersize=3.5, **style)

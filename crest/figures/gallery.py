@@ -1,5 +1,6 @@
 """All pictures of an analysis, in the order in which they tell it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -7,6 +8,7 @@ from matplotlib.figure import Figure
 
 from crest.analysis.runs import Analysis
 from crest.figures.curves import draw_curve, strong_split
+from crest.figures.draws import draw_by_class, draw_by_difficulty
 from crest.figures.gradients import (
     draw_dropped_accuracy,
     draw_gradient_error,
@@ -37,50 +39,55 @@ class Picture:
 
 
 def gallery(analysis: Analysis, threshold: float) -> list[Picture]:
-    """Draw everything the analysis has data for; ``threshold`` is crest's τ."""
+    """Draw everything the analysis has data for; ``threshold`` is crest's τ.
+
+    A method has one colour in all pictures.
+    """
+    order = analysis.curves["method"].unique(maintain_order=True).to_list()
     return [
-        *_curves(analysis.curves),
-        *_difficulty(analysis),
+        *_curves(analysis.curves, order),
+        *_difficulty(analysis, order),
         *_gradients(analysis.gradient_errors),
-        *_regions(analysis.regions, threshold),
+        *_regions(analysis.regions, threshold, order),
     ]
 
 
-def _curves(curves: pl.DataFrame) -> list[Picture]:
+def _curves(curves: pl.DataFrame, order: Sequence[str]) -> list[Picture]:
     split = strong_split(curves)
     caption = (
-        "Means over windows of training steps."
+        "Means over windows of steps."
         if split == "train"
-        else ("Strong: on the validation split. Faint: on the mini-batches trained on.")
+        else "Strong: validation. Faint: the mini-batches trained on."
     )
     return [
         Picture(
             name=f"{y}_by_{x}",
             part="curves",
-            caption=f"{caption} The horizontal axis is logarithmic.",
+            caption=caption,
             alt=f"{split.capitalize()} {y} by {x}. At the end: {_ends(curves, split, y)}.",
-            figure=draw_curve(curves, y, x),
+            figure=draw_curve(curves, y, x, order),
         )
         for x in ("step", "seconds")
         for y in ("accuracy", "loss")
     ]
 
 
-def _difficulty(analysis: Analysis) -> list[Picture]:
-    pictures = []
+def _difficulty(analysis: Analysis, order: Sequence[str]) -> list[Picture]:
+    pictures = _draws(analysis.times_drawn, order)
     scores = analysis.score_by_window.drop_nulls("score")
     if not scores.is_empty():
         pictures.append(
             Picture(
                 name="score_by_window",
                 part="difficulty",
-                caption="Mean forgetting score of the examples trained on; what was never learned "
-                "has no score. (mean): one overall mean for the run, as which example it saw at "
-                "which step is not kept.",
+                caption="Mean forgetting score of the examples trained on. Flat: of the whole run, "
+                "as which example it saw at which step is not kept.",
                 alt=f"Mean forgetting score over training. {_score_ends(scores)}.",
-                figure=draw_score_by_window(scores),
+                figure=draw_score_by_window(scores, order),
             )
         )
+    if "dropped" in analysis.dropped_accuracy["group"]:
+        pictures.append(_dropped(analysis.dropped_accuracy))
     if analysis.selected_by_score.is_empty():
         return pictures
     table = analysis.selected_by_score
@@ -88,17 +95,46 @@ def _difficulty(analysis: Analysis) -> list[Picture]:
         Picture(
             name="selected_by_score",
             part="difficulty",
-            caption="Mean times an example was picked into a mini-batch coreset, by how often it "
-            "was forgotten. Never learned: never classified rightly, so it could not be forgotten.",
+            caption="Mean times an example was picked into a mini-batch coreset. Never learned: "
+            "never classified rightly, so it could not be forgotten.",
             alt=f"Mean times selected by times forgotten: {_selected_ends(table)}.",
-            figure=draw_selected_by_score(table),
+            figure=draw_selected_by_score(table, order),
         )
     )
     if not analysis.class_balance.is_empty():
         pictures.append(_balance(analysis.class_balance))
-    if "dropped" in analysis.dropped_accuracy["group"]:
-        pictures.append(_dropped(analysis.dropped_accuracy))
     return pictures
+
+
+def _draws(table: pl.DataFrame, order: Sequence[str]) -> list[Picture]:
+    """Draw what every method trained on, with coresets or without."""
+    known = table.drop_nulls("relative")
+    captions = {
+        "difficulty": "How often an example was trained on, over the method's mean. 1: as if "
+        "examples were drawn evenly.",
+        "class": "The same, by class.",
+    }
+    drawing = {"difficulty": draw_by_difficulty, "class": draw_by_class}
+    return [
+        Picture(
+            name=f"drawn_by_{by}",
+            part="difficulty",
+            caption=caption,
+            alt=f"Times drawn over the mean, by {by}. {_extremes(known, by)}.",
+            figure=drawing[by](known, order),
+        )
+        for by, caption in captions.items()
+        if by in known["by"]
+    ]
+
+
+def _extremes(table: pl.DataFrame, by: str) -> str:
+    ends = (
+        table.filter(pl.col("by") == by)
+        .group_by("method", maintain_order=True)
+        .agg(low=pl.col("relative").min(), high=pl.col("relative").max())
+    )
+    return "; ".join(f"{method} from {low:.2f} to {high:.2f}" for method, low, high in ends.rows())
 
 
 def _dropped(accuracy: pl.DataFrame) -> Picture:
@@ -112,16 +148,15 @@ def _dropped(accuracy: pl.DataFrame) -> Picture:
     return Picture(
         name="dropped_accuracy",
         part="difficulty",
-        caption="Training examples that left the choice as learned by that step, whether the "
-        "model still classifies them rightly though it is no longer trained on them, and those "
-        "that are still drawn from. In eval mode, without augmentation.",
+        caption="Whether examples that were dropped as learned are still classified rightly, and "
+        "those that are still drawn from. In eval mode, without augmentation.",
         alt=f"Accuracy of dropped examples over training. At the end: {ends}.",
         figure=draw_dropped_accuracy(accuracy),
     )
 
 
 def _gradients(errors: pl.DataFrame) -> list[Picture]:
-    if errors.is_empty():
+    if errors.drop_nulls("error").is_empty():  # ‖g‖ is lost in noise at every snapshot
         return []
     drawn = errors.filter(pl.col("method") == errors["method"][0])
     last = {row["group"]: row for row in drawn.iter_rows(named=True)}
@@ -133,8 +168,8 @@ def _gradients(errors: pl.DataFrame) -> list[Picture]:
             name="gradient_error",
             part="gradients",
             caption="Root mean square distance of a mini-batch's gradient from that of all "
-            f"data, dropped examples included, over the norm of the latter; {sizes}. Bias: what is "
-            "left of it however many coresets are averaged; random mini-batches have none.",
+            f"data, over the norm of the latter; {sizes}. Bias: what is left of it however many "
+            "coresets are averaged.",
             alt=f"Distance from the full gradient over training. At the end: a coreset "
             f"{_number(coreset['error'])}, the union of a region's {_number(union['error'])}, "
             f"a random mini-batch {_number(random['error'])}, the bias {_number(coreset['bias'])}.",
@@ -143,8 +178,7 @@ def _gradients(errors: pl.DataFrame) -> list[Picture]:
         Picture(
             name="gradient_variance",
             part="gradients",
-            caption=f"How much one mini-batch's gradient differs from the next; {sizes}. The "
-            "vertical axis is logarithmic.",
+            caption=f"How much one mini-batch's gradient differs from the next; {sizes}.",
             alt=f"Variance of the gradient over training. At the end: a coreset "
             f"{coreset['variance']:.3g}, a random mini-batch {random['variance']:.3g}, a random "
             f"subset {subset['variance']:.3g}.",
@@ -170,18 +204,17 @@ def _balance(balance: pl.DataFrame) -> Picture:
     )
 
 
-def _regions(regions: pl.DataFrame, threshold: float) -> list[Picture]:
+def _regions(regions: pl.DataFrame, threshold: float, order: Sequence[str]) -> list[Picture]:
     if regions.is_empty():
         return []
     captions = {
+        "rho": f"Each point is a region, at its end: a check above τ = {threshold:g} ends it.",
         "check_interval": "Each point is a region, at the step where it opened.",
-        "minibatches": "Each point is a region, at the step where it opened.",
-        "rho": f"Above τ = {threshold:g} a region ends. Each point is a region, at its end.",
-        "updates": "How many times coresets had been selected anew by that step.",
+        "active": "Examples that selection still draws from, as each region opens.",
         "effective_size": "Kish's effective size of the mini-batches' weights, a mean over each "
-        "region's: as many examples of equal weight would vary as much. All m of a mini-batch "
-        "count where the weights are the same.",
-        "active": "Examples that selection still draws from, at the opening of each region.",
+        "region's: as many examples of equal weight would vary as much.",
+        "minibatches": "Each point is a region, at the step where it opened.",
+        "updates": "How many times coresets had been selected anew by that step.",
     }
     if not regions["excluded"].gt(0).any():
         del captions["active"]
@@ -194,10 +227,17 @@ def _regions(regions: pl.DataFrame, threshold: float) -> list[Picture]:
             caption=caption,
             alt=f"{column.replace('_', ' ')} by region, from {_first(regions, column)} "
             f"to {_last(regions, column)}.",
-            figure=draw_regions(regions, column, threshold if column == "rho" else None),
+            figure=draw_regions(regions, column, threshold if column == "rho" else None, order),
         )
         for column, caption in captions.items()
+        if varies(regions, column)
     ]
+
+
+def varies(regions: pl.DataFrame, column: str) -> bool:
+    """Whether a column of the table 'regions' has more to show than one value a method."""
+    values = regions.drop_nulls(column).group_by("method").agg(pl.col(column).n_unique())
+    return bool(values[column].gt(1).any())
 
 
 def _is_weighted(regions: pl.DataFrame) -> bool:

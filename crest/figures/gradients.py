@@ -4,14 +4,14 @@ import polars as pl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from crest.figures.theme import INK, blank, legend, logarithmic, styles
+from crest.figures.theme import INK, blank, from_zero, legend, logarithmic, styles
 
 # How a legend names the groups of the table 'gradient_errors', in the order of their colours.
 NAMES = {
     "mini-batch coreset": "a coreset (m)",
     "random mini-batch": "random (m)",
     "random subset": "random (r)",
-    "union of a region's": "a region's coresets",
+    "union of a region's": "a region's all",
 }
 
 
@@ -22,10 +22,10 @@ def draw_gradient_error(errors: pl.DataFrame) -> Figure:
     _draw_groups(axes, errors.drop_nulls("error"), "error", drawn)
     coreset = errors.filter(pl.col("group") == "mini-batch coreset").drop_nulls("bias")
     axes.plot(
-        coreset["step"], coreset["bias"], color=INK, linestyle=(0, (2, 2)), label="bias of coresets"
+        coreset["step"], coreset["bias"], color=INK, linestyle=(0, (2, 2)), label="coresets' bias"
     )
-    axes.set_ylim(bottom=0)
-    legend(axes, columns=2)
+    from_zero(axes)
+    legend(axes)
     return figure
 
 
@@ -51,7 +51,7 @@ def draw_dropped_accuracy(accuracy: pl.DataFrame) -> Figure:
         rows = lines.filter(pl.col("line") == name)
         axes.plot(rows["step"], rows["accuracy"] * 100, label=name, markersize=4, **style)
     axes.set_xlim(left=0)
-    legend(axes, columns=2)
+    legend(axes)
     return figure
 
 

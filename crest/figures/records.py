@@ -5,7 +5,7 @@ from matplotlib.figure import Figure
 
 from crest.analysis.difficulty import seen_by_loss, times_forgotten
 from crest.figures.gallery import Picture
-from crest.figures.theme import SERIES, blank
+from crest.figures.theme import SERIES, blank, from_zero
 
 
 def record_pictures(difficulty: pl.DataFrame) -> list[Picture]:
@@ -44,7 +44,7 @@ def draw_seen_by_loss(table: pl.DataFrame) -> Figure:
     """Mean times trained on against mean loss; of :func:`seen_by_loss`."""
     figure, axes = blank("How often an example was trained on", "mean loss", "mean times")
     axes.plot(table["mean_loss"], table["seen"], color=SERIES[0], marker="o", markersize=3)
-    axes.set_ylim(bottom=0)
+    from_zero(axes)
     return figure
 
 

@@ -1,21 +1,28 @@
 """How the regions of a selecting run went."""
 
+from collections.abc import Sequence
+
 import polars as pl
 from matplotlib.figure import Figure
 
-from crest.figures.theme import INK, blank, legend, logarithmic, styles
+from crest.figures.theme import INK, blank, from_zero, legend, logarithmic, styles_of
 
 TITLES = {
     "check_interval": ("Steps between checks, T1", "T1"),
-    "minibatches": ("Mini-batch coresets per region, P", "P"),
-    "rho": ("Error of the quadratic model, ρ", "ρ at the last check"),
+    "minibatches": ("Coresets per region, P", "P"),
+    "rho": ("Error of the model, ρ", "ρ at the last check"),
     "updates": ("Coreset updates", "regions opened"),
     "effective_size": ("What a mini-batch is worth", "examples of equal weight"),
     "active": ("Examples not yet learned", "examples in V"),
 }
 
 
-def draw_regions(regions: pl.DataFrame, column: str, threshold: float | None = None) -> Figure:
+def draw_regions(
+    regions: pl.DataFrame,
+    column: str,
+    threshold: float | None = None,
+    order: Sequence[str] = (),
+) -> Figure:
     """Draw one column of the table 'regions'; each point is a region.
 
     ``threshold`` draws a line at that height, named τ.
@@ -23,8 +30,8 @@ def draw_regions(regions: pl.DataFrame, column: str, threshold: float | None = N
     title, y_label = TITLES[column]
     when = "end_step" if column == "rho" else "start_step"
     figure, axes = blank(title, "training steps", y_label)
-    methods = regions["method"].unique(maintain_order=True).to_list()
-    for method, style in styles(methods).items():
+    methods = styles_of(regions["method"], order)
+    for method, style in methods.items():
         rows = regions.filter(pl.col("method") == method, pl.col(column).is_not_null())
         size = 4 if len(rows) <= 60 else 2
         axes.plot(rows[when], rows[column], label=method, markersize=size, linewidth=1, **style)
@@ -33,7 +40,7 @@ def draw_regions(regions: pl.DataFrame, column: str, threshold: float | None = N
     if column == "rho" and regions["rho"].drop_nulls().gt(0).any():
         logarithmic(axes, "y")
     else:
-        axes.set_ylim(bottom=0)
+        from_zero(axes)
     if len(methods) > 1 or threshold is not None:
         legend(axes)
     return figure

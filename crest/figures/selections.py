@@ -1,47 +1,46 @@
 """Which examples were selected: how hard they were, how often, and of which classes."""
 
+from collections.abc import Sequence
+
 import polars as pl
 from matplotlib import colormaps
 from matplotlib.colors import BoundaryNorm
 from matplotlib.figure import Figure
 
-from crest.figures.theme import GRID, INK, blank, legend, plain, styles
+from crest.figures.theme import GRID, INK, blank, from_zero, legend, plain, styles_of
 
 RATIOS = (0.25, 0.35, 0.5, 0.7, 0.9, 1.1, 1.4, 2.0, 2.8, 4.0)
 NAMED_CLASSES = 30
 
 
-def draw_score_by_window(scores: pl.DataFrame) -> Figure:
+def draw_score_by_window(scores: pl.DataFrame, order: Sequence[str] = ()) -> Figure:
     """Mean forgetting score of the examples trained on, over training; 'score_by_window'."""
-    figure, axes = blank("How hard the training examples are", "training steps", "mean score")
-    for method, style in styles(scores["method"].unique(maintain_order=True).to_list()).items():
+    figure, axes = blank("Score of what is trained on", "training steps", "mean score")
+    for method, style in styles_of(scores["method"], order).items():
         rows = scores.filter(pl.col("method") == method)
         flat = rows["mean_over"][0] == "training"
         line_style = style | ({"marker": ""} if flat else {"markersize": 3})
-        axes.plot(
-            rows["step"], rows["score"], label=f"{method} (mean)" if flat else method, **line_style
-        )
-    axes.set_ylim(bottom=0)
+        axes.plot(rows["step"], rows["score"], label=method, **line_style)
+    from_zero(axes)
     legend(axes)
     return figure
 
 
-def draw_selected_by_score(table: pl.DataFrame) -> Figure:
+def draw_selected_by_score(table: pl.DataFrame, order: Sequence[str] = ()) -> Figure:
     """Mean times selected against the forgetting score; 'selected_by_score'."""
-    figure, axes = blank(
-        "How often an example was selected", "times forgotten", "mean times selected"
-    )
+    figure, axes = blank("Selected, by times forgotten", "times forgotten", "mean times selected")
     groups = table.sort("score", nulls_last=True)["group"].unique(maintain_order=True).to_list()
-    methods = table["method"].unique(maintain_order=True).to_list()
+    found = styles_of(table["method"], order)
+    methods = list(found)
     width = 0.8 / len(methods)
-    for number, (method, style) in enumerate(styles(methods).items()):
+    for number, (method, style) in enumerate(found.items()):
         rows = table.filter(pl.col("method") == method)
         places = [
             groups.index(group) + width * (number - (len(methods) - 1) / 2)
             for group in rows["group"]
         ]
         axes.bar(places, rows["selected"], width, label=method, color=style["color"])
-    crowded = len(groups) > 8
+    crowded = len(groups) > 5
     axes.set_xticks(
         range(len(groups)),
         groups,
@@ -63,7 +62,7 @@ def draw_class_balance(balance: pl.DataFrame) -> Figure:
     grid = rows.with_columns(ratio=pl.col("share") / pl.col("data_share")).pivot(
         "region", index=["label", "name"], values="ratio"
     )
-    figure, axes = blank("Class balance of the selections", "region", "class")
+    figure, axes = blank("Class balance of selections", "region", "class")
     axes.grid(visible=False)
     ratios = grid.drop("label", "name").to_numpy().clip(RATIOS[0], RATIOS[-1])
     colours = colormaps["RdBu_r"].resampled(len(RATIOS) - 1)

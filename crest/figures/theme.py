@@ -9,6 +9,7 @@ from itertools import cycle
 from typing import Any, Literal
 
 import matplotlib
+import polars as pl
 from markupsafe import Markup, escape
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -16,6 +17,7 @@ from matplotlib.ticker import FuncFormatter, NullFormatter
 
 from crest.figures.visible import visible
 
+SMALL = (3.3, 2.55)  # inches
 INK = "#23262d"
 GRID = "#dfe2e7"
 PAPER = "#ffffff"
@@ -48,14 +50,23 @@ def styles(methods: Sequence[str]) -> dict[str, dict[str, Any]]:
     }
 
 
-def blank(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
-    """Return a figure with one empty pair of axes, small enough for a telephone."""
-    figure = Figure(figsize=(4.6, 3.2), layout="constrained", facecolor="none")
+def styles_of(methods: pl.Series, order: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """Return the style of each method of a table, the same in all pictures of one ``order``."""
+    there = methods.unique(maintain_order=True).to_list()
+    known = styles([*dict.fromkeys([*order, *there])])
+    return {method: known[method] for method in there}
+
+
+def blank(
+    title: str, x_label: str, y_label: str, size: tuple[float, float] = SMALL
+) -> tuple[Figure, Axes]:
+    """Return a figure with one empty pair of axes, small enough for four in a row of a page."""
+    figure = Figure(figsize=size, layout="constrained", facecolor="none")
     axes = figure.add_subplot(facecolor="none")
-    figure.suptitle(title, x=0.02, ha="left", fontsize=10.5, fontweight="bold", color=INK)
-    axes.set_xlabel(x_label, color=INK)
-    axes.set_ylabel(y_label, color=INK)
-    axes.tick_params(which="both", color=GRID, labelcolor=INK, labelsize=9)
+    figure.suptitle(title, x=0.02, ha="left", fontsize=10, fontweight="bold", color=INK)
+    axes.set_xlabel(x_label, color=INK, fontsize=9)
+    axes.set_ylabel(y_label, color=INK, fontsize=9)
+    axes.tick_params(which="both", color=GRID, labelcolor=INK, labelsize=8.5)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["bottom", "left"]].set_color(GRID)
     axes.grid(color=GRID, linewidth=0.8)
@@ -63,8 +74,24 @@ def blank(title: str, x_label: str, y_label: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def legend(axes: Axes, columns: int = 4) -> None:
-    """Add a legend between title and axes, where it hides nothing."""
+def from_zero(axes: Axes, room: float = 0.06) -> None:
+    """Begin the vertical axis at 0, with room above the highest point for its mark."""
+    axes.set_ylim(bottom=0)  # which keeps the upper end that autoscaling chose, often at the mark
+    highest = max(axes.dataLim.y1, 0.0)
+    if highest > 0:
+        axes.set_ylim(top=highest * (1 + room))
+
+
+def legend(axes: Axes, columns: int | None = None) -> None:
+    """Add a legend between title and axes, where it hides nothing; None: as wide as there is room.
+
+    Constrained layout makes the axes narrower for a legend that is wider than they are.
+    """
+    if columns is None:
+        longest = max(map(len, axes.get_legend_handles_labels()[1]), default=0)
+        whole = axes.get_figure(root=True)
+        room = (SMALL[0] if whole is None else whole.get_figwidth()) * 72 - 40
+        columns = max(1, int(room // (28 + 4.8 * longest)))
     axes.legend(
         loc="lower left",
         bbox_to_anchor=(0, 1),
@@ -72,8 +99,10 @@ def legend(axes: Axes, columns: int = 4) -> None:
         ncols=columns,
         frameon=False,
         labelcolor=INK,
-        fontsize=9,
-        columnspacing=1.2,
+        fontsize=8.5,
+        columnspacing=1.0,
+        handlelength=1.8,
+        handletextpad=0.5,
     )
 
 
@@ -90,7 +119,7 @@ def plain(text: str) -> str:
     return visible(text).replace("$", r"\$")
 
 
-def png(figure: Figure, dots_per_inch: int = 160) -> bytes:
+def png(figure: Figure, dots_per_inch: int = 200) -> bytes:
     """Draw a figure on white."""
     buffer = BytesIO()
     with _drawing():

@@ -9,6 +9,7 @@ import polars as pl
 
 from crest import artifacts
 from crest.analysis.runs import ANALYSIS_TABLES, Analysis
+from crest.data.origins import columns_in
 from crest.errors import ArtifactError
 from crest.pipeline import manifest
 
@@ -17,7 +18,8 @@ AGAIN = "make it again with `python cli.py analyze`"
 
 def write_analysis(folder: Path, analysis: Analysis) -> None:
     """Write the tables of an analysis."""
-    artifacts.write_table(folder / artifacts.DIFFICULTY, analysis.difficulty)
+    table = analysis.difficulty
+    artifacts.write_table(folder / artifacts.DIFFICULTY, table, more=columns_in(table))
     for name in ANALYSIS_TABLES:
         getattr(analysis, name).write_csv(folder / f"{name}.csv")
 

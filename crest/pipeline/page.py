@@ -11,6 +11,7 @@ import polars as pl
 
 from crest.analysis.comparison import percent, run_name, seconds, signed
 from crest.analysis.confusion import MOST_CLASSES, by_class, matrix, most_confused
+from crest.analysis.difficulty import notable
 from crest.analysis.profile import profile
 from crest.analysis.runs import Analysis
 from crest.analysis.seeds import HEADS, seed_cells
@@ -30,12 +31,19 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 @dataclass(frozen=True)
 class Page:
-    """What the page shows; ``runs`` holds each run's run.json under the run's name."""
+    """What the page shows; ``runs`` holds each run's run.json under the run's name.
+
+    ``sentences`` say what the table says, ``cautions`` how far it bears, ``explained`` why pictures
+    of a part (gradients, regions) look as they do.
+    """
 
     title: str
+    headline: str
     meta: Meta
     summary: pl.DataFrame
-    findings: Sequence[str]
+    sentences: Sequence[str]
+    cautions: Sequence[str]
+    explained: Mapping[str, Sequence[str]]
     analysis: Analysis
     threshold: float
     runs: Mapping[str, Mapping[str, Any]]
@@ -89,12 +97,19 @@ def render(page: Page) -> str:
         title=page.title,
         meta=page.meta,
         rows=[row | {"name": run_name(row)} for row in page.summary.iter_rows(named=True)],
-        findings=page.findings,
+        headline=page.headline,
+        sentences=page.sentences,
+        cautions=page.cautions,
+        explained=page.explained,
         seed_heads=HEADS,
         seeds=[seed_cells(row) for row in page.seeds.iter_rows(named=True)],
         profile=profile(page.analysis.difficulty, page.meta.classes),
         pictures=_pictures(page),
-        sheets=sheets(page.analysis.difficulty, page.meta, page.prepared),
+        selects=len(page.analysis.regions) > 0,
+        has_checks=page.analysis.regions["rho"].null_count() < len(page.analysis.regions),
+        has_gradients=len(page.analysis.gradient_errors) > 0,
+        drops="excluded" in {group.name for group in notable(page.analysis.difficulty)},
+        **_examples(page.analysis.difficulty, page.meta, page.prepared),
         settings=_settings(_of_what_was_run(page.runs)),
         made=f"{page.made:%d %B %Y, %H:%M} {page.made:%Z}",
         full_was_run="full" in page.summary["method"],
@@ -132,16 +147,25 @@ def render_records(
         count=len(difficulty),
         profile=profile(difficulty, [] if meta is None else meta.classes),
         pictures=[_drawing(picture) for picture in pictures],
-        sheets=sheets(difficulty, meta, prepared),
+        **_examples(difficulty, meta, prepared),
     )
 
 
+def _examples(difficulty: pl.DataFrame, meta: Meta | None, prepared: Path) -> dict[str, Any]:
+    found = sheets(difficulty, meta, prepared)
+    return {"sheets": found.sheets, "sources": found.sources}
+
+
 def _mistakes(page: Page) -> dict[str, Any]:
-    """Return what the page says of classes: each one's accuracies, and what it is taken for."""
+    """Return what the page says of classes: each one's accuracies, and what it is taken for.
+
+    The most accurate method comes first.
+    """
     names = page.meta.classes
     matrices = {name: matrix(table, len(names)) for name, table in page.predictions.items()}
     return {
         "methods": list(matrices),
+        "confused_by": sorted(matrices, key=lambda name: -int(matrices[name].trace())),
         "by_class": by_class(matrices, names),
         "matrices": {name: counts.tolist() for name, counts in matrices.items()},
         "confused": {name: most_confused(counts, names) for name, counts in matrices.items()},
@@ -165,14 +189,11 @@ def _of_what_was_run(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping
 
 
 def _pictures(page: Page) -> dict[str, list[Drawing]]:
-    parts: dict[str, list[Drawing]] = {
-        "curves": [],
-        "difficulty": [],
-        "gradients": [],
-        "regions": [],
-    }
+    """Draw what each section shows; gradients and regions share one, the likelier seen first."""
+    parts: dict[str, list[Drawing]] = {"curves": [], "difficulty": [], "coresets": []}
     for picture in gallery(page.analysis, page.threshold):
-        parts[picture.part].append(_drawing(picture))
+        part = picture.part if picture.part in parts else "coresets"
+        parts[part].append(_drawing(picture))
     return parts
 
 

@@ -65,6 +65,11 @@ class Paths:
         """State of an unfinished run; outside the outputs, which DVC removes before a run."""
         return self.root / ".resume" / f"{_folder_name(run)}.safetensors"
 
+    def unfinished(self) -> list[str]:
+        """Return the names of the runs of any command that have such a state."""
+        states = (self.root / ".resume").glob("[!.]*.safetensors")
+        return sorted(path.stem for path in states if path.is_file())
+
     def train(self, method: str) -> Path:
         """What training with a method left behind."""
         return self.root / "artifacts" / "train" / _folder_name(method)

@@ -3,6 +3,7 @@
 from base64 import b64encode
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -12,26 +13,28 @@ import polars as pl
 from crest.analysis.difficulty import Group, notable
 from crest.artifacts import NEVER
 from crest.data.files import ImageMeta, Meta, TextMeta
+from crest.data.origins import columns_in
 from crest.data.stored_images import open_images
 from crest.figures import thumbnail
 from crest.pipeline.texts import class_name, read_texts, taken_for_name
 
 LONGEST = 400  # characters printed of a text
+OPEN = ("hardest", "mislabelled")  # sheets that are seen at once
+FIRST = {"image": 12, "text": 6, "plain": 12}  # cards of them that are
 
 # Title and note of each group of examples.
 SHEETS = {
     "hardest": (
         "Hardest",
-        "Most often forgotten: right at one time and wrong at the next. What was always wrong was "
-        "never forgotten, see below.",
+        "Most often forgotten: right at one time and wrong at the next; of equal ones the highest "
+        "mean losses. What was always wrong was never forgotten, see below.",
     ),
     "mislabelled": (
         "Likely mislabelled",
-        "The highest mean losses over training first, for wrong labels are learned last. Taken "
-        "for: the class that most of its wrong classifications name. The percentage is how likely "
-        "the label is wrong, by estimate: some will be rare or odd instead, and where no label is "
-        "wrong all are. Look. "
-        "mislabelled.csv, of the analysis, goes on where this ends.",
+        "The highest mean losses over training first, for wrong labels are learned last. The "
+        "percentage is how likely the label is wrong, by estimate: some will be rare or odd "
+        "instead, and where no label is wrong all are. Look. mislabelled.csv goes on where this "
+        "ends.",
     ),
     "most_selected": ("Most selected", "Most often picked into a mini-batch coreset."),
     "never_selected": ("Never selected", "Spread evenly over the data."),
@@ -54,32 +57,46 @@ Content = str | list[Passage]
 
 @dataclass(frozen=True)
 class Card:
-    """One example on a contact sheet."""
+    """One example on a contact sheet; ``source`` is its file and row, below what all share."""
 
     index: int
     label: str
     facts: Sequence[str]
     content: Content
+    source: str
 
 
 @dataclass(frozen=True)
 class Sheet:
-    """A contact sheet of some of ``count`` examples."""
+    """A contact sheet of some of ``count`` examples.
+
+    A folded one is seen when it is asked for; of the others so are the cards after the first few.
+    """
 
     name: str
     title: str
     note: str
     count: int
     cards: Sequence[Card]
+    folded: bool
+    first: int
 
 
-def sheets(difficulty: pl.DataFrame, meta: Meta | None, prepared: Path) -> list[Sheet]:
+@dataclass(frozen=True)
+class Sheets:
+    """All contact sheets; ``sources`` says what the files of all examples on them share."""
+
+    sheets: Sequence[Sheet]
+    sources: str
+
+
+def sheets(difficulty: pl.DataFrame, meta: Meta | None, prepared: Path) -> Sheets:
     """Return the sheets that have an example to show.
 
     Parameters
     ----------
     difficulty
-        'difficulty' table.
+        'difficulty' table, with the columns of :mod:`crest.data.origins` if they are known.
     meta, prepared
         Of the prepared data and their folder; None where there are none: numbers alone.
 
@@ -91,32 +108,83 @@ def sheets(difficulty: pl.DataFrame, meta: Meta | None, prepared: Path) -> list[
     groups = notable(difficulty)
     indices = [index for group in groups for index in group.rows["index"]]
     contents = {} if meta is None else CONTENTS[meta.kind](prepared, meta, indices)
-    return [
-        Sheet(group.name, *SHEETS[group.name], group.count, _cards(group, meta, contents))
+    shared = _shared([file for group in groups for file in _files(group)])
+    first = FIRST[meta.kind if meta else "plain"]
+    made = [
+        Sheet(
+            group.name,
+            SHEETS[group.name][0],
+            f"{SHEETS[group.name][1]}{_ties(group)}",
+            group.count,
+            _cards(group, meta, contents, shared),
+            group.name not in OPEN,
+            first,
+        )
         for group in groups
     ]
+    return Sheets(made, _in_words(shared))
 
 
-def _cards(group: Group, meta: Meta | None, contents: Mapping[int, Content]) -> list[Card]:
+def _ties(group: Group) -> str:
+    """Say of how many equal ones chance listed some."""
+    if not group.tied:
+        return ""
+    return f" Of {group.tied:,} that are equal where the list ends, chance took {group.drawn:,}."
+
+
+def _files(group: Group) -> list[str]:
+    return group.rows["file"].to_list() if columns_in(group.rows) else []
+
+
+def _shared(files: Sequence[str]) -> str:
+    """Return what all files begin with: one file, or a folder; nothing if they share none."""
+    if len(set(files)) < 2:
+        return "".join(files[:1])
+    pairs = zip(min(files), max(files), strict=False)
+    common = "".join(one for one, _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
+    return common[: common.rfind("/") + 1]
+
+
+def _in_words(shared: str) -> str:
+    if not shared or shared == "/":
+        return ""
+    if shared.endswith("/"):
+        return f"Files are in {shared}; their rows are counted from 0."
+    return f"Row: of {shared}, counted from 0."
+
+
+def _source(row: Mapping[str, Any], shared: str) -> str:
+    """Name an example's file below the shared folder, and its row; nothing if not known."""
+    if row.get("file") is None:
+        return ""
+    file = row["file"].removeprefix(shared)
+    place = "" if row["row"] is None else f"row {row['row']:,}"
+    return ", ".join(filter(None, (file, place))) or row["file"]
+
+
+def _cards(
+    group: Group, meta: Meta | None, contents: Mapping[int, Content], shared: str
+) -> list[Card]:
     return [
         Card(
             row["index"],
             class_name(meta, row["label"]) or "",
             [*_taken_for(row, group, meta), *_facts(row)],
             contents.get(row["index"], ""),
+            _source(row, shared),
         )
         for row in group.rows.iter_rows(named=True)
     ]
 
 
 def _taken_for(row: Mapping[str, Any], group: Group, meta: Meta | None) -> list[str]:
-    """Name the class that a suspect is taken for, and how likely its label is wrong."""
+    """Name the class that it is taken for, and of a suspect how likely its label is wrong."""
+    name = taken_for_name(meta, row["taken_for"])
+    facts = [] if name is None else [f"taken for {name}"]
     if group.name != "mislabelled":
-        return []
-    facts = []
-    if row["taken_for"] is not None:
-        name = taken_for_name(meta, row["taken_for"])
-        facts.append("never taken for another" if name is None else f"taken for {name}")
+        return facts
+    if name is None and row["taken_for"] is not None:
+        facts.append("never taken for another")
     if row["wrong_label"] is not None:
         facts.append(f"wrong: {row['wrong_label']:.0%}")
     return facts

@@ -8,6 +8,7 @@ import polars as pl
 from crest.analysis.difficulty import Group
 from crest.artifacts import NEVER
 from crest.data.files import Meta, TextMeta, damaged
+from crest.data.origins import columns_in
 from crest.data.parquet import column_of
 from crest.data.split_files import UNREADABLE
 from crest.data.verifying import file_hash
@@ -35,7 +36,8 @@ def texts_of_groups(folder: Path, meta: TextMeta, groups: Sequence[Group]) -> pl
     """Put the texts of the examples that groups show beside their scores.
 
     Columns are those of :data:`SCORE_COLUMNS` and the texts', under their own names; a text column
-    that is called as one of these has ``_text`` added.
+    that is called as one of these has ``_text`` added. Where the groups have it, the file and row
+    of each example follow.
 
     Raises
     ------
@@ -43,18 +45,23 @@ def texts_of_groups(folder: Path, meta: TextMeta, groups: Sequence[Group]) -> pl
         As :func:`read_texts`.
     """
     texts = read_texts(folder, meta, [row for group in groups for row in group.rows["index"]])
+    origins = columns_in(groups[0].rows) if groups else {}
+    names = _text_names(meta)
+    own = {name: free_name(name, names) for name in origins}
     rows = [
         {
             **row,
             "group": group.name,
             "label": class_name(meta, row["label"]),
             "taken_for": taken_for_name(meta, row["taken_for"]),
-            **dict(zip(_text_names(meta), texts[row["index"]], strict=True)),
+            **dict(zip(names, texts[row["index"]], strict=True)),
+            **{own[name]: row[name] for name in origins},
         }
         for group in groups
         for row in group.rows.iter_rows(named=True)
     ]
-    return pl.DataFrame(rows, schema=SCORE_COLUMNS | dict.fromkeys(_text_names(meta), pl.String))
+    kinds = {own[name]: kind for name, kind in origins.items()}
+    return pl.DataFrame(rows, schema=SCORE_COLUMNS | dict.fromkeys(names, pl.String) | kinds)
 
 
 def _text_names(meta: TextMeta) -> list[str]:
@@ -86,7 +93,10 @@ def taken_for_name(meta: Meta | None, label: int | None) -> str | None:
 def ranked(
     rows: pl.DataFrame, meta: Meta | None, more: Sequence[str] = (), most: int = 1000
 ) -> pl.DataFrame:
-    """Return the first rows of a 'difficulty' table, with the names of their classes."""
+    """Return the first rows of a 'difficulty' table, with the names of their classes.
+
+    Where they came from is at the end, if the table has it (:mod:`crest.data.origins`).
+    """
     first = rows.head(most)
     names = {
         "label": [class_name(meta, label) for label in first["label"]],
@@ -94,7 +104,8 @@ def ranked(
     }
     kinds = dict.fromkeys(names, pl.String)
     columns = ["index", "label", "taken_for", "wrong_label", "mean_loss", "seen", "correct", *more]
-    return first.with_columns(pl.DataFrame(names, schema=kinds)).select(columns)
+    found = first.with_columns(pl.DataFrame(names, schema=kinds))
+    return found.select(*columns, *columns_in(first))
 
 
 def read_texts(folder: Path, meta: TextMeta, rows: Sequence[int]) -> dict[int, list[str]]:

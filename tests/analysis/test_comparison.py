@@ -2,7 +2,7 @@
 
 import pytest
 
-from crest.analysis.comparison import DERIVED, SUMMARY, findings, format_table, summarise
+from crest.analysis.comparison import DERIVED, SUMMARY, cautions, findings, format_table, summarise
 
 
 def row(method, accuracy, seconds, steps=100, model="convnet", reused=False):
@@ -26,7 +26,8 @@ RANDOM = row("random", 0.6, 10.0)
 
 
 def sentences(*rows, seeds=(0,), test_examples=10_000):
-    return findings(summarise(rows), seeds, test_examples)
+    summary = summarise(rows)
+    return [*findings(summary, test_examples), *cautions(summary, seeds, test_examples)]
 
 
 def test_relative_error_is_the_papers_with_its_sign():

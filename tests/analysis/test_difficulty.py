@@ -394,8 +394,28 @@ def test_notable_groups_are_ordered_counted_and_cut():
         "mislabelled": [2, 0],
         "most_selected": [0],
         "never_selected": [2],
-        "excluded": [0],
+        "excluded": [1],
     }
+    # All four left at one step, and chance takes one; of the selected the first is alone.
+    ties = {name: (group.drawn, group.tied) for name, group in groups.items()}
+    assert ties["excluded"] == (1, 4)
+    assert {ties[name] for name in names if name != "excluded"} == {(0, 0)}
+
+
+def test_chance_among_equal_examples_is_the_same_every_time_and_favours_none():
+    count = 200
+    scoring = examples([1] * count, [0] * count, [0] * count)
+    coresets = picks({(0, 0): [(index, 0, 1.0) for index in range(count)]})
+    table = difficulty_table(scoring, coresets)
+    groups = {group.name: group for group in notable(table, most=50)}
+    listed = groups["most_selected"].rows["index"].to_list()
+    assert (
+        listed
+        == {g.name: g for g in notable(table, most=50)}["most_selected"].rows["index"].to_list()
+    )
+    assert listed == sorted(listed)
+    assert 80 < sum(listed) / len(listed) < 120
+    assert (groups["most_selected"].drawn, groups["most_selected"].tied) == (50, 200)
 
 
 def test_notable_groups_of_none_are_left_out():

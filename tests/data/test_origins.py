@@ -4,7 +4,7 @@ import pytest
 
 from crest.data.build import build
 from crest.data.datasets import open_source
-from crest.data.origins import Origin, source_of, sources_of
+from crest.data.origins import Origin, columns_in, source_of, sources_of, with_sources
 from crest.errors import ArtifactError, ParameterError
 from crest.parameters.sections import PrepareParameters
 
@@ -58,6 +58,22 @@ def test_the_frame_has_all_rows(prepared):
     frame = sources_of(prepared, "train")
     assert len(frame) == 18
     assert Origin(*frame.row(3)) == source_of(prepared, "train", 3)
+
+
+def test_a_table_gets_the_places_of_its_rows_in_its_own_order(prepared):
+    table = pl.DataFrame({"index": [17, 3, 3], "score": [0.5, 0.25, 0.0]})
+    found = with_sources(table, prepared)
+    assert found.columns == ["index", "score", "file", "row"]
+    places = [Origin(*place) for place in found.select("file", "row").rows()]
+    assert places == [source_of(prepared, "train", index) for index in (17, 3, 3)]
+    assert with_sources(found, prepared).equals(found)
+    assert columns_in(found) == {"file": pl.String, "row": pl.Int64}
+
+
+def test_without_prepared_data_a_table_stays_as_it_is():
+    table = pl.DataFrame({"index": [1]})
+    assert with_sources(table, None).equals(table)
+    assert columns_in(table) == {}
 
 
 @pytest.mark.parametrize("index", [-1, 18])

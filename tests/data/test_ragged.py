@@ -1,5 +1,6 @@
 """Damaged files of prepared text are refused, with the file's name."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -8,7 +9,8 @@ import pytest
 import torch
 
 from crest.data.augment import Augmentation
-from crest.data.files import SCHEMA_VERSIONS, TextMeta, read_meta, write_meta
+from crest.data.files import SCHEMA_VERSIONS, TextMeta, checksum_of, read_meta, write_meta
+from crest.data.origins import with_sources
 from crest.data.prepared import load
 from crest.data.verifying import with_hashes
 from crest.errors import ArtifactError, ParameterError
@@ -56,9 +58,19 @@ def test_text_of_the_version_before_is_refused_with_advice(folder):
     """Its file of the second texts' starts had another name."""
     (folder / "meta.json").write_text('{"schema_version": 2, "kind": "text"}')
     with pytest.raises(
-        ArtifactError, match=r"schema version 2, this code reads 3; run `python cli.py prepare`"
+        ArtifactError, match=r"schema version 2, this code reads 4; run `python cli.py prepare`"
     ):
         read_meta(folder)
+
+
+def test_text_of_version_3_is_read_and_does_not_say_where_it_came_from(folder):
+    values = json.loads((folder / "meta.json").read_text()) | {"schema_version": 3}
+    for added in ("source_hashes", "checksum"):
+        del values[added]
+    (folder / "meta.json").write_text(json.dumps(values | {"checksum": checksum_of(values)}))
+    assert load(folder, CPU).meta == replace(with_hashes(folder, META), schema_version=3)
+    table = pl.DataFrame({"index": [2, 0]})
+    assert with_sources(table, folder).equals(table)
 
 
 def test_a_batch_is_padded_to_its_longest(folder):

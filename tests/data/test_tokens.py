@@ -13,6 +13,7 @@ from transformers import PreTrainedTokenizerFast
 from crest.data.build import build
 from crest.data.datasets import open_source
 from crest.data.files import read_meta
+from crest.data.origins import sources_of
 from crest.data.prepared import load
 from crest.data.tokens import TextFile
 from crest.data.vocabulary import load_tokenizer, vocabulary_hash
@@ -105,6 +106,23 @@ def test_meta_says_what_was_done(prepare, tokenizer, pairs):
     assert meta.vocabulary_size == len(VOCABULARY)
     assert meta.vocabulary_hash == vocabulary_hash(load_tokenizer(tokenizer))
     assert meta.dropped == {"train": 0, "test": 0}
+
+
+def test_every_text_leads_back_to_its_row(prepare, tmp_path, pairs):
+    """Rows without a label are left out, and counted all the same."""
+    unlabelled = pl.when(pl.int_range(pl.len()) % 7 == 0).then(-1).otherwise("label")
+    names = {"first": "premise", "second": "hypothesis"}
+    for split in ("train", "test"):
+        pairs.with_columns(label=unlabelled).rename(names).write_csv(tmp_path / f"{split}.csv")
+    folder = prepare("gaps", dataset="snli", text_columns=None, validation=0.5)
+    rows = []
+    for split in ("train", "validation"):
+        texts = pl.read_parquet(folder / f"{split}_texts.parquet")
+        places = sources_of(folder, split)
+        assert set(places["file"]) == {str(tmp_path / "train.csv")}
+        assert texts.rows() == pairs[places["row"]].select("first", "second").rows()
+        rows += places["row"].to_list()
+    assert sorted(rows) == [row for row in range(COUNT) if row % 7]
 
 
 def test_nothing_is_stored_of_the_padding(prepare):

@@ -12,8 +12,9 @@ from PIL import Image
 from crest.analysis.runs import ANALYSIS_TABLES, Analysis
 from crest.artifacts import TABLES
 from crest.figures import gallery, png, svg, thumbnail
+from crest.figures.gallery import varies
 from crest.figures.selections import draw_class_balance, draw_score_by_window
-from crest.figures.theme import CSS_COLOURS, blank, styles
+from crest.figures.theme import CSS_COLOURS, blank, from_zero, legend, styles, styles_of
 
 
 def balance(name):
@@ -85,7 +86,7 @@ def test_styles_differ_in_more_than_colour():
     assert len(styles([str(number) for number in range(20)])) == 20
 
 
-def test_a_mean_over_a_whole_run_is_labelled_as_one():
+def test_a_mean_over_a_whole_run_has_no_marks():
     rows = [
         ("crest", 10, 1.0, "window"),
         ("crest", 20, 2.0, "window"),
@@ -94,7 +95,8 @@ def test_a_mean_over_a_whole_run_is_labelled_as_one():
     ]
     schema = dict(ANALYSIS_TABLES["score_by_window"])
     figure = draw_score_by_window(pl.DataFrame(rows, schema=schema, orient="row"))
-    assert [line.get_label() for line in figure.axes[0].get_lines()] == ["crest", "full (mean)"]
+    lines = {line.get_label(): line.get_marker() for line in figure.axes[0].get_lines()}
+    assert lines == {"crest": "o", "full": ""}
 
 
 def test_gallery_of_runs_without_selections_holds_the_curves():
@@ -106,6 +108,41 @@ def test_gallery_of_runs_without_selections_holds_the_curves():
     pictures = gallery(analysis, threshold=0.05)
     assert [picture.part for picture in pictures] == ["curves"] * 4
     assert pictures[0].alt == "Train accuracy by step. At the end: random 50.0%."
+
+
+@pytest.mark.parametrize("values", [[60.0, 60.0], [1.0, 0.25], [0.0, 0.0]])
+def test_no_mark_is_cut_at_the_upper_edge(values):
+    figure, axes = blank("A line", "x", "y")
+    axes.plot([1, 2], values, marker="o")
+    from_zero(axes)
+    low, high = axes.get_ylim()
+    assert low == 0
+    assert high > max(values) * 1.05
+    figure.draw_without_rendering()
+
+
+def test_a_legend_is_as_wide_as_there_is_room():
+    figure, axes = blank("Lines", "x", "y")
+    for number in range(4):
+        axes.plot([1, 2], [number, number], label=f"a method {number}")
+    legend(axes)
+    figure.draw_without_rendering()
+    inside = axes.get_position()
+    assert inside.width > 0.6  # not squeezed by what stands above it
+
+
+def test_a_method_has_one_style_in_all_pictures():
+    order = ["adaptive", "crest", "full"]
+    assert styles_of(pl.Series(["full", "crest"]), order) == {
+        name: styles(order)[name] for name in ("full", "crest")
+    }
+
+
+def test_what_never_changes_has_no_picture():
+    rows = {"method": ["crest"] * 3, "rho": [None, 0.1, 0.1], "active": [40, 40, 37]}
+    table = pl.DataFrame(rows, schema_overrides={"rho": pl.Float64})
+    assert not varies(table, "rho")
+    assert varies(table, "active")
 
 
 @pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (2, "L")])

@@ -167,7 +167,7 @@ def edited(path: Path, old: str, new: str) -> Iterator[None]:
             "crest/samplers/sizes.py",
             "return share_or_count\n",
             "return 2 * share_or_count\n",
-            {"train@crest", "train@glister", "analyze"},
+            {"train@crest", "train@glister", "analyze", "report"},
         ),
         (
             "crest/parameters/types.py",

@@ -1,12 +1,15 @@
 """Small made-up artifacts, as the stages before analyze and report leave them."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from crest import artifacts
-from crest.data.files import SCHEMA_VERSIONS, ImageMeta, TextMeta, write_meta
+from crest.data.files import SCHEMA_VERSIONS, ImageMeta, TextMeta, read_meta, write_meta
+from crest.data.origins import SCHEMA as SOURCES
+from crest.data.origins import sources_file
 from crest.data.verifying import file_hash
 from crest.pipeline import manifest
 from crest.pipeline.paths import Paths
@@ -99,6 +102,14 @@ def write_prepared(folder: Path, channels: int = 1) -> None:
         content_hash="abc",
     )
     write_meta(folder, meta)
+
+
+def write_sources(folder: Path, files: list[tuple[str, int | None]]) -> None:
+    """Say where each training example came from: a file, and its row there if it holds several."""
+    frame = pl.DataFrame(files, schema=SOURCES, orient="row")
+    frame.write_parquet(sources_file(folder, "train"))
+    hashes = {"train": file_hash(sources_file(folder, "train"))}
+    write_meta(folder, replace(read_meta(folder), source_hashes=hashes))
 
 
 def write_text(folder: Path, **columns: list[str]) -> None:

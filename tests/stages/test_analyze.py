@@ -48,11 +48,12 @@ def test_writes_every_table_and_picture(paths, monkeypatch):
         "accuracy_by_seconds.png",
         "loss_by_step.png",
         "loss_by_seconds.png",
+        "drawn_by_difficulty.png",
+        "drawn_by_class.png",
         "score_by_window.png",
         "selected_by_score.png",
         "class_balance.png",
         "regions_check_interval.png",
-        "regions_minibatches.png",
         "regions_rho.png",
         "regions_updates.png",
         "regions_active.png",
@@ -303,3 +304,25 @@ def test_names_that_look_like_formulas_are_kept_and_told(paths, caplog):
     analyze.run(parameters(), paths)
     assert set(read_analysis(paths.analyze).class_balance["name"]) == set(names)
     assert "in the CSVs, names of classes begin with =, +, - or @ (2 of them)" in caplog.text
+
+
+def test_tables_say_where_examples_came_from(paths):
+    made_up.write_sources(paths.prepared, [("my/rows.csv", 3 * index) for index in range(40)])
+    analyze.run(parameters(), paths)
+    table = artifacts.read_table(paths.analyze / "difficulty.parquet")
+    assert table["row"].to_list() == [3 * index for index in range(40)]
+    listed = pl.read_csv(paths.analyze / "mislabelled.csv")
+    assert listed.columns[-2:] == ["file", "row"]
+    assert listed["row"].equals(3 * listed["index"], check_names=False)
+
+
+def test_texts_lie_beside_their_rows_whatever_the_text_columns_are_called(paths):
+    names = {"file": made_up.sentences("one"), "row": made_up.sentences("two")}
+    made_up.turn_into_text(paths.prepared, **names)
+    made_up.write_sources(paths.prepared, [(f"{index}.txt", None) for index in range(40)])
+    analyze.run(parameters(), paths)
+    texts = pl.read_csv(paths.analyze / "texts.csv")
+    assert texts.columns[-4:] == ["file", "row", "file_", "row_"]
+    assert texts["file"].to_list() == [f"one of example {index}" for index in texts["index"]]
+    assert texts["file_"].to_list() == [f"{index}.txt" for index in texts["index"]]
+    assert texts["row_"].null_count() == len(texts)

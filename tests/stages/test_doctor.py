@@ -46,6 +46,21 @@ def test_a_project_is_described_as_it_stands(runs, tmp_path) -> None:
     assert empty["trained"].startswith("nothing yet")
 
 
+def test_unfinished_runs_of_every_command_are_listed(tmp_path) -> None:
+    paths = Paths(tmp_path)
+    assert doctor.run(digits_parameters(), paths)["project"]["unfinished"] == "none"
+    states = [
+        paths.resume("train-crest"),
+        paths.resume("repeat-random-2"),
+        paths.reuse_state("OWNER/a.model"),
+    ]
+    states[0].parent.mkdir()
+    for state in [*states, states[0].with_name(".train-full.safetensors")]:  # one being written
+        state.touch()
+    found = doctor.run(digits_parameters(), paths)["project"]["unfinished"]
+    assert found == "repeat-random-2, reuse-OWNER--a.model, train-crest"
+
+
 def test_a_device_that_is_not_there_is_said_and_hides_nothing_else(tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("torch.cuda.is_available", lambda: False)
     found = doctor.run(digits_parameters(train={"device": "cuda"}), Paths(tmp_path))

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from crest import artifacts, models
+from crest.data.origins import with_sources
 from crest.data.prepared import load
 from crest.errors import ArtifactError, ParameterError
 from crest.models import weights
@@ -66,6 +67,9 @@ def test_the_table_has_a_row_for_each_example_and_is_what_was_counted(embedded):
     assert counts["outliers"] == train_rows["outlier"].sum()
     assert counts["suspected_labels"] == (train_rows["wrong_label"] > 0.5).sum()
     assert counts["duplicates"] == (train_rows["duplicate_of"] >= 0).sum()
+    for (split,), rows in table.group_by("split"):
+        places = with_sources(rows.select("index"), paths.prepared, split)
+        assert rows.select("index", "file", "row").equals(places)
     labels = load(paths.prepared, CPU).train.labels.numpy()
     assert train_rows["label"].to_list() == labels.tolist()
     assert train_rows["agreement"].mean() > 0.8  # a trained network's neighbours are of one class

@@ -16,6 +16,7 @@ from crest import artifacts
 from crest.config import load, parse
 from crest.data.build import build
 from crest.data.files import ImageMeta, TextMeta, open_array, read_meta, write_meta
+from crest.data.origins import with_sources
 from crest.data.sources import Source
 from crest.data.stored_images import open_images
 from crest.data.verifying import with_hashes
@@ -81,6 +82,9 @@ def test_csv_takes_the_place_of_another_export_and_of_no_other_file(runs, tmp_pa
     out.write_text(whole.splitlines()[0] + "\n")
     exported(runs, out)
     assert out.read_text() == whole
+    out.write_text(whole.splitlines()[0].removesuffix(",file,row") + "\n")
+    exported(runs, out)  # an export of earlier code, which had no sources
+    assert out.read_text() == whole
 
 
 def test_csv_has_every_row_of_the_coresets_and_the_name_of_its_class(runs, tmp_path):
@@ -88,7 +92,9 @@ def test_csv_has_every_row_of_the_coresets_and_the_name_of_its_class(runs, tmp_p
     done = exported(runs, out)
     table = saved(runs)
     found = pl.read_csv(out, schema_overrides=dict(artifacts.TABLES["coresets"]))
-    assert found.drop("class").equals(table)
+    assert found.drop("class", "file", "row").equals(table)
+    assert with_sources(table, runs.prepared)["row"].equals(found["row"])
+    assert set(found["file"]) == {"digits, train"}
     assert found["class"].cast(pl.Int64).equals(table["label"], check_names=False)
     assert done.rows == len(table)
     assert done.examples == table["index"].n_unique()
@@ -136,7 +142,10 @@ def test_a_data_set_holds_each_selected_example_once_and_the_other_splits_whole(
     table = saved(runs)
     assert files(out) == FILES
     chosen = read_split(out)
-    assert chosen.columns == ["image", "label", "weight", "selected", "index"]
+    assert chosen.columns == ["image", "label", "weight", "selected", "index", "file", "row"]
+    assert chosen.select("index", "file", "row").equals(
+        with_sources(chosen.select("index"), runs.prepared)
+    )
     assert chosen["index"].to_list() == sorted(set(table["index"]))
     assert len(chosen) == done.examples
     assert chosen["selected"].sum() == len(table)
@@ -144,6 +153,7 @@ def test_a_data_set_holds_each_selected_example_once_and_the_other_splits_whole(
     for split in ("validation", "test"):
         whole = read_split(out, split)
         assert whole["index"].to_list() == list(range(read_meta(runs.prepared).sizes[split]))
+        assert set(whole["file"]) == {f"digits, {'test' if split == 'test' else 'train'}"}
         assert set(whole["weight"]) == {1}
         assert set(whole["selected"]) == {0}
 
@@ -445,7 +455,8 @@ def test_texts_come_back_letter_by_letter_under_their_own_names(of_text, tmp_pat
     meta = read_meta(of_text.prepared)
     assert isinstance(meta, TextMeta)
     chosen = read_split(out)
-    assert chosen.columns == ["label", "b", "label_", "weight", "selected", "index"]
+    own = ["label_", "weight", "selected", "index", "file", "row"]
+    assert chosen.columns == ["label", "b", *own]
     source = pl.read_parquet(of_text.prepared / "train_texts.parquet")
     assert chosen.select("label", "b").equals(source[chosen["index"]].select("label", "b"))
     again = prepared_again(meta, out, tmp_path / "again")

@@ -3,6 +3,7 @@
 import polars as pl
 import pytest
 
+from crest.data.origins import with_sources
 from crest.errors import ParameterError
 from stages import keep
 
@@ -30,6 +31,14 @@ def test_ties_are_said(runs) -> None:
 def test_names_of_classes_are_of_the_data(runs) -> None:
     found = keep.run([runs.train("full")], runs, "mean_loss", None, 5, prepared=runs.prepared)
     assert set(found.rows["label"]) <= {str(digit) for digit in range(10)}
+
+
+def test_rows_lead_back_to_their_source(runs) -> None:
+    found = keep.run([runs.train("full")], runs, "mean_loss", None, 5, prepared=runs.prepared)
+    indices = found.rows.select("index")
+    assert found.rows.select("index", "file", "row").equals(with_sources(indices, runs.prepared))
+    alone = keep.run([runs.train("full")], runs, "mean_loss", None, 5)
+    assert alone.rows.equals(found.rows.drop("file", "row"))
 
 
 @pytest.mark.parametrize(

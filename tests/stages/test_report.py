@@ -14,9 +14,10 @@ import pytest
 from crest import artifacts
 from crest.config import parse
 from crest.data.files import read_meta, write_meta
+from crest.data.origins import with_sources
 from crest.data.verifying import file_hash
 from crest.errors import ArtifactError
-from crest.pipeline import manifest
+from crest.pipeline import manifest, sheets
 from crest.pipeline.paths import Paths
 from stages import analyze, report
 from tests.stages import synthetic_artifacts as made_up
@@ -144,6 +145,54 @@ def test_classes_have_their_accuracies_and_what_they_are_taken_for(page):
     assert "zero 18 7 · ·" in text
 
 
+def test_the_first_sentence_says_who_is_ahead_and_whether_chance_would_do(page):
+    sentence = (
+        "Of crest and random at 20.0% of full training's steps, random is ahead with 80.0%, 8.0 "
+        "points above crest: 100 test examples cannot tell that from chance. Full training reached "
+        "90.0%."
+    )
+    assert sentence in " ".join(page.text.split())
+
+
+def test_what_looks_wrong_and_is_not_is_explained(page):
+    text = " ".join(page.text.split())
+    assert "Every region ends above τ = 0.05, for what is drawn is the check that ended it" in text
+    assert "In all 3 regions of crest: P = 2." in text
+
+
+def test_equal_examples_are_listed_by_chance_and_it_is_said(paths):
+    table = artifacts.read_table(paths.analyze / "difficulty.parquet")
+    equal = table.with_columns(selected=pl.lit(2, pl.Int32))
+    found = sheets.sheets(equal, read_meta(paths.prepared), paths.prepared).sheets
+    notes = {sheet.name: sheet.note for sheet in found}
+    assert notes["most_selected"].endswith(
+        "Of 40 that are equal where the list ends, chance took 24."
+    )
+    assert "chance" not in notes["hardest"]
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize(
+    ("files", "shared", "first"),
+    [
+        ([("a/rows.parquet", index) for index in range(40)], "Row: of a/rows.parquet", "row 34"),
+        ([(f"a/b/{i // 20}.png", None) for i in range(40)], "Files are in a/b/;", "1.png"),
+        ([(f"a/{i // 20}/x.csv", i) for i in range(40)], "Files are in a/;", "1/x.csv, row 34"),
+    ],
+)
+def test_cards_name_their_file_below_what_all_share(paths, files, shared, first):
+    made_up.write_sources(paths.prepared, files)
+    table = with_sources(artifacts.read_table(paths.analyze / "difficulty.parquet"), paths.prepared)
+    found = sheets.sheets(table, read_meta(paths.prepared), paths.prepared)
+    assert found.sources.startswith(shared)
+    assert found.sheets[0].cards[0].source == first
+
+
+def test_without_sources_cards_name_the_index_alone(page):
+    assert "Files are in" not in page.text
+    assert "Row: of" not in page.text
+
+
 def test_an_error_has_its_sign(page):
     assert "+20.00%" in page.text
 
@@ -193,7 +242,7 @@ def test_page_has_unique_ids_and_no_dangling_references(page):
 def test_page_describes_every_picture(page):
     drawn = [attributes for tag, attributes in page.elements if tag == "svg"]
     images = [attributes for tag, attributes in page.elements if tag == "img"]
-    assert len(drawn) == 13
+    assert len(drawn) == 14
     assert images
     assert all(attributes["role"] == "img" and attributes["aria-label"] for attributes in drawn)
     assert all(attributes["alt"] for attributes in images)
@@ -221,10 +270,11 @@ def test_page_shows_examples_by_what_happened_to_them(page):
     alts = [attributes["alt"] for tag, attributes in page.elements if tag == "img"]
     assert alts[:3] == [
         "Example 34, label $two$, forgotten 6×, right 3 of 6, loss 5.67, EL2N 0.85",
-        "Example 27, label three, forgotten 6×, right 3 of 6, loss 4.50, EL2N 0.68",
+        "Example 27, label three, taken for zero, forgotten 6×, right 3 of 6, loss 4.50, EL2N 0.68",
         "Example 20, label zero, forgotten 6×, right 3 of 6, loss 3.33, EL2N 0.50",
     ]
-    assert "Example 39, label three, never right, right 0 of 6, loss 39.83, EL2N 0.97" in alts
+    never = "taken for zero, never right, right 0 of 6, loss 39.83, EL2N 0.97"
+    assert f"Example 39, label three, {never}" in alts
     rest = "right 3 of 6, loss 0.00, EL2N 0.00, selected 1×, out at step 5"
     assert f"Example 0, label zero, forgotten 0×, {rest}" in alts
 
@@ -554,7 +604,8 @@ def test_text_is_shown_as_labelled_lines(tmp_path):
         "Excluded early",
     ):
         assert title in text
-    assert "three #19 never right, right 0 of 6, loss 36.50, EL2N 0.47, selected 1× premise" in text
+    said = "taken for zero, never right, right 0 of 6, loss 36.50, EL2N 0.47, selected 1× premise"
+    assert f"three #19 {said}" in text
     assert "The number is the example's row in the prepared training set." in text
 
 
