@@ -175,6 +175,11 @@ class TrainParameters(Section):
         "on a GPU, launches a step's kernels together: small models of images train in a fraction "
         "of the time",
     )
+    compile: bool = key(
+        False,
+        "a step of images goes through torch.compile: a minute or more before the first step, less "
+        "time for each; needs a C++ compiler",
+    )
     augment_crop: CountOrZero = key(0, "pixels of padding for random crops, 0 for none")
     augment_flip: bool | Literal["alternating"] = key(
         False,

@@ -14,6 +14,7 @@ import torch
 from crest.config import Parameters
 from crest.data.files import Meta
 from crest.devices.precision import Precision
+from crest.training.compiling import compiler_version
 
 PACKAGES = ("crest-coresets", "torch", "torchvision", "transformers", "polars", "numpy")
 
@@ -33,6 +34,7 @@ def describe(
             "classes": len(meta.classes),
         },
         "device": _device(precision),
+        "compiler": compiler_version() if parameters.train.compile else None,
         "versions": {"python": platform.python_version()}
         | {package: version_of(package) for package in PACKAGES},
         "git_commit": git_commit(),

@@ -17,6 +17,7 @@ from crest.pipeline.arithmetic import arithmetic
 from crest.pipeline.code import Sources
 from crest.pipeline.provenance import version_of
 from crest.samplers.saved import SavedCoresets
+from crest.training.compiling import compiler_version
 from crest.training.state import Checkpoint
 from crest.training.step import micro_batches
 
@@ -55,6 +56,7 @@ def checkpoint_for(
         "precision": precision.name,
         "processor": arithmetic(precision.device),
         "threads": str(torch.get_num_threads()),
+        "compiler": compiler_version() if parameters.train.compile else "none",
         "train.micro_batches": str(micro_batches(parameters.train, group)),
     }
     if path.parent.exists() and not path.parent.is_dir():

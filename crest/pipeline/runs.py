@@ -33,6 +33,7 @@ from crest.pipeline.provenance import describe, identity
 from crest.pipeline.watching import watched
 from crest.samplers.base import Context
 from crest.samplers.saved import SavedCoresets
+from crest.training.compiling import require_compilable
 from crest.training.loop import Point, Report, Run, train
 from crest.training.recorder import spaced_steps
 from crest.training.schedules import budget_steps, total_steps
@@ -79,6 +80,7 @@ def train_model(
     steps = full_steps if spec.takes_all_steps else budget_steps(settings.budget, full_steps)
     what = f"the tables of {steps} steps"
     require_memory("train.epochs", steps * STEP_BYTES, what)
+    require_compilable(settings, group, isinstance(data.meta, TextMeta))
     model_spec = spec_for(settings, data.meta, data.preprocessing)
     model = fresh_model(model_spec, settings.seed, precision.device)
     if group.first:

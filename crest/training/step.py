@@ -22,8 +22,10 @@ from crest.parameters.sections import TrainParameters
 from crest.selection.coresets import MiniBatchCoreset, Outputs
 from crest.training.buffers import Begun, Buffers
 from crest.training.clipping import clipped
+from crest.training.compiling import CompiledLosses, naming_compile, part_sizes
 from crest.training.cuda_graph import Gradients, GraphedGradients
 from crest.training.expecting import expect_views, part_seeds
+from crest.training.losses import ComputeLosses, Losses
 from crest.training.mixing import Mixing, Targets, mix
 
 ADVICE = "set train.activation_checkpointing, or use a smaller model or smaller examples"
@@ -84,8 +86,7 @@ class Stepper:
         self._augmentation = augmentation
         self._flips = flips
         self._mixing = Mixing.of(parameters)
-        self._smoothing = parameters.label_smoothing
-        self._descends_plainly = self._mixing is None and self._smoothing == 0.0
+        self._descends_plainly = self._mixing is None and parameters.label_smoothing == 0.0
         self._clip_norm = parameters.clip_norm
         self._precision = precision
         self._group = group
@@ -99,6 +100,13 @@ class Stepper:
         self._upcoming: Tensor | None = None
         self._buffers = Buffers(model)
         self._parallel = None if group.alone else self._wrapped()
+        self._compiles = parameters.compile
+        smoothing = parameters.label_smoothing
+        self._plain_losses = Losses(model, precision, smoothing)
+        self._losses: ComputeLosses = Losses(self._parallel or model, precision, smoothing)
+        if parameters.compile:
+            sizes = part_sizes(parameters.batch_size, self._least_parts, self._can_run_out)
+            self._losses = CompiledLosses(self._losses, sizes)
         self._backpropagate: Gradients = self._plainly
         if _can_be_captured(parameters, precision.device, self._least_parts):
             self._backpropagate = GraphedGradients(self._plainly, model)
@@ -121,7 +129,8 @@ class Stepper:
         self._forget_gradients()  # first: the forward pass has their memory
         if self._trials:
             self._try(minibatch)
-        outputs = self._compute(minibatch)
+        with naming_compile() if self._compiles else nullcontext():
+            outputs = self._compute(minibatch)
         with clipped(self._trained, self._clip_norm):
             self._optimizer.step()
         if self._flips is not None:
@@ -183,7 +192,8 @@ class Stepper:
             weights = on_device(minibatch.weights[part], self._precision.device)
             try:
                 labels = self._labels(minibatch.indices[part])
-                self._backward(self._model, minibatch, part, labels, weights, (0, 0), _nothing)
+                losses = self._plain_losses
+                self._backward(losses, minibatch, part, labels, weights, (0, 0), _nothing)
             finally:
                 begun.restore()
                 self._forget_gradients()
@@ -223,28 +233,10 @@ class Stepper:
 
     def _plainly(self, inputs: Inputs, *targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Put the gradients of the weighted mean loss into ``.grad``; loss, losses and logits."""
-        with self._precision.autocast():
-            logits = self._model(inputs)
-        logits = logits.float()
-        losses, descended = self._losses(logits, Targets(*targets))
+        descended, losses, logits = self._losses(inputs, *targets)
         loss = descended.mean()
         loss.backward()
         return loss.detach(), losses.detach(), logits.detach()
-
-    def _losses(self, logits: Tensor, targets: Targets) -> tuple[Tensor, Tensor]:
-        """Return the cross-entropy with each own label, and each summand of what is descended."""
-        losses = F.cross_entropy(logits, targets.labels, reduction="none")
-        own = losses
-        if self._smoothing:
-            own = self._smoothed(logits, targets.labels)
-        descended = own * targets.weights
-        if targets.other_labels is not None and targets.other_weights is not None:
-            others = self._smoothed(logits, targets.other_labels)
-            descended = descended + others * targets.other_weights
-        return losses, descended
-
-    def _smoothed(self, logits: Tensor, labels: Tensor) -> Tensor:
-        return F.cross_entropy(logits, labels, reduction="none", label_smoothing=self._smoothing)
 
     def _mixed(
         self, inputs: Inputs, labels: Tensor, weights: Tensor, generator: torch.Generator
@@ -265,7 +257,6 @@ class Stepper:
         seeds = part_seeds(len(parts), self._augmentation)
         mine = self._group.share(len(parts))
         self._buffers.begin()
-        model = self._parallel or self._model
         outputs_of_parts: dict[int, Tensor] = {}
         for number in mine:
             part, last = parts[number], number == mine[-1]
@@ -274,7 +265,7 @@ class Stepper:
             there = on_device(part, weights.device)
             with self._synchronising(last):
                 outputs_of_parts[number] = self._backward(
-                    model,
+                    self._losses,
                     minibatch,
                     part,
                     labels[there],
@@ -295,7 +286,7 @@ class Stepper:
 
     def _backward(
         self,
-        model: nn.Module,
+        losses: ComputeLosses,
         minibatch: MiniBatchCoreset,
         part: Tensor,
         labels: Tensor,
@@ -315,10 +306,7 @@ class Stepper:
         inputs = self._views(minibatch.indices[part], draws, generator)
         inputs, targets = self._mixed(inputs, labels, weights, generator)
         drawn()
-        with self._precision.autocast():
-            logits = model(inputs)
-        logits = logits.float()
-        _, descended = self._losses(logits, targets)
+        descended, _, logits = losses(inputs, *targets.tensors)
         (descended.sum() / len(minibatch.indices)).backward()
         if self._descends_plainly:
             return logits.detach()

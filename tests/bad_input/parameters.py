@@ -179,6 +179,10 @@ PARAMETERS = [
          "train -S train.activation_checkpointing=true",
          "train.activation_checkpointing: ConvNet has no blocks of layers in a …; set it to false, "
          "…", code=2),
+    Case("a compiled step whose activations are to be computed again",
+         "train -S train.compile=true -S train.activation_checkpointing=true",
+         "train.compile, train.activation_checkpointing: what is compiled keeps the activations it "
+         "chooses; set one of the two to false", code=2),
     Case("a model that is too deep for the images", "train -S train.model=alexnet",
          "train.model: alexnet cannot take images of 8 x 8 pixels …; use larger images "
          "(prepare.image_size) or a model for small ones, such as convnet", code=2),

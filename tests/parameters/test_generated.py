@@ -1,5 +1,6 @@
 """What is written from the declarations of parameters is current: `python -m tests.parameters`."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -9,7 +10,11 @@ from crest.config import Parameters, parse
 from crest.loop_support import option_types
 from crest.methods import METHODS
 from crest.parameters.section import keys_of, options_of
+from crest.parameters.sections import TrainParameters
 from tests.parameters import generated
+
+ROOT = Path(__file__).parents[2]
+SET_BY_REUSE = {"model", "snapshots"}
 
 
 @pytest.mark.parametrize("path", [generated.PAGE, generated.PARAMS, generated.OPTIONS], ids=str)
@@ -97,3 +102,9 @@ def test_the_page_has_a_row_for_every_key() -> None:
 )
 def test_ranges_in_words(section, key, expected) -> None:
     assert generated.range_of(keys_of(generated.sections()[section])[key]) == expected
+
+
+def test_dvc_trains_other_models_again_by_every_key_of_train_but_those_that_it_sets() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text(encoding="utf-8"))["stages"]
+    named = {key for key in stages["reuse"]["do"]["params"] if key.startswith("train.")}
+    assert named == {f"train.{key}" for key in set(TrainParameters.model_fields) - SET_BY_REUSE}
