@@ -12,16 +12,13 @@ if __name__ == "__main__":  # before anything that takes time to import
     except KeyboardInterrupt:
         sys.exit(130)
 
-import errno
-import io
 import json
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, contextmanager
-from importlib import import_module
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
-from crest.errors import CrestError, Interrupted, ParameterError, needs_extra
+from crest.errors import CrestError, ParameterError, needs_extra
 
 try:
     with needs_extra("pipeline"):
@@ -34,13 +31,28 @@ except CrestError as error:
 # (docs/performance.md, benchmarks/speed/waiting.py). Set before torch is imported.
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
-from crest.artifacts import claiming, reading
 from crest.config import Parameters, load
-from crest.methods import METHODS
-from crest.parameters.section import keys_of, value_of
-from crest.pipeline.paths import Paths
+from crest.pipeline import options
+from crest.pipeline.commands import (
+    PATHS,
+    check_select_output,
+    failing_plainly,
+    is_stdout,
+    parameters_of,
+    seeds_of,
+)
+from crest.pipeline.commands import is_first_process as is_first_process
+from crest.pipeline.options import SCORES as SCORES
+from crest.pipeline.options import WIDTH as WIDTH
+from crest.pipeline.options import AsJson, Fresh, MethodName, Overrides, ParamsFile, described
+from crest.pipeline.printing import (
+    encodable,
+    print_metrics,
+    print_version,
+    write_what_can_be_written,
+)
+from crest.pipeline.printing import rounded as rounded
 from crest.pipeline.process import keep_freed_memory
-from crest.pipeline.signals import raising
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -51,22 +63,6 @@ app = typer.Typer(
 )
 
 
-def keys_beginning(incomplete: str) -> list[str]:
-    """Return the keys of parameters that begin so, for a shell to complete."""
-    keys = (f"{key}=" for key in keys_of(Parameters))
-    return [key for key in keys if key.startswith(incomplete)]
-
-
-def methods_beginning(incomplete: str) -> list[str]:
-    """Return the methods that begin so."""
-    return [name for name in METHODS if name.startswith(incomplete)]
-
-
-def scores_beginning(incomplete: str) -> list[str]:
-    """Return the scores that begin so."""
-    return [name for name in SCORES if name.startswith(incomplete)]
-
-
 def presets_beginning(incomplete: str) -> list[str]:
     """Return the presets that begin so."""
     from crest.presets import presets
@@ -74,120 +70,7 @@ def presets_beginning(incomplete: str) -> list[str]:
     return [name for name in presets() if name.startswith(incomplete)]
 
 
-ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
-Overrides = Annotated[
-    list[str] | None,
-    typer.Option(
-        "-S",
-        metavar="SECTION.KEY=VALUE",
-        help="Override a parameter; repeatable.",
-        autocompletion=keys_beginning,
-    ),
-]
-MethodName = Annotated[
-    str | None,
-    typer.Option("--method", help="Default: all of run.methods.", autocompletion=methods_beginning),
-]
-Fresh = Annotated[bool, typer.Option("--fresh", help="Forget the state of an unfinished run.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-
-# What keep goes by, of crest.analysis.subset, whose import takes longer than help should.
-SCORES = (
-    *("forgotten", "mean_loss", "el2n", "wrong_label", "first_learned", "correct", "seen"),
-    *("selected", "trained"),
-)
 PARAMS = Path("params.yaml")
-PATHS = Paths()
-WIDTH = 100  # of a line of help
-STDOUT = ("-", "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
-
-Claims = Callable[[Parameters], Iterable[Path]]
-
-
-@contextmanager
-def failing_plainly(
-    stage: str, parameters: Callable[[], Parameters] | None = None, claims: Claims | None = None
-) -> Iterator[Any]:
-    """Yield a stage; turn the errors that are meant for people into a message and an exit code.
-
-    What the stage will write is claimed before its imports, which take seconds. A signal that comes
-    while they do ends the process at once; later it is an :class:`Interrupted`.
-
-    Parameters
-    ----------
-    parameters
-        Returns the parameters, for ``claims``.
-    claims
-        Returns the folders that the stage will replace once it has done its work.
-    """
-    try:
-        with ExitStack() as held:
-            if parameters is not None and claims is not None and is_first_process():
-                for folder in claims(parameters()):
-                    held.enter_context(claiming(folder))
-            if stage not in ("doctor", "fingerprint", "prepare", "preset"):
-                held.enter_context(reading(PATHS.prepared))
-            module = import_module(f"stages.{stage}")
-            with raising():
-                yield module
-    except Interrupted as interrupted:
-        typer.echo(str(interrupted), err=True)
-        raise typer.Exit(interrupted.exit_code) from None
-    except CrestError as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(error.exit_code) from None
-    except OSError as error:
-        if error.errno == errno.EPIPE:  # whoever read the output has gone
-            raise
-        place = error.filename or "the file system"
-        typer.echo(f"error: {place}: {error.strerror or error}", err=True)
-        raise typer.Exit(1) from None
-
-
-def parameters_of(params: Path, overrides: list[str] | None) -> Callable[[], Parameters]:
-    """Return what reads the parameters of a command."""
-    return lambda: load(params, overrides or ())
-
-
-def write_what_can_be_written() -> None:
-    r"""Write a letter that a stream's encoding lacks as \\u4e2d, in place of a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
-
-
-def encodable(text: str) -> str:
-    """Return JSON that stdout can write, letters that its encoding lacks as JSON has them."""
-    try:
-        text.encode(sys.stdout.encoding)
-    except UnicodeEncodeError:
-        return "".join(one if one.isascii() else json.dumps(one)[1:-1] for one in text)
-    return text
-
-
-def is_first_process() -> bool:
-    """Whether this process is the one that writes, of those that a launcher has started."""
-    return os.environ.get("RANK", "0") in ("", "0")
-
-
-def print_metrics(metrics: dict[str, object], as_json: bool) -> None:
-    """Print a stage's metrics, as JSON or, rounded, a line each."""
-    if as_json:
-        typer.echo(json.dumps(metrics))
-        return
-    for key, value in metrics.items():
-        typer.echo(f"{key}: {rounded(value)}")
-
-
-def rounded(value: object) -> str:
-    """Return a metric as people read it: four digits of a number, a group on one line."""
-    if isinstance(value, float):
-        return f"{value:.4g}" if abs(value) < 1_000 else f"{value:,.0f}"
-    if isinstance(value, int) and abs(value) >= 10_000:
-        return f"{value:,}"
-    if isinstance(value, dict):
-        return ", ".join(f"{name} {rounded(one)}" for name, one in value.items())
-    return str(value)
 
 
 def each_method(
@@ -206,13 +89,23 @@ def each_method(
             print_metrics(metrics, as_json)
 
 
-def print_version(wanted: bool) -> None:
-    """Print the version and end, if it is asked for."""
-    if wanted:
-        from importlib.metadata import version
+@contextmanager
+def listing(command: str, out: Path | None) -> Iterator[Callable[[Any], None]]:
+    """Yield what writes the rows that a command found, where it is told to, and their summary."""
+    from crest.pipeline.recorded import check_format, write_rows
 
-        typer.echo(f"crest {version('crest-coresets')}")
-        raise typer.Exit
+    if out is not None:
+        check_format(command, out)
+
+    def write(found: Any) -> None:
+        typer.echo(found.summary, err=True)
+        if out is None:
+            typer.echo(found.rows.write_csv(), nl=False)
+        else:
+            write_rows(found.rows, out)
+            typer.echo(str(out))
+
+    yield write
 
 
 @app.callback()
@@ -223,29 +116,6 @@ def main(
     ] = False,
 ) -> None:
     """Take what stands before a command."""
-
-
-def described(*keys: str) -> str:
-    r"""Return a list of parameters with their defaults, for the help of a command.
-
-    What follows the letter \b is left as it is, not filled.
-    """
-    known, defaults = keys_of(Parameters), Parameters()
-    values = {key: in_yaml(value_of(defaults, key)) for key in keys}
-    first, second = (max(map(len, column)) for column in (values, values.values()))
-    lines = [
-        f"  {key:{first}}  {value:{second}}  {known[key].description or ''}"
-        for key, value in values.items()
-    ]
-    head = "Parameters that matter, with their defaults; params.yaml sets them, -S one for a run:"
-    short = [line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…" for line in lines]
-    return "\n".join(["\b", head, *short, "docs/parameters.md has all of them, in full."])
-
-
-def in_yaml(value: object) -> str:
-    """Return a value of a parameter as params.yaml may have it."""
-    plain = list(value) if isinstance(value, tuple) else value
-    return plain if isinstance(plain, str) else json.dumps(plain).replace('"', "")
 
 
 @app.command()
@@ -320,7 +190,7 @@ def train(
 
 @app.command()
 def embed(
-    model: Annotated[str | None, typer.Option(help="Default: train.model.")] = None,
+    model: options.EmbedModel = None,
     params: ParamsFile = PARAMS,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -342,9 +212,7 @@ def embed(
 @app.command()
 def repeat(
     method: MethodName = None,
-    seed: Annotated[
-        int | None, typer.Option(min=0, help="Default: all of run.seeds.", show_default=False)
-    ] = None,
+    seed: options.FurtherSeed = None,
     params: ParamsFile = PARAMS,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -368,21 +236,11 @@ def repeat(
             print_metrics(stage.run(parameters, PATHS, name, number, fresh), as_json)
 
 
-def seeds_of(parameters: Parameters, seed: int | None) -> tuple[int, ...]:
-    """Return the one seed asked for, or all of run.seeds, of which there must be one."""
-    seeds = parameters.run.seeds if seed is None else (seed,)
-    if not seeds:
-        raise ParameterError("repeat: which seeds? --seed 1, or list them in run.seeds")
-    return seeds
-
-
 @app.command()
 def select(
-    checkpoint: Annotated[Path, typer.Option(help="A model.safetensors.")],
-    out: Annotated[
-        Path | None, typer.Option(help="Where to write coresets.parquet; -: to stdout.")
-    ] = None,
-    minibatches: Annotated[int | None, typer.Option(min=1, help="How many (P).")] = None,
+    checkpoint: options.Checkpoint,
+    out: options.SelectOut = None,
+    minibatches: options.Minibatches = None,
     params: ParamsFile = PARAMS,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -392,7 +250,7 @@ def select(
     Example: python cli.py select --checkpoint model.safetensors --out coresets.parquet
     """
     with failing_plainly("select") as stage:
-        streamed = str(out) in STDOUT
+        streamed = is_stdout(out)
         check_select_output(out, streamed, as_json)
         file = None if streamed else out
         table = stage.run(load(params, overrides or ()), PATHS, checkpoint, file, minibatches)
@@ -403,19 +261,6 @@ def select(
         else:
             count = table["minibatch"].n_unique()
             typer.echo(f"{out}: {count} mini-batch coresets of {len(table) // count} examples")
-
-
-def check_select_output(out: Path | None, streamed: bool, as_json: bool) -> None:
-    """Refuse coresets that would go nowhere, twice into one stream, or over a person's screen."""
-    if out is None and not as_json:
-        raise ParameterError("select: say where the coresets go: --out FILE, --out - or --json")
-    if streamed and as_json:
-        raise ParameterError("select: --out - and --json both go to stdout; leave one out")
-    if streamed and sys.stdout.isatty():
-        raise ParameterError(
-            "select: --out - writes Parquet, which no terminal shows; send it on to a file or a "
-            "program, or use --json"
-        )
 
 
 @app.command()
@@ -447,13 +292,9 @@ def analyze(params: ParamsFile = PARAMS, overrides: Overrides = None) -> None:
 
 @app.command()
 def difficulty(
-    source: Annotated[
-        Path, typer.Argument(help="A folder that LossBatchSampler.save wrote, or a training run.")
-    ],
-    out: Annotated[Path | None, typer.Option(help="Default: SOURCE/difficulty.")] = None,
-    prepared: Annotated[
-        Path | None, typer.Option(help="Prepared data that it is of, for names and pictures.")
-    ] = None,
+    source: options.Source,
+    out: options.DifficultyOut = None,
+    prepared: options.PreparedForPictures = None,
 ) -> None:
     """Say how hard each example was to any training, and whose labels are likely wrong.
 
@@ -467,60 +308,24 @@ def difficulty(
 
 @app.command()
 def mislabelled(
-    sources: Annotated[
-        list[Path] | None,
-        typer.Argument(
-            metavar="[FOLDER]...",
-            help="What difficulty takes; several runs on the same data count together. "
-            "Default: artifacts/analyze.",
-        ),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(help="FILE.csv or FILE.parquet. Default: stdout.")
-    ] = None,
-    most: Annotated[
-        int | None,
-        typer.Option(
-            min=1,
-            max=2**31 - 1,
-            help="Examples listed. Default: those that are more likely wrong than right.",
-        ),
-    ] = None,
-    prepared: Annotated[
-        Path | None, typer.Option(help="Prepared data that it is of, for names of classes.")
-    ] = None,
-    inputs: Annotated[
-        bool,
-        typer.Option(
-            "--inputs",
-            help="Judge each label by all other examples too; before any training, by them alone.",
-        ),
-    ] = False,
+    sources: options.Sources = None,
+    out: options.TableOut = None,
+    most: options.Most = None,
+    prepared: options.PreparedForNames = None,
+    inputs: options.Inputs = False,
 ) -> None:
     """List the examples whose labels are likely wrong, and the classes they are taken for.
 
     Example: python cli.py mislabelled --most 100 --out suspects.csv
     """
-    with failing_plainly("mislabelled") as stage:
-        from crest.pipeline.recorded import check_format, write_rows
-
-        if out is not None:
-            check_format("mislabelled", out)
-        found = stage.run(sources or [], PATHS, prepared, most, inputs)
-        typer.echo(found.summary, err=True)
-        if out is None:
-            typer.echo(found.rows.write_csv(), nl=False)
-        else:
-            write_rows(found.rows, out)
-            typer.echo(str(out))
+    with failing_plainly("mislabelled") as stage, listing("mislabelled", out) as write:
+        write(stage.run(sources or [], PATHS, prepared, most, inputs))
 
 
 @app.command()
 def reuse(
-    model: Annotated[str | None, typer.Option(help="Default: all of reuse.models.")] = None,
-    coresets: Annotated[
-        Path | None, typer.Option(help="A training run's folder, or a coresets.parquet.")
-    ] = None,
+    model: options.ReuseModel = None,
+    coresets: options.CoresetsOf = None,
     params: ParamsFile = PARAMS,
     overrides: Overrides = None,
     as_json: AsJson = False,
@@ -543,15 +348,9 @@ def reuse(
 
 @app.command()
 def export(
-    out: Annotated[
-        Path, typer.Option(help="FILE.csv, or a folder for the data set of what was selected.")
-    ],
-    coresets: Annotated[
-        Path | None, typer.Option(help="A training run's folder, or a coresets.parquet.")
-    ] = None,
-    regions: Annotated[
-        str | None, typer.Option(metavar="A:B", help="Regions from A up to but not including B.")
-    ] = None,
+    out: options.ExportOut,
+    coresets: options.CoresetsOf = None,
+    regions: options.Regions = None,
     params: ParamsFile = PARAMS,
     overrides: Overrides = None,
 ) -> None:
@@ -567,7 +366,7 @@ def export(
 
 @app.command()
 def report(
-    show: Annotated[bool, typer.Option("--show", help="Print the last report's table.")] = False,
+    show: options.ShowLast = False,
     params: ParamsFile = PARAMS,
     overrides: Overrides = None,
 ) -> None:
@@ -589,61 +388,36 @@ def report(
 
 @app.command()
 def keep(
-    sources: Annotated[
-        list[Path] | None,
-        typer.Argument(metavar="[FOLDER]...", help="As for mislabelled."),
-    ] = None,
-    by: Annotated[
-        str, typer.Option(help=f"The score: {', '.join(SCORES)}.", autocompletion=scores_beginning)
-    ] = "forgotten",
-    share: Annotated[
-        float | None, typer.Option(min=0.0, max=1.0, help="Share of the examples that is kept.")
-    ] = None,
-    count: Annotated[int | None, typer.Option(min=1, help="How many are kept.")] = None,
-    lowest: Annotated[
-        bool, typer.Option("--lowest", help="Keep the lowest scores, not the highest.")
-    ] = False,
-    per_class: Annotated[
-        bool, typer.Option("--per-class", help="Keep as large a share of every class.")
-    ] = False,
-    others: Annotated[
-        bool, typer.Option("--others", help="Write those that are not kept: what to drop.")
-    ] = False,
-    seed: Annotated[int, typer.Option(min=0, help="Draws among equal scores.")] = 0,
-    out: Annotated[
-        Path | None, typer.Option(help="FILE.csv or FILE.parquet. Default: stdout.")
-    ] = None,
-    prepared: Annotated[
-        Path | None, typer.Option(help="Prepared data that it is of, for names of classes.")
-    ] = None,
+    sources: options.SourcesAsForMislabelled = None,
+    by: options.Score = "forgotten",
+    share: options.Share = None,
+    count: options.Count = None,
+    lowest: options.Lowest = False,
+    per_class: options.PerClass = False,
+    others: options.Others = False,
+    seed: options.TieSeed = 0,
+    out: options.TableOut = None,
+    prepared: options.PreparedForNames = None,
 ) -> None:
     """List the part of the examples with the highest scores, such as those forgotten most often.
 
     Example: python cli.py keep --by forgotten --share 0.1 --out hardest-tenth.csv
     """
-    with failing_plainly("keep") as stage:
-        from crest.pipeline.recorded import check_format, write_rows
-
-        if out is not None:
-            check_format("keep", out)
-        found = stage.run(
-            sources or [],
-            PATHS,
-            by,
-            share,
-            count,
-            lowest=lowest,
-            per_class=per_class,
-            others=others,
-            seed=seed,
-            prepared=prepared,
+    with failing_plainly("keep") as stage, listing("keep", out) as write:
+        write(
+            stage.run(
+                sources or [],
+                PATHS,
+                by,
+                share,
+                count,
+                lowest=lowest,
+                per_class=per_class,
+                others=others,
+                seed=seed,
+                prepared=prepared,
+            )
         )
-        typer.echo(found.summary, err=True)
-        if out is None:
-            typer.echo(found.rows.write_csv(), nl=False)
-        else:
-            write_rows(found.rows, out)
-            typer.echo(str(out))
 
 
 @app.command()
@@ -670,9 +444,7 @@ def preset(
     name: Annotated[
         str | None, typer.Argument(help="None: list them.", autocompletion=presets_beginning)
     ] = None,
-    show: Annotated[
-        bool, typer.Option("--show", help="Print what it sets, and leave params.yaml.")
-    ] = False,
+    show: options.ShowPreset = False,
     params: ParamsFile = PARAMS,
 ) -> None:
     """List ready-made set-ups, print one, or write one into params.yaml.

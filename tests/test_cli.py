@@ -512,7 +512,9 @@ def test_mislabelled_lists_suspects_of_any_training(trained):
     assert "artifacts/analyze: neither difficulty.parquet nor" in fails(1, "mislabelled")
     listed = invoke("mislabelled", run, run, "--most", 3, "--prepared", "data/prepared")
     assert listed.exit_code == 0
-    assert listed.stdout.startswith("index,label,taken_for,wrong_label,mean_loss,seen,correct\n")
+    assert listed.stdout.startswith(
+        "index,label,taken_for,wrong_label,mean_loss,seen,correct,file,row\n"
+    )
     assert len(listed.stdout.splitlines()) == 4
     assert "are wrong by estimate" in listed.stderr
     assert invoke("mislabelled", run, "--out", "some.parquet").stdout == "some.parquet\n"

@@ -30,6 +30,7 @@ EXCEPTIONS: Mapping[str, str] = {
     "crest/pipeline/code.py": "which code a result depends on",
     "crest/pipeline/early.py": "ends a command that is interrupted while it starts",
     "crest/pipeline/paths.py": "where results lie, which dvc.yaml says itself",
+    "crest/pipeline/printing.py": "what commands print",
     "crest/pipeline/process.py": "keeps memory that is freed, which is faster",
     "crest/pipeline/progress.py": "progress bars",
     "crest/pipeline/signals.py": "when a stage stops",
