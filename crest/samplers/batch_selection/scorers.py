@@ -29,6 +29,11 @@ class Scorer(Protocol):
         """The network that scores, or else the one that is trained."""
         ...
 
+    @property
+    def sees_views(self) -> bool:
+        """Whether candidates are scored by their views."""
+        ...
+
     def score(self, indices: Tensor, draws: Tensor, step: int) -> Scores:
         """Score k candidates, before step ``step``."""
         ...
@@ -67,6 +72,11 @@ class ByModel:
     def model(self) -> nn.Module:
         """The model."""
         return self._evaluator.model
+
+    @property
+    def sees_views(self) -> bool:
+        """They are."""
+        return True
 
     def score(self, indices: Tensor, draws: Tensor, step: int) -> Scores:
         """Score by a forward pass.
@@ -114,6 +124,11 @@ class ByProxy:
     def model(self) -> nn.Module:
         """The proxy's network."""
         return self._proxy.model
+
+    @property
+    def sees_views(self) -> bool:
+        """They are."""
+        return True
 
     def score(self, indices: Tensor, draws: Tensor, step: int) -> Scores:
         """Score by a forward pass of the proxy; every k-th batch trains it.
@@ -177,6 +192,11 @@ class ByMemory:
     def model(self) -> nn.Module:
         """The model that is trained."""
         return self._trained
+
+    @property
+    def sees_views(self) -> bool:
+        """They are where there is a proxy."""
+        return self._proxy is not None
 
     def score(self, indices: Tensor, draws: Tensor, step: int) -> Scores:
         """Expect norms, without a forward pass of the model that is trained."""
