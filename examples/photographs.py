@@ -33,8 +33,8 @@ def write_photographs(folder: Path) -> None:
     """Cut photographs of two classes out of those that scikit-learn ships."""
     for name, whole in zip(("temple", "flower"), load_sample_images().images, strict=True):
         (folder / name).mkdir(parents=True)
-        for number in range(200):
-            left, upper = 2 * number, number
+        for number in range(100):
+            left, upper = 4 * number, 2 * number
             part = Image.fromarray(whole).crop((left, upper, left + 200, upper + 150))
             part.save(folder / name / f"{number}.jpg")
 
@@ -105,7 +105,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--source", type=Path, help="photographs of your own")
     parser.add_argument("--workers", type=int, default=2, help="processes that decode")
-    parser.add_argument("--steps", type=int, default=90)
+    parser.add_argument("--steps", type=int, default=60)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         source = arguments.source or Path(name, "photographs")

@@ -72,11 +72,11 @@ def test_the_baseline_learns_by_one_word_and_says_that_it_keeps_nothing(tmp_path
 
 
 def test_workers_decode_photographs() -> None:
-    done = start("photographs.py", "--steps", 60)
+    done = start("photographs.py", "--steps", 30)
     assert done.returncode == 0, done.stderr
     first, *losses = done.stdout.splitlines()
-    assert first == "324 photographs to train on"
-    assert [line.partition(":")[0] for line in losses] == ["step 20", "step 40", "step 60"]
+    assert first == "162 photographs to train on"
+    assert [line.partition(":")[0] for line in losses] == ["step 10", "step 20", "step 30"]
     assert float(losses[-1].rpartition(" ")[2]) < 0.3
 
 

@@ -24,20 +24,18 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils.data import BatchSampler, DataLoader, Dataset, RandomSampler
+from torch.utils.data import DataLoader, Dataset, RandomSampler
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
 from benchmarks.shared.photographs import photographs
-from crest.data.augment import Augmentation, normalise
+from crest.data.augment import Augmentation
 from crest.data.build import build
 from crest.data.datasets import open_source
 from crest.data.encoded import EncodedImages, EncodedSplit
 from crest.data.files import ImageMeta
 from crest.data.opening import open_tensor
 from crest.data.prepared import Expecting, Split, load
-from crest.data.views.boxes import draw_boxes
-from crest.data.views.crops import crop_boxes
 from crest.parameters.sections import PrepareParameters
 
 SIDE = 224
@@ -160,30 +158,40 @@ def _views(split: Split) -> Batches:
         yield views
 
 
-class Crops(Dataset[Tensor]):
+class Crops(Dataset[tuple[Tensor, Tensor]]):
     """Batches of our encoded images, decoded in the worker processes of a DataLoader."""
 
-    def __init__(self, images: EncodedImages) -> None:
-        self._images = images
+    def __init__(self, split: EncodedSplit) -> None:
+        self._split = split
 
     def __len__(self) -> int:
-        return len(self._images)
+        return len(self._split)
 
-    def __getitem__(self, index: int) -> Tensor:
-        draws = draw_boxes(1, torch.Generator().manual_seed(index))
-        box = crop_boxes(draws, *self._images.sizes(torch.tensor([index])), CROPS)
-        return self._images.cropped(index, box[0].tolist())
+    def __getitems__(self, examples: list[tuple[int, list[int]]]) -> tuple[Tensor, Tensor]:
+        indices, draws = (torch.tensor(column) for column in zip(*examples, strict=True))
+        return draws, self._split.pixels(indices, draws)
 
 
-def of_processes(images: EncodedImages, meta: ImageMeta, workers: int) -> tuple[Batches, list[int]]:
+def _drawn(split: Split) -> Iterator[list[tuple[int, list[int]]]]:
+    generator = torch.Generator().manual_seed(0)
+    while True:
+        indices = torch.randint(len(split), (BATCH,), generator=generator)
+        draws = split.draw_views(BATCH, generator)
+        yield [*zip(indices.tolist(), draws.tolist(), strict=True)]
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def of_processes(split: EncodedSplit, workers: int) -> tuple[Batches, list[int]]:
     """Return batches of our images as a DataLoader's processes crop them."""
-    sampler = BatchSampler(
-        RandomSampler(range(len(images)), replacement=True, num_samples=10**6), BATCH, False
+    loader = DataLoader(
+        Crops(split), batch_sampler=_drawn(split), num_workers=workers, collate_fn=_as_it_is
     )
-    loader = iter(DataLoader(Crops(images), batch_sampler=sampler, num_workers=workers))
-    mean, std = torch.tensor(meta.mean), torch.tensor(meta.std)
-    found = [worker.pid for worker in getattr(loader, "_workers", [])]
-    return (normalise(batch, mean, std) for batch in loader), found
+    batches = iter(loader)
+    found = [worker.pid for worker in getattr(batches, "_workers", [])]
+    return (split.finish(pixels, draws) for draws, pixels in batches), found
 
 
 def arms(root: Path, source: Path) -> dict[str, Arm]:
@@ -196,11 +204,16 @@ def arms(root: Path, source: Path) -> dict[str, Arm]:
     mean, std = torch.tensor(meta.mean), torch.tensor(meta.std)
     labels = open_tensor(encoded, "train", "labels")
 
-    def threads(count: int) -> tuple[Batches, list[int]]:
+    def encoded_split(threads: int) -> EncodedSplit:
         images = EncodedImages(encoded, "train", meta)
-        return of_split(EncodedSplit(images, labels, mean, std, device, CROPS, count))
+        return EncodedSplit(images, labels, mean, std, device, CROPS, threads)
 
-    images = EncodedImages(encoded, "train", meta)
+    def threads(count: int) -> tuple[Batches, list[int]]:
+        return of_split(encoded_split(count))
+
+    def processes(count: int) -> tuple[Batches, list[int]]:
+        return of_processes(encoded_split(1), count)
+
     found = {
         f"torchvision, {count} workers": Arm(
             lambda count=count: of_loader(torchvision_loader(source, meta, count)),  # type: ignore[misc]
@@ -210,9 +223,7 @@ def arms(root: Path, source: Path) -> dict[str, Arm]:
     }
     for count in (1, 2):
         found[f"encoded, {count} threads"] = Arm(partial(threads, count), 1)
-        found[f"encoded, {count} processes"] = Arm(
-            partial(of_processes, images, meta, count), 2 * count
-        )
+        found[f"encoded, {count} processes"] = Arm(partial(processes, count), 2 * count)
     found["pixels"] = Arm(partial(of_split, stored), 1)
     crops = load(pixels, device, CROPS).train
     found["pixels, resized crops"] = Arm(partial(of_split, crops), 1)

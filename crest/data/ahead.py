@@ -1,14 +1,13 @@
 """Images that are decoded in threads before they are asked for."""
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from typing import Any
 
 from torch import Tensor
 
-from crest.devices.worker_threads import single_threaded_pool, usable_cores
+from crest.devices.worker_threads import Threads
 
 # What is decoded: the index of an image, and the box that is cropped of it, if one is.
 Key = tuple[int, ...]
@@ -35,15 +34,13 @@ class Ahead:
     ) -> None:
         self._decode = decode
         self._most = most
-        self._workers = workers
-        self._process = 0
-        self._pool: ThreadPoolExecutor | None = None
+        self._threads = Threads(workers)
         self._begun: dict[Key, Future[Tensor]] = {}
         self._waiting: deque[Key] = deque()
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the threads behind, for another process."""
-        return vars(self) | {"_process": 0, "_pool": None, "_begun": {}, "_waiting": deque()}
+        """Leave what was begun behind, for another process."""
+        return vars(self) | {"_begun": {}, "_waiting": deque()}
 
     def expect(self, keys: Iterable[Key]) -> None:
         """Decode these next, in this order; what was expected before and is not now is let go."""
@@ -72,12 +69,10 @@ class Ahead:
             self._begun[key] = self._submit(key)
 
     def _submit(self, key: Key) -> Future[Tensor]:
-        assert self._pool is not None, "started before"
-        return self._pool.submit(self._decode, key)
+        return self._threads.pool().submit(self._decode, key)
 
     def _start(self) -> None:
-        """Start the threads, in a process that was forked its own."""
-        if self._process != os.getpid():
-            self._process = os.getpid()
-            self._pool = single_threaded_pool(self._workers or usable_cores())
+        """Forget what another process began, where this one was forked from it."""
+        if not self._threads.begun:
             self._begun, self._waiting = {}, deque()
+            self._threads.pool()

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from crest.data.batch_memory import BatchMemory
 from crest.devices.transfer import on_device
 
 # Pixels from which an image on the CPU is cropped and flipped by itself: a gather of all is quicker
@@ -152,13 +151,11 @@ def _one_by_one(images: Tensor, padding: int, draws: Tensor) -> Tensor:
     return results
 
 
-def normalise(
-    images: Tensor, mean: Tensor, std: Tensor, memory: BatchMemory | None = None
-) -> Tensor:
+def normalise(images: Tensor, mean: Tensor, std: Tensor, out: Tensor | None = None) -> Tensor:
     """uint8 k×H×W×C to float32 k×C×H×W with channel means 0 and deviations 1, channels last.
 
     One channel is repeated where there are several means. On the CPU the result is written into
-    ``memory``, where it is given.
+    ``out``, float32 k×H×W×C, where it is given.
     """
     if images.shape[3] == 1 and len(mean) > 1:
         images = images.expand(*images.shape[:3], len(mean))
@@ -167,7 +164,7 @@ def normalise(
     shape = (count, height, width * channels)
     mean, std = mean.repeat(width), std.repeat(width)
     if images.device.type == "cpu":
-        rows = (memory or BatchMemory()).empty(*shape)
+        rows = torch.empty(shape, dtype=torch.float32) if out is None else out.view(shape)
         # A few images at a time, which stay in the cache from one operation to the next.
         some = max(1, CACHED // max(1, height * width * channels))
         for part, pixels in zip(rows.split(some), images.reshape(shape).split(some), strict=True):

@@ -1,7 +1,7 @@
 """Encoded images: the files' own bytes, decoded when they are used."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ from torch import Tensor
 
 from crest.data.ahead import Ahead, Key
 from crest.data.augment import Augmentation, normalise, resized_inputs
-from crest.data.batch_memory import BatchMemory
 from crest.data.decoding import Square, decode
 from crest.data.files import ImageMeta, damaged, open_array
 from crest.data.jpeg import part_of_jpeg, say_what_is_slow
 from crest.data.opening import check_labels, open_tensor
 from crest.data.sources import Pixels
+from crest.data.views.batches import ViewBatches
 from crest.data.views.crops import crop_boxes
 from crest.data.views.making import crop_draws, draw_views, finish_views
 from crest.data.views.resizing import resized
@@ -160,14 +160,15 @@ class EncodedSplit:
         self._side = side
         most = max(32, AHEAD_BYTES // int(np.prod(images.shape[1:])))
         self._ahead = Ahead(self._decode, most, workers)
-        self._memory = BatchMemory()
+        self._batches = ViewBatches(images.shape[1:])
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def inputs(self, indices: Tensor) -> Tensor:
         """float32, k×C×H×W, normalised, channels last in memory."""
-        images = self._taken(self._keys(indices, None))
+        decoded = self._ahead.take(self._keys(indices, None))
+        images = on_device(self._stacked(decoded), self._device)
         return self._resize(normalise(images, self._mean, self._std))
 
     def draw_views(self, count: int, generator: torch.Generator) -> Tensor:
@@ -176,19 +177,29 @@ class EncodedSplit:
 
     def views(self, indices: Tensor, draws: Tensor) -> Tensor:
         """As :meth:`inputs`, augmented: :meth:`pixels`, and then what :meth:`finish` does."""
-        return self.finish(self._taken(self._keys(indices, draws)), draws)
+        decoded = self._ahead.take(self._keys(indices, draws))
+        return self._finished(lambda rows: self._stacked(decoded[rows]), draws)
 
     def pixels(self, indices: Tensor, draws: Tensor) -> Tensor:
         """Decoded images, cropped where views are; uint8, k×H×W×C, on the CPU.
 
         What a worker process of a DataLoader does, for :meth:`finish` where the network is.
         """
-        return self._decoded(self._keys(indices, draws))
+        return self._stacked(self._ahead.take(self._keys(indices, draws)))
 
     def finish(self, pixels: Tensor, draws: Tensor) -> Tensor:
         """Make views of what :meth:`pixels` returned, by the same draws."""
-        images, statistics = on_device(pixels, self._device), (self._mean, self._std)
-        views = finish_views(images, draws, self._augmentation, *statistics, self._memory)
+        return self._finished(lambda rows: pixels[rows], draws)
+
+    def _finished(self, images: Callable[[slice], Tensor], draws: Tensor) -> Tensor:
+        views = self._batches.make(
+            finish_views,
+            lambda rows: on_device(images(rows), self._device),
+            draws,
+            self._augmentation,
+            self._mean,
+            self._std,
+        )
         return self._resize(views)
 
     def expect(self, indices: Tensor, draws: Tensor | None) -> None:
@@ -212,13 +223,11 @@ class EncodedSplit:
     def _resize(self, normalised: Tensor) -> Tensor:
         return normalised if self._side is None else resized_inputs(normalised, self._side)
 
-    def _taken(self, keys: list[Key]) -> Tensor:
-        return on_device(self._decoded(keys), self._device)
-
-    def _decoded(self, keys: list[Key]) -> Tensor:
-        if not keys:
+    def _stacked(self, decoded: list[Tensor]) -> Tensor:
+        """Return images as a batch; uint8, k×H×W×C."""
+        if not decoded:
             return torch.empty(0, *self._images.shape[1:], dtype=torch.uint8)
-        return torch.stack(self._ahead.take(keys))
+        return torch.stack(decoded)
 
 
 def open_encoded(

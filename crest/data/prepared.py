@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from crest.data.augment import Augmentation, normalise, resized_inputs
-from crest.data.batch_memory import BatchMemory
 from crest.data.files import ImageMeta, Meta, TextMeta, damaged, read_meta
 from crest.data.opening import check_labels, fits, open_tensor
 from crest.data.preprocessing import Preprocessing
 from crest.data.ragged import open_split
 from crest.data.verifying import Verification
+from crest.data.views.batches import ViewBatches
 from crest.data.views.making import draw_views, make_views
 from crest.devices.distributed import local_rank
 from crest.devices.transfer import on_device
@@ -95,7 +95,7 @@ class ImageSplit:
         self._device = device
         self._augmentation = augmentation
         self._resized = resized
-        self._memory = BatchMemory()
+        self._batches = ViewBatches(images.shape[1:])
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -110,9 +110,14 @@ class ImageSplit:
 
     def views(self, indices: Tensor, draws: Tensor) -> Tensor:
         """As :meth:`inputs`, augmented: see :func:`~crest.data.views.making.make_views`."""
-        images = self._gather(indices)
-        statistics = self._mean, self._std
-        views = make_views(images, draws, self._augmentation, *statistics, self._memory)
+        views = self._batches.make(
+            make_views,
+            lambda rows: self._gather(indices[rows]),
+            draws,
+            self._augmentation,
+            self._mean,
+            self._std,
+        )
         return self._resize(views)
 
     def _normalised(self, images: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch.utils.data import get_worker_info
@@ -34,6 +35,37 @@ def _quota() -> int:
         return max(1, round(int(allowed) / int(period)))
     except (OSError, ValueError):
         return 2**31  # no container, or no limit
+
+
+class Threads:
+    """Threads that are started when they are first needed; those of a forked process are its own.
+
+    Parameters
+    ----------
+    count
+        How many; None for one a core that this process may use.
+    """
+
+    def __init__(self, count: int | None = None) -> None:
+        self._count = count
+        self._process = 0
+        self._pool: ThreadPoolExecutor | None = None
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the threads behind, for another process."""
+        return {"_count": self._count, "_process": 0, "_pool": None}
+
+    @property
+    def begun(self) -> bool:
+        """Whether they are there in this process."""
+        return self._process == os.getpid()
+
+    def pool(self) -> ThreadPoolExecutor:
+        """Return them, each of which keeps PyTorch's operations to itself."""
+        if self._pool is None or not self.begun:
+            self._process = os.getpid()
+            self._pool = single_threaded_pool(self._count or usable_cores())
+        return self._pool
 
 
 def single_threaded_pool(workers: int) -> ThreadPoolExecutor:

@@ -4,6 +4,7 @@ from typing import Any
 
 from torch import Tensor
 
+from crest.devices.generators import copy_of
 from crest.samplers.base import Context, Record
 from crest.samplers.random import check_fits
 from crest.samplers.stratified_passes import StratifiedPasses
@@ -36,7 +37,7 @@ class Stratified:
 
     def upcoming(self) -> Tensor:
         """Return the next few examples of each class."""
-        return self._passes.foreseen(self._size)
+        return self._passes.foreseen(self._size, copy_of(self._generator))
 
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
         """Learn nothing from a step."""

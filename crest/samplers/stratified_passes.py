@@ -5,7 +5,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from crest.devices.generators import copy_of
 from crest.devices.number_types import number_type
 from crest.samplers.passes import Passes
 from crest.selection.shares import proportional
@@ -33,12 +32,11 @@ class StratifiedPasses:
         shares = proportional(self._sizes, count, self._generator).tolist()
         return self._examples([*map(Passes.take, self._passes, shares)])
 
-    def foreseen(self, count: int) -> Tensor:
-        """Return what the next :meth:`take` will; nothing is drawn."""
-        copy = copy_of(self._generator)
-        shares = proportional(self._sizes, count, copy).tolist()
+    def foreseen(self, count: int, generator: torch.Generator) -> Tensor:
+        """Return what the next :meth:`take` will, drawn by a copy of its generator."""
+        shares = proportional(self._sizes, count, generator).tolist()
         pairs = zip(self._passes, shares, strict=True)
-        return self._examples([passes.foreseen(share, copy) for passes, share in pairs])
+        return self._examples([passes.foreseen(share, generator) for passes, share in pairs])
 
     def state_dict(self) -> dict[str, Any]:
         """Return what is left of each class's pass."""

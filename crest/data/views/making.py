@@ -10,7 +10,6 @@ from crest.data.augment import (
     normalise,
     nothing_drawn,
 )
-from crest.data.batch_memory import BatchMemory
 from crest.data.views.boxes import COLUMNS as CROP
 from crest.data.views.boxes import draw_boxes
 from crest.data.views.crops import resized_crops
@@ -65,12 +64,12 @@ def make_views(
     augmentation: Augmentation,
     mean: Tensor,
     std: Tensor,
-    memory: BatchMemory | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Make views of images of one size: resized crops, then as :func:`finish_views`."""
     if augmentation.scale is not None:
         images = resized_crops(images, crop_draws(draws, augmentation), augmentation)
-    return finish_views(images, draws, augmentation, mean, std, memory)
+    return finish_views(images, draws, augmentation, mean, std, out)
 
 
 def finish_views(
@@ -79,7 +78,7 @@ def finish_views(
     augmentation: Augmentation,
     mean: Tensor,
     std: Tensor,
-    memory: BatchMemory | None = None,
+    out: Tensor | None = None,
 ) -> Tensor:
     """Make views of images that are cropped and resized already, if they are to be.
 
@@ -94,8 +93,8 @@ def finish_views(
         k rows of :func:`draw_views`, on the CPU.
     mean, std
         Of the channels, on the images' device.
-    memory
-        What views on the CPU are written into; None for memory of their own.
+    out
+        What views on the CPU are written into, float32 k×H×W×C; None for memory of their own.
 
     Returns
     -------
@@ -103,7 +102,7 @@ def finish_views(
         float32, k×C×H×W, channels last in memory.
     """
     if augmentation == Augmentation():
-        return normalise(images, mean, std, memory)
+        return normalise(images, mean, std, out)
     images = crop_and_flip(images, augmentation, draws[:, :PLACE])
     start = PLACE + (0 if augmentation.scale is None else CROP)
     if (policy := policy_of(augmentation)) is not None:
@@ -113,5 +112,5 @@ def finish_views(
     if augmentation.color or augmentation.hue:
         images = jitter(images, draws[:, start : start + JITTER], augmentation)
         start += JITTER
-    views = normalise(images, mean, std, memory)
+    views = normalise(images, mean, std, out)
     return erase(views, draws[:, start:], augmentation.erasing) if augmentation.erasing else views

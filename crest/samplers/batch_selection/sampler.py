@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from crest.data.prepared import Expecting
+from crest.devices.generators import copy_of
 from crest.errors import OrderError, ParameterError
 from crest.samplers.base import Context, Record
 from crest.samplers.batch_selection.candidates import Candidates
@@ -77,6 +79,7 @@ class BatchSelection:
             self._kept = some if self._kept is None else Candidates.joined(self._kept, some)
         taken, self._kept = self._kept[: self._size], self._kept[self._size :]
         self._waiting.append(taken.features)
+        self._expect(taken, step + 1)
         return MiniBatchCoreset(taken.indices, taken.weights, draws=taken.draws)
 
     def update(self, minibatch: MiniBatchCoreset, outputs: Outputs | None, seconds: float) -> None:
@@ -132,10 +135,13 @@ class BatchSelection:
     def _some_kept(self, step: int) -> Candidates:
         """Return those of the next candidates that are kept, in their order."""
         started = time.perf_counter()
-        chooses = step >= self._start and self._scorer.is_ready(step)
-        found = self._chosen(step) if chooses else self._all(step)
+        found = self._chosen(step) if self._chooses(step) else self._all(step)
         self._seconds += time.perf_counter() - started
         return found
+
+    def _chooses(self, step: int) -> bool:
+        """Whether candidates are scored, and some of them kept."""
+        return step >= self._start and self._scorer.is_ready(step)
 
     def _chosen(self, step: int) -> Candidates:
         indices, draws = self._draw(self._at_once)
@@ -148,6 +154,32 @@ class BatchSelection:
         indices, draws = self._draw(self._size)
         scores = self._scorer.prepare(indices, draws, step)
         return Candidates(indices, draws, torch.ones(self._size), scores.features)
+
+    def _expect(self, taken: Candidates, step: int) -> None:
+        """Let the views of a mini-batch be made, and then those that the next step begins with.
+
+        What is trained on next is not known before it is scored; what is scored is.
+        """
+        train = self._context.train
+        if not isinstance(train, Expecting) or not self._context.group.alone:
+            return
+        indices, draws = self._foreseen(step)
+        train.expect(torch.cat([taken.indices, indices]), torch.cat([taken.draws, draws]))
+
+    def _foreseen(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return what a step will make views of first, and their draws, without drawing them."""
+        assert self._kept is not None
+        if len(self._kept) >= self._size:
+            return self._kept.indices[: self._size], self._kept.draws[: self._size]
+        scores = self._chooses(step)
+        count = self._at_once if scores else self._size
+        if scores and not self._scorer.sees_views:
+            count = 0
+        copy = copy_of(self._generator)
+        indices = self._passes.foreseen(count, copy)
+        draws = self._context.train.draw_views(count, copy)
+        flips = self._context.flips
+        return indices, draws if flips is None else flips.put(indices, draws)
 
     def _draw(self, count: int) -> tuple[Tensor, Tensor]:
         self._drawn += count

@@ -33,6 +33,11 @@ class Scorer(Protocol):
         """Whether it tells something of candidates before step ``step``."""
         ...
 
+    @property
+    def sees_views(self) -> bool:
+        """Whether candidates are scored by their views."""
+        ...
+
     def score(self, indices: Tensor, draws: Tensor, step: int) -> Scores:
         """Score k candidates, before step ``step``."""
         ...
@@ -74,6 +79,11 @@ class ByModel:
 
     def is_ready(self, step: int) -> bool:
         """It is from the first step on."""
+        return True
+
+    @property
+    def sees_views(self) -> bool:
+        """They are."""
         return True
 
     def score(self, indices: Tensor, draws: Tensor, step: int) -> Scores:
@@ -125,6 +135,11 @@ class ByProxy:
 
     def is_ready(self, step: int) -> bool:
         """It is from the first step on."""
+        return True
+
+    @property
+    def sees_views(self) -> bool:
+        """They are."""
         return True
 
     def score(self, indices: Tensor, draws: Tensor, step: int) -> Scores:
@@ -193,6 +208,11 @@ class ByMemory:
     def is_ready(self, step: int) -> bool:
         """Whether two passes were learned from."""
         return step >= LEAST_PASSES * self._steps_a_pass
+
+    @property
+    def sees_views(self) -> bool:
+        """They are where there is a proxy."""
+        return self._proxy is not None
 
     def score(self, indices: Tensor, draws: Tensor, step: int) -> Scores:
         """Expect norms, without a forward pass of the model that is trained."""

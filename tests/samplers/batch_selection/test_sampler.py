@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from crest.data.augment import Augmentation
+from crest.data.prepared import ImageSplit
 from crest.errors import OrderError, ParameterError
 from crest.inference.evaluator import Evaluator
 from crest.loop_support.state import digest_of
@@ -179,3 +180,42 @@ def test_a_proxy_needs_somebody_who_builds_it() -> None:
 def test_importance_is_not_asked_for_less_than_it_can_keep() -> None:
     with pytest.raises(ParameterError, match=r"batch_selection\.share.*at least 0\.25"):
         given(share=0.1)
+
+
+class Expected(ImageSplit):
+    """A split that notes what it is told to expect, and of what it makes views."""
+
+    expected: set[tuple[int, ...]]
+    made: set[tuple[int, ...]]
+
+    def expect(self, indices: Tensor, draws: Tensor | None) -> None:
+        assert draws is not None
+        self.expected = keys(indices, draws)
+
+    def views(self, indices: Tensor, draws: Tensor) -> Tensor:
+        self.made = self.made | keys(indices, draws)
+        return super().views(indices, draws)
+
+
+def keys(indices: Tensor, draws: Tensor) -> set[tuple[int, ...]]:
+    return {tuple(row) for row in torch.cat([indices[:, None], draws], 1).tolist()}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"score_by": "model", "keep": "hardest", "start": 0.2}, {"score_by": "memory"}],
+)
+def test_what_is_trained_on_and_what_is_scored_next_is_expected(options: dict[str, Any]) -> None:
+    base, other = given(**options), given(**options)
+    split = base.train
+    split.__class__ = Expected
+    split.expected = set()
+    method, plain = BatchSelection(base), BatchSelection(other)
+    for step in range(20):
+        expected, split.made = split.expected, set()
+        minibatch = method.minibatch(step)
+        assert split.made <= expected or step == 0
+        assert keys(minibatch.indices, minibatch.draws) <= split.expected
+        assert rows([minibatch]) == rows([plain.minibatch(step)])
+        method.update(minibatch, outputs_of(base, minibatch), 0.0)
+        plain.update(minibatch, outputs_of(other, minibatch), 0.0)
