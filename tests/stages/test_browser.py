@@ -16,8 +16,12 @@ pytestmark = pytest.mark.skipif(
     not (CHROMIUM and DRIVER), reason="no chromium and chromedriver on the path"
 )
 
-# Pictures further down load when they are scrolled to; here all of them do at once.
-LOAD = "for (const image of document.images) image.loading = 'eager'"
+# Pictures further down load when they are scrolled to, and folded ones are seen when they are asked
+# for; here all of them at once.
+LOAD = """
+for (const image of document.images) image.loading = 'eager';
+for (const details of document.querySelectorAll('details')) details.open = true;
+"""
 LOADED = "return [...document.images].every(image => image.complete)"
 INVISIBLE = """
 return [...document.querySelectorAll('img, svg[role=img]')].filter(picture => {
