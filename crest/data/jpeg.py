@@ -58,7 +58,7 @@ def part_of_jpeg(content: bytes | bytearray, box: Sequence[int], draft: int = 1)
         If it cannot be decoded.
     """
     if draft > 1 or (whole := _whole(content)) is None:
-        return _part_by_pillow(content, box, draft)
+        return part_by_pillow(content, box, draft)
     top, left, rows, columns = box
     return whole[top : top + rows, left : left + columns]
 
@@ -74,7 +74,8 @@ def _whole(content: bytes | bytearray) -> Pixels | None:
     return pixels
 
 
-def _part_by_pillow(content: bytes | bytearray, box: Sequence[int], draft: int) -> Pixels:
+def part_by_pillow(content: bytes | bytearray, box: Sequence[int], draft: int) -> Pixels:
+    """As :func:`part_of_jpeg`, whatever is installed."""
     top, left, rows, columns = (value // draft for value in box)
     with Image.open(io.BytesIO(content), formats=("JPEG",)) as image:
         if draft > 1:
