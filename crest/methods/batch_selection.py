@@ -24,7 +24,7 @@ class BatchSelectionParameters(Section):
         "the last visit, once two passes are done; memory_and_proxy: after both",
     )
     draw: Literal["without_replacement", "stratified_without_replacement"] = key(
-        "stratified_without_replacement",
+        "without_replacement",
         "of candidates: without_replacement, or with the share that each class has as well",
     )
     keep: Literal[
@@ -35,7 +35,7 @@ class BatchSelectionParameters(Section):
         "facility_location",
         "spatially_balanced",
     ] = key(
-        "stratified_importance",
+        "importance",
         "importance: the likelier the larger the gradient, a quarter at least, weighed by one over "
         "the chance; stratified_importance: of each class as many as its chances sum to as well; "
         "gradient_share: as many as carry all but lost of the gradient; hardest: those with the "

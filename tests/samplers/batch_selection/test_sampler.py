@@ -64,7 +64,6 @@ def rows(minibatches: list[MiniBatchCoreset]) -> list[tuple[list[int], list[floa
 def test_the_hardest_half_by_the_model_is_that_of_the_rule_written_plainly() -> None:
     options = {
         "score_by": "model",
-        "draw": "without_replacement",
         "keep": "hardest",
         "share": 0.5,
     }
@@ -99,6 +98,8 @@ def test_the_hardest_half_by_the_model_is_that_of_the_rule_written_plainly() -> 
 )
 def test_a_run_that_is_resumed_is_one_that_never_stopped(score_by, keep, start) -> None:
     options = {"score_by": score_by, "keep": keep, "start": start, "lost": 0.3}
+    if keep == "stratified_importance":
+        options["draw"] = "stratified_without_replacement"
     whole = given(**options)
     expected = rows(taken(BatchSelection(whole), whole, range(STEPS)))
     for stop in (5, 27):
