@@ -274,10 +274,12 @@ PICTURES: dict[str, tuple[Lines | Prices, ...]] = {
         Lines(
             "proxy-cifar10",
             {
-                "by memory": {"importance": "memory"},
+                "each class's share": {"shares": "stratified"},
+                "that, and importance by memory": {"importance": "memory, classes' shares"},
+                "that, and a focus: adaptive": {"focus": "adaptive"},
+                "importance by memory": {"importance": "memory"},
                 "random, in memory's seconds": {"random": "random in the time of memory"},
-                "by the model (one seed)": {"importance": "model"},
-                "adaptive (one seed)": {"focus": "adaptive"},
+                "importance by the model (one seed)": {"importance": "model"},
                 "twice as many examples (one seed)": {"random": "twice as many examples"},
             },
         ),
