@@ -137,3 +137,10 @@ def test_a_model_that_cannot_be_captured_is_refused():
         taken.take(number)
     with pytest.raises(TrainingError, match=r"train\.cuda_graph: .* cannot be captured .* false"):
         taken.take(WARM_UP)
+
+
+def test_compiled_steps_are_captured_too():  # last: it compiles, which takes a while
+    graphed, plain = Taken(True, compile=True), Taken(False, compile=True)
+    _same_steps(graphed, plain, [M] * STEPS)
+    assert graphed.captured
+    assert not plain.captured
