@@ -168,7 +168,8 @@ def _repeat_row(folder: Path, method: str, seed: int, meta: Meta) -> dict[str, A
     path = folder / artifacts.METRICS
     metrics = artifacts.read_json(path)
     command = f"repeat --method {method} --seed {seed}"
-    run = manifest.read(folder, f"make it again with `python cli.py {command}`")
+    again = f"make it again with `python cli.py {command}`, or take {model} out of reuse.models"
+    run = manifest.read(folder, again)
     run.run(method)
     run.require_data(meta)
     run.verify(artifacts.METRICS, artifacts.RUN)
@@ -257,7 +258,8 @@ def _reuse_row(paths: Paths, model: str, meta: Meta) -> dict[str, Any]:
         "loss": _number(metrics, "loss", path),
     }
     command = f"reuse --model {shlex.quote(model)}"
-    run = manifest.read(folder, f"make it again with `python cli.py {command}`")
+    again = f"make it again with `python cli.py {command}`, or take {model} out of reuse.models"
+    run = manifest.read(folder, again)
     if paths.reuse(str(metrics.get("model"))) != folder:
         raise ArtifactError(
             f"{folder}: holds {metrics.get('model')!r:.80}, not {model}; {run.again}"
