@@ -168,8 +168,7 @@ def _repeat_row(folder: Path, method: str, seed: int, meta: Meta) -> dict[str, A
     path = folder / artifacts.METRICS
     metrics = artifacts.read_json(path)
     command = f"repeat --method {method} --seed {seed}"
-    again = f"make it again with `python cli.py {command}`, or take {model} out of reuse.models"
-    run = manifest.read(folder, again)
+    run = manifest.read(folder, f"make it again with `python cli.py {command}`")
     run.run(method)
     run.require_data(meta)
     run.verify(artifacts.METRICS, artifacts.RUN)

@@ -1,6 +1,6 @@
 """What a photograph costs from its JPEG to a training view, by decoder and by part.
 
-    python -m benchmarks.speed.decoders
+    python -m benchmarks.speed.decoders --turns 15
 
 Photographs as of :mod:`benchmarks.speed.images`. Each decoder that is installed decodes them whole
 on one thread: processor milliseconds an image, the least of several turns, and by how much its

@@ -164,7 +164,9 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor, out: Tensor | None = No
     shape = (count, height, width * channels)
     mean, std = mean.repeat(width), std.repeat(width)
     if images.device.type == "cpu":
-        rows = torch.empty(shape, dtype=torch.float32) if out is None else out.view(shape)
+        if out is None:
+            out = torch.empty(shape, dtype=torch.float32, device=images.device)
+        rows = out.view(shape)
         # A few images at a time, which stay in the cache from one operation to the next.
         some = max(1, CACHED // max(1, height * width * channels))
         for part, pixels in zip(rows.split(some), images.reshape(shape).split(some), strict=True):

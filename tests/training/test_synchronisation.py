@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from crest.data.augment import Augmentation
 from crest.data.prepared import ImageSplit
+from crest.data.views import batches
 from crest.devices.generators import generator_for
 from crest.devices.precision import Precision
 from crest.methods import METHODS
@@ -30,6 +31,7 @@ METHODS_OF_ROUNDS = ("random", "stratified", "focused", "adaptive", "by_rule")
 def device(monkeypatch):
     monkeypatch.setattr(step, "can_run_out", lambda device: True)
     monkeypatch.setattr(clipping, "is_read_at_once", lambda values: False)
+    monkeypatch.setattr(batches, "is_on_host", lambda values: False)
     simulated = SimulatedDevice()
     with simulated.watching():
         yield simulated

@@ -40,7 +40,7 @@ class ViewBatches:
         Parameters and result are otherwise those of :func:`crest.data.views.making.make_views`.
         """
         count = len(draws)
-        if mean.device.type != "cpu":
+        if not is_on_host(mean):
             return make(images(slice(count)), draws, augmentation, mean, std, None)
         channels = max(self._channels, len(mean))
         out = self._memory.empty(count, self._height, self._width, channels)
@@ -59,3 +59,8 @@ class ViewBatches:
         ends = [count * part // parts for part in range(parts + 1)]
         list(self._threads.pool().map(make_part, map(slice, ends, ends[1:])))
         return out.permute(0, 3, 1, 2)
+
+
+def is_on_host(values: Tensor) -> bool:
+    """Whether views made with those are on the CPU, whose memory is used again."""
+    return values.device.type == "cpu"
