@@ -25,6 +25,12 @@ KEPT = (
 )  # fmt: skip
 
 
+def _is_trainer(kind: type) -> bool:
+    """Whether a class trains by itself, and is not one that is put before a Trainer."""
+    trains = hasattr(kind, "training_step") and hasattr(kind, "get_train_dataloader")
+    return trains and not issubclass(kind, LossSampled)
+
+
 class LossSampled(_Base):
     """Put before a Trainer, it draws the batches by the losses of training.
 
@@ -56,6 +62,18 @@ class LossSampled(_Base):
     """
 
     compute_loss_func: Any  # the Trainer's
+
+    def __init_subclass__(cls, **others: Any) -> None:
+        """Refuse a Trainer put before this class: its methods would hide those here, silently."""
+        super().__init_subclass__(**others)
+        place = cls.__mro__.index(LossSampled)
+        trainers = [base for base in cls.__mro__[1:place] if _is_trainer(base)]
+        if trainers and not any(map(_is_trainer, cls.__mro__[place + 1 :])):
+            raise ParameterError(
+                f"LossSampled: {cls.__name__} has {trainers[0].__name__} before LossSampled, and "
+                f"would draw no batch by losses; write class {cls.__name__}(LossSampled, "
+                f"{trainers[0].__name__})"
+            )
 
     def __init__(
         self,

@@ -54,9 +54,10 @@ def estimate_label_noise(inputs: Tensor, labels: Tensor, seed: int = 0) -> Label
     """
     inputs, labels = _tensor(inputs, "inputs"), _tensor(labels, "labels")
     if inputs.dim() not in (2, 4) or inputs.is_complex() or not inputs.numel():
+        one = ": inputs[:, None] where images have no channel" if inputs.dim() == 3 else ""
         raise ParameterError(
             f"{NAME}: inputs: of shape {tuple(inputs.shape)}; give features, n×d, or images, "
-            "n×C×H×W"
+            f"n×C×H×W{one}"
         )
     if inputs.dim() == 2 and not inputs.is_floating_point() and inputs.dtype != torch.uint8:
         raise ParameterError(

@@ -7,6 +7,7 @@ each example was.
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Mapping
+from inspect import signature
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from crest.devices.generators import generator_for
 from crest.errors import OrderError, ParameterError
 from crest.samplers.loss_exchange import Exchange
 from crest.samplers.loss_records import LAST_LOSS, NAME, LossRecords
-from crest.samplers.loss_reports import Batch, Reports, reported_batches
+from crest.samplers.loss_reports import Batch, Reports, reported_batches, require_row
 from crest.samplers.loss_rounds import LossRounds
 from crest.samplers.rules import RULES, build_rule
 
@@ -124,7 +125,7 @@ class LossBatchSampler(Sampler[list[int]]):
             raise ParameterError(f"{NAME}: batch_size: {batch_size} is more than {count} examples")
         self._lag = _default_lag(count, batch_size) if lag is None else _at_least_1("lag", lag)
         self._epoch = _at_least_1("epoch_steps", steps if epoch_steps is None else epoch_steps)
-        self._rule = build_rule(rule, options)
+        self._rule = build_rule(rule, options, [*signature(LossBatchSampler).parameters][:-1])
         self._strata = strata = _strata(rule, groups, self._count)
         self._exchange = Exchange(num_replicas, rank, self._size)
         seed = whole_number(seed, "seed", 0)
@@ -187,17 +188,25 @@ class LossBatchSampler(Sampler[list[int]]):
         Parameters
         ----------
         losses
-            Those of this process's part, k.
+            Those of this process's part, k: one for each example, before any mean.
         indices
             Of the losses, where the rule weighs them; they are multiplied by their weights.
 
         Raises
         ------
         ParameterError
-            If the rule weighs losses and their indices are not given, or are not one for each.
+            If losses are not one for each example, or more than the part has; or the rule weighs
+            losses and their indices are not given, or are not one for each.
         OrderError
             As of :meth:`weights`.
         """
+        first, end = self._exchange.ends
+        require_row(losses, "mean")
+        if len(losses) > end - first:
+            raise ParameterError(
+                f"{NAME}.mean: {len(losses)} losses, and a batch has {end - first} examples; give "
+                "one for each example"
+            )
         if self.weighted:
             if indices is None:
                 raise ParameterError(

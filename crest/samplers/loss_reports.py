@@ -171,14 +171,14 @@ class Reports:
             raise ParameterError(
                 f"{NAME}.update: {len(values)} losses for {len(given)} indices; give one for each"
             )
+        if values.device.type == "cpu":
+            _require_losses(given, values)
         batch = self._due(given)
         self._require_lag(batch)
         due = batch.part[batch.reported : batch.reported + len(given)]
         in_order = torch.equal(given, due)
         if not in_order:
             values = self._in_order(batch, given, values)
-        if values.device.type == "cpu":
-            _require_losses(due, values)
         if self._records is not None:
             outcomes = self._records.outcomes(len(given), correct, predictions)
             if not in_order:
@@ -340,11 +340,9 @@ class Reports:
         """Say which batch the indices are of, and which was due."""
         for batch in self._ahead:
             if len(given) <= len(batch.part) and _is_within(given, batch.part):
-                when = "reported already" if not batch.due else f"due after batch {due.number}"
-                return OrderError(
-                    f"{NAME}.update: these are indices of batch {batch.number}, which is {when}; "
-                    "report each batch once, in the order in which they were drawn"
-                )
+                return self._other_batch(batch, due)
+        if bool(torch.isin(given, due.part[due.reported :]).all()):
+            return OrderError(_other_order(due.number))
         outside = given[(given < 0) | (given >= self._count)]
         if len(outside):
             return OrderError(
@@ -355,14 +353,25 @@ class Reports:
             f"batch {due.number}, whose losses are due; report the indices that the loop was given"
         )
 
+    def _other_batch(self, batch: Batch, due: Batch) -> OrderError:
+        """Say why indices of a batch, or of its first part, cannot be reported now."""
+        which = f"{NAME}.update: these are indices of batch {batch.number}"
+        if due.reported and batch.due:
+            lacks = f"batch {due.number} still lacks {due.due} of its {len(due.part)} examples"
+            return OrderError(
+                f"{which}, and {lacks}; report each example once, all of a batch before the next"
+            )
+        when = "reported already" if not batch.due else f"due after batch {due.number}"
+        return OrderError(
+            f"{which}, which is {when}; report each batch once, in the order in which they were "
+            "drawn"
+        )
+
     def _in_order(self, batch: Batch, given: Tensor, values: Tensor) -> Tensor:
         """Return values in the batch's order, for indices that came in another."""
         rest = batch.part[batch.reported :]
         if len(given) != len(rest):
-            raise OrderError(
-                f"{NAME}.update: a part of batch {batch.number} in another order; report parts in "
-                "the batch's order, or the batch as a whole"
-            )
+            raise OrderError(_other_order(batch.number))
         place = given.argsort()[rest.argsort().argsort()]
         return values[place.to(values.device)]
 
@@ -405,13 +414,25 @@ def _as_losses(losses: Any) -> Tensor:
         values = torch.as_tensor(np.asarray(losses, dtype=np.float32))
     else:
         raise ParameterError(f"{NAME}.update: losses: a {type(losses).__name__}; give a tensor")
-    if values.dim() != 1:
-        shape = "×".join(map(str, values.shape)) or "a single number"
-        raise ParameterError(
-            f"{NAME}.update: losses: {shape}; give one for each example: reduction='none', and the "
-            "mean over what an example has, such as its tokens or pixels"
-        )
+    require_row(values, "update")
     return values.float()
+
+
+def require_row(losses: Tensor, called: str) -> None:
+    """Refuse losses that are not one for each example."""
+    if losses.dim() != 1:
+        shape = "×".join(map(str, losses.shape)) or "a single number"
+        raise ParameterError(
+            f"{NAME}.{called}: losses: {shape}; give one for each example: reduction='none', and "
+            "the mean over what an example has, such as its tokens or pixels"
+        )
+
+
+def _other_order(number: int) -> str:
+    return (
+        f"{NAME}.update: a part of batch {number} in another order, or not from its start; report "
+        "parts in the batch's order and without gaps, or the batch as a whole"
+    )
 
 
 def _after(before: Tensor | None, values: Tensor) -> Tensor:

@@ -233,6 +233,19 @@ def test_a_checkpoint_without_the_sampler_is_told(tmp_path) -> None:
         trainer(tmp_path, "classes", max_steps=9).train(resume_from_checkpoint=True)
 
 
+def test_a_trainer_before_the_class_is_refused() -> None:
+    """It would train with its own loader, and take ``sampling`` for no argument of its own."""
+    right = r"write class Wrong\(LossSampled, Trainer\)"
+    with pytest.raises(ParameterError, match=right):
+        type("Wrong", (transformers.Trainer, LossSampled), {})
+    mixin = type("Mixin", (LossSampled,), {})
+    with pytest.raises(ParameterError, match=right):
+        type("Wrong", (transformers.Trainer, mixin), {})
+    changed = type("Changed", (), {"get_train_dataloader": None, "training_step": None})
+    type("Right", (changed, mixin, transformers.Trainer), {})  # changes what comes after it
+    type("Right", (FocusedTrainer,), {})
+
+
 def test_what_cannot_be_had_is_refused(tmp_path) -> None:
     with pytest.raises(ParameterError, match="70 examples are fewer than the 96 of a step"):
         trainer(tmp_path, "classes", gradient_accumulation_steps=16).train()

@@ -142,6 +142,7 @@ def test_bags_tell_tokens_order_and_texts_of_a_pair_apart_but_not_padding():
     ("inputs", "labels", "says"),
     [
         (torch.zeros(3, 4, 5), torch.zeros(3).long(), "n×d"),
+        (torch.zeros(3, 8, 8), torch.zeros(3).long(), r"inputs\[:, None\] where images have no ch"),
         (torch.zeros(3, 4).long(), torch.zeros(3).long(), "numbers of tokens"),
         (torch.zeros(3, 4), torch.zeros(2).long(), "3 inputs and 2 labels"),
         (torch.zeros(3, 4), torch.zeros(3), "n integers"),

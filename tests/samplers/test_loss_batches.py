@@ -290,6 +290,43 @@ def test_a_report_that_is_not_due_is_refused() -> None:
         made.update(two, torch.ones(M))
 
 
+def test_what_a_batch_still_lacks_is_said() -> None:
+    made = sampler()
+    batches = iter(made)
+    one, two = next(batches), next(batches)
+    with pytest.raises(OrderError, match="a part of batch 0 in another order, or not from its st"):
+        made.update(one[:3] + one[4:], torch.ones(M - 1))  # without a row in the middle
+    made.update(one[:11], torch.ones(11))
+    lacks = "and batch 0 still lacks 5 of its 16 examples"
+    with pytest.raises(OrderError, match=f"indices of batch 1, {lacks}"):
+        made.update(two, torch.ones(M))
+    with pytest.raises(OrderError, match=f"indices of batch 0, {lacks}"):
+        made.update(one, torch.ones(M))
+    made.update(one[11:], torch.ones(5))
+    made.update(two, torch.ones(M))
+
+
+def test_a_loss_that_is_none_is_named_before_the_order() -> None:
+    made = sampler()
+    batch = next(iter(made))
+    made.update(batch[:8], torch.ones(8))
+    with pytest.raises(TrainingError, match=f"the loss of example {batch[0]} is nan"):
+        made.update(batch, torch.full((M,), torch.nan))
+
+
+@pytest.mark.parametrize(
+    ("losses", "says"),
+    [
+        (torch.tensor(0.5), "a single number; give one for each example"),
+        (torch.ones(M, 2), "16×2; give one for each example"),
+        (torch.ones(M + 1), "17 losses, and a batch has 16 examples"),
+    ],
+)
+def test_the_mean_is_of_one_loss_for_each_example(losses, says) -> None:
+    with pytest.raises(ParameterError, match=rf"LossBatchSampler\.mean: .*{says}"):
+        sampler().mean(losses)
+
+
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -0.5])
 def test_losses_that_are_none_are_refused_with_their_example(wrong) -> None:
     made = sampler()
@@ -320,6 +357,7 @@ def test_a_mean_in_place_of_losses_is_refused() -> None:
         ({"rule": "stratified"}, "needs groups"),
         ({"groups": [0, 1]}, "groups: 2 for 203 examples"),
         ({"exponents": 1.0}, "has no option 'exponents'; did you mean 'exponent'"),
+        ({"group": GROUPS}, "'focused' has no option 'group'; did you mean 'groups'?"),
         ({"floor": 0.0}, "floor: must be a number from"),
         ({"lag": 0}, "lag: 0 is not from 1"),
         ({"rank": 2, "num_replicas": 2}, "rank: 2 is not one of 2"),

@@ -3,7 +3,7 @@
 A new one is a file with a function of its options, and a line in RULES.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any
@@ -49,8 +49,8 @@ RULES: Mapping[str, NamedRule] = {
 }
 
 
-def build_rule(name: str, options: Mapping[str, Any]) -> Rule:
-    """Return a rule by its name.
+def build_rule(name: str, options: Mapping[str, Any], others: Iterable[str] = ()) -> Rule:
+    """Return a rule by its name; ``others`` are names that an option may have been meant for.
 
     Raises
     ------
@@ -63,7 +63,6 @@ def build_rule(name: str, options: Mapping[str, Any]) -> Rule:
     known = list(signature(build).parameters)
     for option in options:
         if option not in known:
-            raise ParameterError(
-                f"LossBatchSampler: '{name}' has no option '{option}'{nearest(option, known)}"
-            )
+            meant = nearest(option, [*known, *others])
+            raise ParameterError(f"LossBatchSampler: '{name}' has no option '{option}'{meant}")
     return build(**options)
