@@ -44,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 # Parameters of train that runs may differ in: another model, or what only watches.
 PER_RUN = {"model", "seed", "snapshots", "validations"}
-COMPONENTS = ("select", "model", "check", "train")
+COMPONENTS = ("select", "model", "check", "label_noise", "train")
 
 
 def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:

@@ -20,14 +20,17 @@ SUMMARY: Mapping[str, Any] = {
     "steps": pl.Int64,
     "examples_trained": pl.Int64,
     "seconds": pl.Float64,  # of training, selection included
-    "speedup": pl.Float64,  # full's seconds / this; null without full of this model
+    "speedup": pl.Float64,  # full's seconds / this; null without full of this model, or other load
     "updates": pl.Int64,  # regions; 0 for methods without
     "seconds_select": pl.Float64,  # null for methods that do not select
     "seconds_model": pl.Float64,
     "seconds_check": pl.Float64,
+    "seconds_label_noise": pl.Float64,  # null for methods that do not estimate it
     "seconds_train": pl.Float64,
 }
 DERIVED = ("relative_error", "speedup")
+# Times by which steps of the same work may differ before their seconds are of different load.
+SAME_LOAD = 1.3
 
 
 def summarise(rows: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
@@ -55,8 +58,27 @@ def _against(row: Mapping[str, Any], full: Mapping[str, Any] | None) -> dict[str
     difference = full["accuracy"] - row["accuracy"]
     return {
         "relative_error": difference / full["accuracy"] if full["accuracy"] else None,
-        "speedup": full["seconds"] / row["seconds"] if row["seconds"] else None,
+        "speedup": _speedup(row, full),
     }
+
+
+def _speedup(row: Mapping[str, Any], full: Mapping[str, Any]) -> float | None:
+    known = row["seconds"] and not _is_other_load(row, full)
+    return full["seconds"] / row["seconds"] if known else None
+
+
+def _is_other_load(row: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Whether steps of the same model and batch size, choosing apart, took others' times.
+
+    A stage restored from a cache, or run beside other work, has seconds of another machine's state.
+    """
+    if row["model"] != other["model"] or not (row["steps"] and other["steps"]):
+        return False
+    sizes = [one["examples_trained"] / one["steps"] for one in (row, other)]
+    if max(sizes) > 1.05 * min(sizes):  # an epoch's last batch may be short
+        return False
+    steps = [one["seconds_train"] / one["steps"] for one in (row, other) if one["seconds_train"]]
+    return len(steps) == 2 and max(steps) > SAME_LOAD * min(steps)
 
 
 def run_name(row: Mapping[str, Any]) -> str:
@@ -182,7 +204,7 @@ def _cost_and_gain(row: Mapping[str, Any], full: Mapping[str, Any] | None) -> st
         return start + " Full training was not run, so nothing is measured against it."
     return (
         f"{start} Full training reached {percent(full['accuracy'])} in {seconds(full['seconds'])} "
-        f"s: {row['method']} is {_points(row, full)} and took {_times(row, full)}."
+        f"s: {row['method']} is {_points(row, full)}{_took(row, full)}."
     )
 
 
@@ -190,7 +212,7 @@ def _against_random(row: Mapping[str, Any], random: Mapping[str, Any], test_exam
     steps = "as many" if row["steps"] == random["steps"] else f"{random['steps']:,}"
     verdict = (
         f"Against random mini-batches for {steps} steps, {row['method']} is "
-        f"{_points(row, random)} and took {_times(row, random)}."
+        f"{_points(row, random)}{_took(row, random)}."
     )
     error = (
         sampling_variance(row, test_examples) + sampling_variance(random, test_examples)
@@ -212,6 +234,17 @@ def _points(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
         return "equally accurate (within 0.05 points)"
     direction = "more" if difference > 0 else "less"
     return f"{abs(difference):.1f} points {direction} accurate"
+
+
+def _took(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """Compare seconds, or say why they cannot be compared."""
+    if not _is_other_load(row, other):
+        return f" and took {_times(row, other)}"
+    own, others = (f"{1000 * one['seconds_train'] / one['steps']:.3g} ms" for one in (row, other))
+    return (
+        f"; their seconds were measured at different load: its training steps alone took {own} "
+        f"each, {other['method']}'s {others}"
+    )
 
 
 def _times(row: Mapping[str, Any], other: Mapping[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from crest.analysis.comparison import percent, run_name, seconds, signed
+from crest.analysis.comparison import SAME_LOAD, percent, run_name, seconds, signed
 from crest.analysis.confusion import MOST_CLASSES, by_class, matrix, most_confused
 from crest.analysis.difficulty import notable
 from crest.analysis.profile import profile
@@ -99,6 +99,7 @@ def render(page: Page) -> str:
         rows=[row | {"name": run_name(row)} for row in page.summary.iter_rows(named=True)],
         headline=page.headline,
         sentences=page.sentences,
+        same_load=SAME_LOAD,
         cautions=page.cautions,
         explained=page.explained,
         seed_heads=HEADS,

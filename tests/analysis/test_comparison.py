@@ -73,6 +73,34 @@ def test_crest_against_random_in_words(accuracy, seconds, expected):
     )
 
 
+def loaded(made, seconds_train, size=32):
+    return made | {"seconds_train": seconds_train, "examples_trained": size * made["steps"]}
+
+
+def test_seconds_at_different_load_have_no_ratio():
+    """243 steps of 4.77 ms for crest, and of 10.3 ms for random, which chooses nothing."""
+    crest = loaded(row("crest", 0.65, 1.6, steps=243), 1.16)
+    random = loaded(row("random", 0.65, 2.53, steps=243), 2.51)
+    full = loaded(row("full", 0.8, 10.3, steps=1000), 10.3)
+    found = " ".join(sentences(crest, random, full))
+    load = "their seconds were measured at different load: its training steps alone took 4.77 ms"
+    assert f"{load} each, random's 10.3 ms." in found
+    assert f"{load} each, full's 10.3 ms." in found
+    assert "crest is 15.0 points less accurate and took" not in found
+    assert "random is 15.0 points less accurate and took 0.25 of the time." in found
+    speedups = summarise([crest, random, full])["speedup"].to_list()
+    assert speedups == [None, pytest.approx(10.3 / 2.53), 1.0]
+
+
+@pytest.mark.parametrize(
+    ("seconds_train", "size"), [(1.25, 32), (0.8, 32), (4.0, 128), (None, 32), (0.0, 32)]
+)
+def test_steps_alike_of_other_work_or_unknown_are_compared(seconds_train, size):
+    crest = loaded(row("crest", 0.5, 40.0), seconds_train, size)
+    found = " ".join(sentences(crest, loaded(RANDOM, 1.0)))
+    assert "took 4 times as long" in found
+
+
 def test_steps_that_differ_are_said():
     found = sentences(row("crest", 0.5, 9.0, steps=90), RANDOM)
     assert any("random mini-batches for 100 steps" in sentence for sentence in found)

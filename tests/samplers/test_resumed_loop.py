@@ -19,7 +19,7 @@ STEPS, STOPPED = 24, 7
 def lines():
     """The section's two pieces of code: what saves, and what goes on."""
     text = LOOP.read_text("utf-8")
-    section = text.split("\n## Stopped, and gone on with\n", 1)[1].split("\n## ", 1)[0]
+    section = text.split("\n## Resumed: saved, and gone on with\n", 1)[1].split("\n## ", 1)[0]
     saving, going_on = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     return saving, going_on
 

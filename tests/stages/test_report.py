@@ -110,7 +110,7 @@ def test_summary_measures_every_run_of_fulls_model_against_it(reported):
     assert rows["full", "convnet", False]["relative_error"] == 0.0
     assert rows["replay", "resnet20", True]["relative_error"] is None
     assert rows["replay", "resnet20", True]["speedup"] is None
-    assert rows["replay", "convnet", True]["speedup"] == pytest.approx(10.0)
+    assert rows["replay", "convnet", True]["speedup"] == pytest.approx(5.0)
 
 
 def test_the_contents_lead_to_every_section_and_no_name_is_twice(page):
@@ -266,6 +266,14 @@ def test_page_says_plainly_that_crest_was_worse(page):
     assert "Every method was run once, with seed 0" in text
 
 
+def test_page_says_what_the_estimate_of_label_noise_took(reported):
+    html = (reported[1] / "report.html").read_text(encoding="utf-8")
+    heads, rows = html.split("Where the seconds went", 1)[1].split("</thead>", 1)
+    assert '<th scope="col">Label noise</th>' in heads
+    told = re.findall(r'<td data-[^>]*"Label noise"[^>]*>\s*([^<]*?)\s*</td>', rows)
+    assert told == ["0.38", "–", "–", "–", "–"]
+
+
 def test_page_shows_examples_by_what_happened_to_them(page):
     alts = [attributes["alt"] for tag, attributes in page.elements if tag == "img"]
     assert alts[:3] == [
@@ -293,7 +301,7 @@ def test_text_table_is_aligned(reported):
         *["method", "model", "accuracy", "relative", "error", "steps", "seconds", "speed-up"]
     ]
     assert lines[1].split() == ["crest", "convnet", "72.00%", "+20.00%", "12", "3.00", "2.00×"]
-    assert lines[4].split() == ["replay", "(reuse)", "resnet20", "60.00%", "–", "12", "0.60", "–"]
+    assert lines[4].split() == ["replay", "(reuse)", "resnet20", "60.00%", "–", "12", "1.20", "–"]
     assert len({len(line) for line in lines}) == 1
 
 
@@ -334,6 +342,22 @@ def test_without_full_nothing_is_measured_against_it(paths):
     assert summary["speedup"].to_list() == [None, None]
     text = (paths.report / "report.html").read_text(encoding="utf-8")
     assert "Full training was not run" in text
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_steps_at_different_load_have_no_ratio(paths):
+    path = paths.train("crest") / artifacts.METRICS
+    parts = {"select": 0.5, "train": 2.5}  # and no estimate of label noise
+    artifacts.write_json(path, artifacts.read_json(path) | {"seconds": parts})
+    made_up.sealed_again(path.parent)
+    summary = report.run(parameters(), paths)
+    speedups = {row["method"]: row["speedup"] for row in summary.to_dicts()}
+    assert speedups == {"full": 1.0, "random": pytest.approx(5.0), "crest": None}
+    html = (paths.report / "report.html").read_text(encoding="utf-8")
+    text = " ".join(Page(html).text.split())
+    assert "its training steps alone took 208 ms each, random's 100 ms." in text
+    assert "alone, without choosing, took more than 1.3 times those of full" in text
+    assert "Label noise</th>" not in html
 
 
 @pytest.mark.usefixtures("undrawn")
