@@ -82,8 +82,9 @@ def run(
     return Kept(
         ranked(rows, meta, list(dict.fromkeys(more)), most=len(rows)),
         _in_words(len(part.kept), len(table), by, lowest, per_class, others)
+        + ("" if by == "mean_loss" else "; equal ones were taken by mean_loss")
         + (
-            f"; of {part.tied:,} that are equal where the line falls, {part.drawn:,} were kept by "
+            f"; of {part.tied:,} equal in both where the line falls, {part.drawn:,} were kept by "
             f"chance (--seed {seed})"
             if part.tied
             else ""
