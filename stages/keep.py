@@ -8,7 +8,7 @@ import polars as pl
 
 from crest.analysis.subset import SCORES, part_of
 from crest.data.origins import with_sources
-from crest.errors import ParameterError
+from crest.errors import ParameterError, not_one_of
 from crest.pipeline.paths import Paths
 from crest.pipeline.recorded import meta_of, read_difficulty
 from crest.pipeline.texts import ranked
@@ -60,11 +60,14 @@ def run(
         raise ParameterError("keep: say how many: one of --share 0.1 and --count 500")
     if share == 0.0:
         raise ParameterError("keep: --share: 0 keeps nothing; say a share above 0")
+    if by not in SCORES:
+        raise ParameterError(f"keep: --by: {not_one_of(by, SCORES)}")
     own = not sources
+    sources = [paths.analyze] if own else sources
     if own and prepared is None and paths.prepared.is_dir():
         prepared = paths.prepared
-    table = read_difficulty([paths.analyze] if own else sources)
-    meta = None if prepared is None else meta_of(prepared, len(table))
+    table = read_difficulty(sources)
+    meta = None if prepared is None else meta_of(prepared, len(table), sources)
     table = with_sources(table, prepared)
     if count is not None and count > len(table):
         raise ParameterError(f"keep: --count {count:,}: there are {len(table):,} examples")
@@ -79,8 +82,9 @@ def run(
     return Kept(
         ranked(rows, meta, list(dict.fromkeys(more)), most=len(rows)),
         _in_words(len(part.kept), len(table), by, lowest, per_class, others)
+        + ("" if by == "mean_loss" else "; equal ones were taken by mean_loss")
         + (
-            f"; of {part.tied:,} that are equal where the line falls, {part.drawn:,} were kept by "
+            f"; of {part.tied:,} equal in both where the line falls, {part.drawn:,} were kept by "
             f"chance (--seed {seed})"
             if part.tied
             else ""

@@ -13,10 +13,11 @@ from crest.analysis.difficulty import (
 )
 from crest.analysis.profile import wrong_labels
 from crest.analysis.wrong_labels import together
+from crest.data.files import read_meta
 from crest.data.origins import with_sources
 from crest.errors import ArtifactError, ParameterError
 from crest.pipeline.paths import Paths
-from crest.pipeline.recorded import meta_of, read_difficulty
+from crest.pipeline.recorded import is_of_other_data, meta_of, read_difficulty
 from crest.pipeline.texts import ranked
 
 NONE_FOUND = "By their inputs no labels are wrong, or these tell too little. "
@@ -52,7 +53,7 @@ def run(
         project's for its own analysis, else numbers.
     inputs
         Whether the prepared inputs are judged as well, by :mod:`crest.label_noise`; where there is
-        no analysis yet, alone.
+        no analysis yet, or one of other data, alone.
     most
         Most rows. None: those that are more likely wrong than right, or where that is not known
         :data:`MOST_MISLABELLED`.
@@ -69,13 +70,22 @@ def run(
         raise ParameterError(
             "mislabelled: --inputs needs --prepared, the data that the runs are of"
         )
-    untrained = inputs and own and not (paths.analyze / artifacts.DIFFICULTY).is_file()
-    table = None if untrained else read_difficulty([paths.analyze] if own else sources)
+    sources = [paths.analyze] if own else sources
+    analysed = (paths.analyze / artifacts.DIFFICULTY).is_file()
+    outdated = False
+    if inputs and own and analysed and prepared is not None:
+        outdated = is_of_other_data(paths.analyze, read_meta(prepared))
+    untrained = inputs and own and (outdated or not analysed)
+    note = f"{paths.analyze} is of other data and does not count. " if outdated else ""
+    table = None if untrained else read_difficulty(sources)
+    sources = [] if untrained else sources
+    if prepared is not None and table is not None:
+        meta_of(prepared, len(table), sources)
     if inputs:
         assert prepared is not None
         table = _by_inputs(table, prepared)
     assert table is not None
-    meta = None if prepared is None else meta_of(prepared, len(table))
+    meta = None if prepared is None else meta_of(prepared, len(table), sources)
     table = with_sources(table, prepared)
     known = wrong_labels(table)
     if most is None:
@@ -83,9 +93,9 @@ def run(
         most = likely if known else MOST_MISLABELLED
     order = table.sort(-pl.col("wrong_label"), -pl.col("mean_loss"), "index", nulls_last=True)
     if untrained and not known:
-        return Suspects(ranked(order.head(0), meta), NONE_FOUND)
+        return Suspects(ranked(order.head(0), meta), note + NONE_FOUND)
     rows = ranked(order if inputs and known else mislabelled(table), meta, most=most)
-    return Suspects(rows, known[0] if known else UNKNOWN)
+    return Suspects(rows, note + (known[0] if known else UNKNOWN))
 
 
 def _by_inputs(table: pl.DataFrame | None, prepared: Path) -> pl.DataFrame:

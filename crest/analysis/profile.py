@@ -90,10 +90,19 @@ def wrong_labels(difficulty: pl.DataFrame) -> list[str]:
     expected, likely = round(chances.sum()), int((chances > 0.5).sum())
     return [
         f"Of {len(chances):,} labels about {expected:,} ({percent(expected / len(chances))}) are "
-        f"wrong by estimate, and {likely:,} are more likely wrong than right. The estimate is of "
+        f"wrong by estimate, and {_likely(likely, expected)}. The estimate is of "
         "labels that are wrong at random: it is too low where they go to similar classes, and too "
         "high where the model has learned little."
     ]
+
+
+def _likely(likely: int, expected: int) -> str:
+    if likely or not expected:
+        return f"{likely:,} are more likely wrong than right"
+    return (
+        f"no one is more likely wrong than right: `mislabelled --most {expected}` lists the "
+        f"{expected:,} likeliest"
+    )
 
 
 def _shares(rows: pl.DataFrame) -> dict[int, float]:

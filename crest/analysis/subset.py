@@ -49,7 +49,9 @@ def part_of(
     per_class: bool = False,
     seed: int = 0,
 ) -> Part:
-    """Take the examples whose score is highest, or lowest; of equal ones some by chance.
+    """Take the examples whose score is highest, or lowest; of equal ones by mean loss.
+
+    What is equal in both is drawn by chance.
 
     Parameters
     ----------
@@ -102,8 +104,9 @@ def _scored(difficulty: pl.DataFrame, by: str, lowest: bool, seed: int) -> pl.Da
     score = SCORES[by].cast(pl.Float64)
     if by in OF_THE_SEEN:
         score = pl.when(_seen).then(score)
+    hard_first = lowest if by == "correct" else not lowest
     return difficulty.with_columns(score=score, chance=pl.Series(chance)).sort(
-        "score", "chance", descending=[not lowest, False], nulls_last=True
+        "score", "mean_loss", "chance", descending=[not lowest, hard_first, False], nulls_last=True
     )
 
 
@@ -119,7 +122,10 @@ def _counts(labels: pl.Series, total: int) -> dict[int, int]:
 
 def _ties(scored: pl.DataFrame) -> tuple[int, int]:
     """Return how many were drawn of how many equal ones, where the line fell between equal ones."""
-    edge = scored.filter(pl.col("chosen")).group_by("group").agg(edge=pl.col("score").last())
-    equal = scored.join(edge, on="group").filter(pl.col("score") == pl.col("edge"))
+    last = pl.struct("score", "mean_loss").last()
+    edge = scored.filter(pl.col("chosen")).group_by("group").agg(edge=last)
+    equal = scored.join(edge, on="group").filter(
+        pl.struct("score", "mean_loss") == pl.col("edge"), pl.col("score").is_not_null()
+    )
     split = equal.filter(~pl.col("chosen").all().over("group"))
     return int(split["chosen"].sum()), len(split)

@@ -75,7 +75,8 @@ def with_sources(table: pl.DataFrame, folder: Path | None, split: str = "train")
     Parameters
     ----------
     table
-        Any with a column ``index``, of rows of the prepared split.
+        Any with a column ``index``, of rows of the prepared split. One that has the columns keeps
+        its own, which were read when it was made.
     folder
         The prepared data. None, or of data that do not say: the table is left as it is.
 
@@ -84,7 +85,9 @@ def with_sources(table: pl.DataFrame, folder: Path | None, split: str = "train")
     ArtifactError
         If the sources are missing or damaged.
     """
-    found = None if folder is None else sources_of(folder, split)
+    if folder is None or columns_in(table):
+        return table
+    found = sources_of(folder, split)
     return table if found is None else table.with_columns(found[table["index"]])
 
 

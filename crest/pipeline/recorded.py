@@ -10,6 +10,7 @@ from crest.analysis.difficulty import difficulty_table, training_pass
 from crest.analysis.wrong_labels import pooled
 from crest.data.files import Meta, read_meta
 from crest.errors import ArtifactError, ParameterError
+from crest.pipeline import manifest
 
 FORMATS = (".csv", ".parquet")
 
@@ -52,15 +53,36 @@ def _file(source: Path) -> Path:
     )
 
 
-def meta_of(prepared: Path, count: int) -> Meta:
+def is_of_other_data(source: Path, meta: Meta) -> bool:
+    """Whether a folder or a file of results says that it is of other data; False if it is silent.
+
+    Raises
+    ------
+    ArtifactError
+        If the manifest beside it is damaged.
+    """
+    folder = source.parent if source.is_file() else source
+    if not (folder / artifacts.MANIFEST).is_file():
+        return False
+    return manifest.read(folder, "make the folder again").data != meta.content_hash
+
+
+def meta_of(prepared: Path, count: int, sources: Sequence[Path] = ()) -> Meta:
     """Read what prepared data are, of which ``count`` are for training.
 
     Raises
     ------
     ArtifactError
-        If they are missing or damaged, or as many are not.
+        If they are missing or damaged, as many are not, or one of ``sources``, which the examples
+        were read from, says that it is of other data.
     """
     meta = read_meta(prepared)
+    for source in sources:
+        if is_of_other_data(source, meta):
+            raise ArtifactError(
+                f"{source}: of other data than {prepared} holds now; run `python cli.py train`, "
+                "then `python cli.py analyze`, or give --prepared the data that it is of"
+            )
     if meta.sizes["train"] != count:
         raise ArtifactError(
             f"{prepared}: {meta.sizes['train']:,} examples in its training split, and {count:,} in "

@@ -75,3 +75,10 @@ def test_an_unknown_score_is_refused_with_the_nearest() -> None:
 
 def test_every_score_is_of_the_table() -> None:
     assert SCORES.keys() < TABLES["difficulty"].keys()
+
+
+def test_equal_ones_are_taken_by_mean_loss_before_chance() -> None:
+    equal = {"forgotten": [1] * 5, "correct": [2] * 5, "mean_loss": [0.3, 0.9, 0.1, 0.5, 0.7]}
+    part = part_of(table(**equal), "forgotten", lambda _: 2)
+    assert (set(indices(part.kept)), part.drawn, part.tied) == ({1, 4}, 0, 0)
+    assert set(indices(part_of(table(**equal), "correct", lambda _: 2).kept)) == {0, 2}

@@ -1,11 +1,16 @@
 """keep: a part of the examples as a file, of an analysis or of what a run recorded."""
 
+import shutil
+
 import polars as pl
 import pytest
 
+from crest import artifacts
 from crest.data.origins import with_sources
-from crest.errors import ParameterError
-from stages import keep
+from crest.errors import ArtifactError, ParameterError
+from crest.pipeline import manifest
+from crest.pipeline.paths import Paths
+from stages import keep, mislabelled
 
 
 def test_a_tenth_of_a_run_is_kept_and_said(runs) -> None:
@@ -24,8 +29,7 @@ def test_a_tenth_of_a_run_is_kept_and_said(runs) -> None:
 
 def test_ties_are_said(runs) -> None:
     found = keep.run([runs.train("full")], runs, "forgotten", None, 1000)
-    assert "equal where the line falls" in found.summary
-    assert found.summary.endswith("by chance (--seed 0)")
+    assert found.summary.endswith("; equal ones were taken by mean_loss")
 
 
 def test_names_of_classes_are_of_the_data(runs) -> None:
@@ -52,3 +56,36 @@ def test_rows_lead_back_to_their_source(runs) -> None:
 def test_how_many_is_said_once_and_is_there(runs, share, count, message) -> None:
     with pytest.raises(ParameterError, match=message):
         keep.run([runs.train("full")], runs, "mean_loss", share, count)
+
+
+def test_results_of_other_data_are_refused_by_content_and_not_by_count(runs, tmp_path) -> None:
+    source = tmp_path / "full"
+    shutil.copytree(runs.train("full"), source)
+    sealed = artifacts.read_json(source / artifacts.MANIFEST)
+    artifacts.write_json(source / artifacts.MANIFEST, sealed | {"data": "0" * 64})
+    message = r"of other data than .*`python cli\.py analyze`"
+    for named in (source, source / artifacts.EXAMPLES):
+        with pytest.raises(ArtifactError, match=message):
+            keep.run([named], runs, "mean_loss", None, 5, prepared=runs.prepared)
+        with pytest.raises(ArtifactError, match=message):
+            mislabelled.run([named], runs, runs.prepared, None)
+    with pytest.raises(ParameterError, match="did you mean"):
+        keep.run([source], runs, "mean_los", None, 5, prepared=runs.prepared)
+
+
+def test_by_inputs_an_analysis_of_other_data_counts_as_none(runs, tmp_path) -> None:
+    paths = Paths(tmp_path)
+    paths.analyze.mkdir(parents=True)
+    table = keep.run([runs.train("full")], runs, "mean_loss", None, 5).rows
+    table.write_parquet(paths.analyze / artifacts.DIFFICULTY)
+    manifest.seal(paths.analyze, {"full": "0" * 64}, "0" * 64)
+    found = mislabelled.run([], paths, runs.prepared, 3, inputs=True)
+    assert found.summary.startswith(f"{paths.analyze} is of other data and does not count. ")
+    (tmp_path / "none").mkdir()
+    alone = mislabelled.run([], Paths(tmp_path / "none"), runs.prepared, 3, inputs=True)
+    assert found.rows.equals(alone.rows)
+
+
+def test_a_table_keeps_its_own_sources(runs) -> None:
+    table = pl.DataFrame({"index": [1], "file": ["mine.csv"], "row": [7]})
+    assert with_sources(table, runs.prepared).equals(table)
