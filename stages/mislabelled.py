@@ -22,7 +22,8 @@ from crest.pipeline.texts import ranked
 
 NONE_FOUND = "By their inputs no labels are wrong, or these tell too little. "
 UNKNOWN = (
-    "How many labels are wrong is not known of losses alone: this is an order, likeliest first."
+    "How many labels are wrong is not known, of losses alone or of less than two passes: this is "
+    "an order, likeliest first."
 )
 
 

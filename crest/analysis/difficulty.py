@@ -25,6 +25,7 @@ from crest.analysis.wrong_labels import wrong_probabilities, wrong_share
 from crest.artifacts import NEVER
 
 MOST_MISLABELLED = 48  # examples listed whose labels are likeliest wrong
+LEAST_PASSES = 2.0  # that the share of wrong labels is estimated by
 
 
 def difficulty_table(
@@ -62,7 +63,7 @@ def difficulty_table(
         mean_loss=losses,
         el2n="el2n",
         taken_for="taken_for",
-        wrong_label=wrong_probabilities(losses, wrong_share(scored)),
+        wrong_label=wrong_probabilities(losses, _wrong_share(scored)),
         first_learned="first_learned",
     )
     return (
@@ -73,6 +74,15 @@ def difficulty_table(
         )
         .select(*table.columns, "selected", "trained", "excluded_at")
     )
+
+
+def _wrong_share(scored: pl.DataFrame) -> float | None:
+    """Return the share of wrong labels, None where it is not known: of less than two passes too.
+
+    A model that has learned next to nothing takes most labels for wrong.
+    """
+    passes = scored["seen"].sum() / max(1, len(scored))
+    return wrong_share(scored) if passes >= LEAST_PASSES else None
 
 
 def training_pass(examples: pl.DataFrame) -> pl.DataFrame:

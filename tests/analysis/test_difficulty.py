@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import polars as pl
 import pytest
 import torch
@@ -264,6 +265,17 @@ def test_difficulty_table_joins_the_scores_with_what_was_done():
     assert table["selected"].to_list() == [1, 3, 0, 0]
     assert table["trained"].to_list() == [1, 5, 0, 2]
     assert table["excluded_at"].to_list() == [8, -1, -1, -1]
+
+
+@pytest.mark.parametrize(("visits", "known"), [(1, False), (2, True)])
+def test_of_less_than_two_passes_no_label_is_called_wrong(visits, known):
+    generator = np.random.default_rng(0)
+    table = examples([visits] * 400, [0] * 400, [0] * 400).with_columns(
+        loss_sum=pl.Series(visits * generator.random(400), dtype=pl.Float64),
+        label_probability=pl.Series(generator.random(400) / 2, dtype=pl.Float32),
+        control_probability=pl.Series(generator.random(400) / 2, dtype=pl.Float32),
+    )
+    assert difficulty_table(table)["wrong_label"].is_not_null().any() == known
 
 
 def test_difficulty_table_without_a_selecting_run_counts_nothing():
