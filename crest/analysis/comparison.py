@@ -214,15 +214,18 @@ def _against_random(row: Mapping[str, Any], random: Mapping[str, Any], test_exam
         f"Against random mini-batches for {steps} steps, {row['method']} is "
         f"{_points(row, random)}{_took(row, random)}."
     )
-    error = (
-        sampling_variance(row, test_examples) + sampling_variance(random, test_examples)
-    ) ** 0.5
-    if abs(row["accuracy"] - random["accuracy"]) < 2 * error:
+    if is_within_chance(row, random, test_examples):
         verdict += " The test split is too small to tell that difference from chance."
     return verdict
 
 
-def sampling_variance(row: Mapping[str, Any], test_examples: int) -> float:
+def is_within_chance(row: Mapping[str, Any], other: Mapping[str, Any], test_examples: int) -> bool:
+    """Whether two accuracies differ by less than two standard errors of the test split's draw."""
+    error = (_variance(row, test_examples) + _variance(other, test_examples)) ** 0.5
+    return abs(row["accuracy"] - other["accuracy"]) < 2 * error
+
+
+def _variance(row: Mapping[str, Any], test_examples: int) -> float:
     """Binomial variance of an accuracy, the only part of its uncertainty that one run shows."""
     return float(row["accuracy"] * (1 - row["accuracy"]) / max(test_examples, 1))
 
@@ -264,7 +267,7 @@ def _caution(rows: Sequence[Mapping[str, Any]], seeds: Sequence[int], test_examp
         if len(seeds) == 1
         else "Each method was run once, not all with the same seed"
     )
-    points = 100 * max(sampling_variance(row, test_examples) for row in rows) ** 0.5
+    points = 100 * max(_variance(row, test_examples) for row in rows) ** 0.5
     return (
         f"{drawn}: another seed gives other numbers, and small differences may be chance. The "
         f"{test_examples:,} test examples alone leave an accuracy here uncertain by up to about "

@@ -5,7 +5,7 @@ from typing import Any
 
 import polars as pl
 
-from crest.analysis.comparison import percent, sampling_variance
+from crest.analysis.comparison import is_within_chance, percent
 
 LEVEL = 0.0005  # a difference of accuracies that rounds to 0.0 points
 
@@ -78,10 +78,7 @@ def _chance(
         if paired["is_clear"]:
             return f"{over} that is not by chance (95%)"
         return f"{over} chance may account for that (95%)"
-    error = (
-        sampling_variance(leader, test_examples) + sampling_variance(other, test_examples)
-    ) ** 0.5
-    if leader["accuracy"] - other["accuracy"] < 2 * error:
+    if is_within_chance(leader, other, test_examples):
         return f"{test_examples:,} test examples cannot tell that from chance"
     return (
         "more than chance among the test examples (two standard errors), but not tried with "

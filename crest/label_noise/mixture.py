@@ -41,7 +41,7 @@ class LabelNoise:
     quality: Tensor
     predicted: Tensor
     evidence: float
-    log_likelihood: float = float("nan")
+    log_likelihood: float
 
     @property
     def wrong(self) -> float:

@@ -18,8 +18,7 @@ LEAST_PASSES = 2  # of shorter runs, finding it would be no small part
 class LabelQuality:
     """The quality of a run's labels, as :mod:`crest.label_noise` has it; one process finds it.
 
-    It is found by the inputs, or by what a pretrained model makes of them before the first step,
-    whichever tells more of the labels.
+    It is found by the inputs, and by what a pretrained model makes of them before the first step.
 
     Nothing is drawn from the method's generator: without noise the mini-batches are those of a
     method that never asked.
