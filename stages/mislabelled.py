@@ -56,8 +56,8 @@ def run(
         Whether the prepared inputs are judged as well, by :mod:`crest.label_noise`; where there is
         no analysis yet, or one of other data, alone.
     most
-        Most rows. None: those that are more likely wrong than right, or where that is not known
-        :data:`MOST_MISLABELLED`.
+        Most rows. None: those that are more likely wrong than right, of none as many as are wrong
+        by estimate; where nothing is known :data:`MOST_MISLABELLED`.
 
     Raises
     ------
@@ -71,32 +71,42 @@ def run(
         raise ParameterError(
             "mislabelled: --inputs needs --prepared, the data that the runs are of"
         )
-    sources = [paths.analyze] if own else sources
-    analysed = (paths.analyze / artifacts.DIFFICULTY).is_file()
-    outdated = False
-    if inputs and own and analysed and prepared is not None:
-        outdated = is_of_other_data(paths.analyze, read_meta(prepared))
-    untrained = inputs and own and (outdated or not analysed)
-    note = f"{paths.analyze} is of other data and does not count. " if outdated else ""
-    table = None if untrained else read_difficulty(sources)
-    sources = [] if untrained else sources
-    if prepared is not None and table is not None:
-        meta_of(prepared, len(table), sources)
+    alone = _alone(paths.analyze, prepared) if own and inputs and prepared else None
+    table, meta = None, None
+    if alone is None:
+        sources = [paths.analyze] if own else sources
+        table = read_difficulty(sources)
+        meta = None if prepared is None else meta_of(prepared, len(table), sources)
     if inputs:
         assert prepared is not None
+        meta = meta or read_meta(prepared)
         table = _by_inputs(table, prepared)
     assert table is not None
-    meta = None if prepared is None else meta_of(prepared, len(table), sources)
     table = with_sources(table, prepared)
     known = wrong_labels(table)
-    if most is None:
-        likely = int((table["wrong_label"] > 0.5).sum())
-        most = likely if known else MOST_MISLABELLED
     order = table.sort(-pl.col("wrong_label"), -pl.col("mean_loss"), "index", nulls_last=True)
-    if untrained and not known:
-        return Suspects(ranked(order.head(0), meta), note + NONE_FOUND)
+    if alone is not None and not known:
+        return Suspects(ranked(order.head(0), meta), alone + NONE_FOUND)
+    most = _likely(table) if most is None else most
     rows = ranked(order if inputs and known else mislabelled(table), meta, most=most)
-    return Suspects(rows, note + (known[0] if known else UNKNOWN))
+    return Suspects(rows, (alone or "") + (known[0] if known else UNKNOWN))
+
+
+def _alone(analyze: Path, prepared: Path) -> str | None:
+    """Say why inputs are judged without an analysis; None where there is one of these data."""
+    if not (analyze / artifacts.DIFFICULTY).is_file():
+        return ""
+    if is_of_other_data(analyze, read_meta(prepared)):
+        return f"{analyze} is of other data and does not count. "
+    return None
+
+
+def _likely(table: pl.DataFrame) -> int:
+    """Return how many are more likely wrong than right; of none, how many are by estimate."""
+    chances = table["wrong_label"].drop_nulls()
+    if chances.is_empty():
+        return MOST_MISLABELLED
+    return int((chances > 0.5).sum()) or round(chances.sum())
 
 
 def _by_inputs(table: pl.DataFrame | None, prepared: Path) -> pl.DataFrame:
@@ -118,7 +128,6 @@ def _by_inputs(table: pl.DataFrame | None, prepared: Path) -> pl.DataFrame:
     labels = data.train.labels
     if table is None:
         table = _untrained(pl.Series(labels.numpy()))
-    meta_of(prepared, len(table))
     if not table["label"].cast(pl.Int64).eq(pl.Series(labels.numpy())).all():
         raise ArtifactError(
             f"{prepared}: other labels than the table has; give --prepared the data that it is of"

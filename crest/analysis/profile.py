@@ -100,8 +100,8 @@ def _likely(likely: int, expected: int) -> str:
     if likely or not expected:
         return f"{likely:,} are more likely wrong than right"
     return (
-        f"no one is more likely wrong than right: `mislabelled --most {expected}` lists the "
-        f"{expected:,} likeliest"
+        f"none is more likely wrong than right: `python cli.py mislabelled` lists the {expected:,} "
+        "likeliest"
     )
 
 

@@ -84,7 +84,8 @@ Most = Annotated[
     typer.Option(
         min=1,
         max=2**31 - 1,
-        help="Examples listed. Default: those that are more likely wrong than right.",
+        help="Examples listed. Default: those that are more likely wrong than right, or of none as "
+        "many as are wrong by estimate.",
     ),
 ]
 PreparedForNames = Annotated[

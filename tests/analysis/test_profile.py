@@ -126,5 +126,5 @@ def test_it_says_how_many_labels_are_wrong_by_estimate() -> None:
 
 def test_where_no_label_is_likely_wrong_the_likeliest_can_be_listed() -> None:
     (found,) = wrong_labels(table(wrong_label=[0.4, 0.4, 0.3, 0.5, 0.4]))
-    assert "about 2 (40.0%) are wrong by estimate, and no one is more likely" in found
-    assert "`mislabelled --most 2` lists the 2 likeliest" in found
+    assert "about 2 (40.0%) are wrong by estimate, and none is more likely" in found
+    assert "`python cli.py mislabelled` lists the 2 likeliest" in found

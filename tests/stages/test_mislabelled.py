@@ -53,6 +53,16 @@ def test_the_last_analysis_is_the_default(paths) -> None:
     assert found.rows["label"].to_list() == ["three", "three"]
 
 
+def test_where_none_is_more_likely_wrong_than_right_as_many_are_listed_as_are_by_estimate(paths):
+    examples = artifacts.read_table(paths.train("full") / artifacts.EXAMPLES)
+    table = difficulty_table(examples).with_columns(wrong_label=pl.lit(0.1, pl.Float64))
+    paths.analyze.mkdir(parents=True)
+    artifacts.write_table(paths.analyze / artifacts.DIFFICULTY, table)
+    found = mislabelled.run([], paths, None, None)
+    assert len(found.rows) == 4  # a tenth of 40
+    assert "none is more likely wrong than right" in found.summary
+
+
 def test_of_losses_alone_there_is_an_order_and_no_number(paths, tmp_path) -> None:
     found = mislabelled.run([saved(tmp_path / "mine", 2, 60)], paths, None, None)
     assert found.rows["index"].to_list() == list(range(59, 59 - MOST_MISLABELLED, -1))
