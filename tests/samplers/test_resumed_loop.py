@@ -24,11 +24,11 @@ def lines():
     return saving, going_on
 
 
-def built():
+def built(dropout=0.0):
     """Everything as at a start."""
     torch.manual_seed(0)
     inputs, targets = torch.randn(60, 5), torch.arange(60) % 3
-    model = nn.Linear(5, 3)
+    model = nn.Sequential(nn.Dropout(dropout), nn.Linear(5, 3))
     return {
         "crest": crest, "torch": torch, "F": F, "DataLoader": DataLoader,
         "model": model,
@@ -42,24 +42,47 @@ def weights_after(names):
     return torch.cat([p.detach().flatten() for p in names["model"].parameters()])
 
 
+def run_until_stopped(names):
+    for indices in names["sampler"]:
+        inputs, targets = names["data"][indices]
+        losses = F.cross_entropy(names["model"](inputs), targets, reduction="none")
+        names["optimizer"].zero_grad()
+        names["sampler"].mean(losses).backward()
+        names["optimizer"].step()
+        names["sampler"].update(indices, losses)
+        if names["sampler"].position == STOPPED:
+            break
+
+
 def test_a_loop_goes_on_to_the_same_weights(lines, tmp_path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     saving, going_on = lines
     never, stopped, resumed = built(), built(), built()
     loop = going_on[going_on.index("loader = ") :]
     exec(loop, never)
-    for indices in stopped["sampler"]:
-        inputs, targets = stopped["data"][indices]
-        losses = F.cross_entropy(stopped["model"](inputs), targets, reduction="none")
-        stopped["optimizer"].zero_grad()
-        stopped["sampler"].mean(losses).backward()
-        stopped["optimizer"].step()
-        stopped["sampler"].update(indices, losses)
-        if stopped["sampler"].position == STOPPED:
-            break
+    run_until_stopped(stopped)
     exec(saving, stopped)
     exec(going_on, resumed)
     assert torch.equal(weights_after(resumed), weights_after(never))
     assert not torch.equal(weights_after(resumed), weights_after(stopped))
     with pytest.raises(crest.OrderError, match=f"all {STEPS} steps"):
         iter(resumed["sampler"])
+
+
+def test_dropout_goes_on_where_loaders_have_a_generator(lines, tmp_path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    saving, going_on = lines
+    never, stopped, resumed = (built(dropout=0.5) for _ in range(3))
+    loading, loop = going_on.split("loader = ")
+    loop = "loader = " + loop.replace("=sampler)", "=sampler, generator=torch.Generator())")
+    torch.manual_seed(1)
+    exec(loop, never)
+    torch.manual_seed(1)
+    run_until_stopped(stopped)
+    exec(saving, stopped)
+    state = torch.get_rng_state()
+    exec(loading, resumed)
+    torch.manual_seed(2)
+    torch.set_rng_state(state)
+    exec(loop, resumed)
+    assert torch.equal(weights_after(resumed), weights_after(never))
