@@ -270,6 +270,16 @@ PICTURES: dict[str, tuple[Lines | Prices, ...]] = {
             },
         ),
     ),
+    "finetuning-imagenet": (
+        Lines(
+            "finetuning-imagenet",
+            {
+                "a fifth shuffled": {"adaptive": "adaptive 2 20%"},
+                "random, in adaptive's seconds": {"random": "random 2 20% as long"},
+                "right labels": {"adaptive": "adaptive 2"},
+            },
+        ),
+    ),
     "proxy-cifar10": (
         Lines(
             "proxy-cifar10",
@@ -321,7 +331,8 @@ def group_of(file: str, name: str) -> Group:
 def gain(file: str, name: str) -> Gain:
     """Return what a run has above random with the same schedule and steps, seed by seed."""
     group, table = group_of(file, name), table_of(file)
-    random = table.random(group) if group.time_of is None else group_of(file, "random")
+    against = group if group.time_of is None else group_of(file, group.time_of)
+    random = table.random(against)
     assert random is not None, name
     seeds = sorted(group.accuracies.keys() & random.accuracies.keys())
     return Gain(tuple(100 * (group.accuracies[s] - random.accuracies[s]) for s in seeds))
