@@ -21,7 +21,7 @@ from crest.regions.active import ActiveSet
 from crest.regions.interval import minibatch_count
 from crest.samplers.limits import MINIBATCHES, examples_of_each, require_room_for_distances
 from crest.samplers.sizes import subset_size
-from crest.selection.choices import find_choice
+from crest.selection.choices import UNBIASED, find_choice
 from crest.selection.choosing import select_minibatch_coresets
 from crest.selection.coresets import coreset_rows
 from crest.selection.gradients import find_proxy
@@ -105,7 +105,7 @@ def run(
     each = examples_of_each(settings, parameters.train.batch_size, size)
     key = "--minibatches" if minibatches else "crest.minibatch_factor"
     require_passes(key, count, each, len(data.train), MINIBATCHES)
-    if settings.choice != "spatially_balanced":
+    if settings.choice not in UNBIASED:
         require_room_for_distances("crest.subset_size", size, precision.device)
     generator = generator_for(parameters.train.seed, "select")
     active = ActiveSet(len(data.train))

@@ -1,14 +1,15 @@
-"""The local pivotal method one pair after another, as it is, and many pairs at once on a device.
+"""Spatially balanced designs: pairs one after another, many pairs at once, and groups by halving.
 
     python -m benchmarks.quality.pivotal [--device cuda]
 
 Of --subsets random subsets of the bundled digits at once, p − y of a convnet after --passes passes,
-four disjoint mini-batches each. ``one by one`` is crest.selection.spatially_balanced, on the host;
-``at once`` lets in every round all pairs meet that are each other's nearest, of all subsets
-together, in tensor operations without a loop over examples (the first of the two methods of
-Grafström, Lundström and Schelin, Biometrics 2012, in rounds): unbiased as well, since every meeting
-is. Prints milliseconds of a subset, rounds, and the variance of a mini-batch's mean over that of a
-simple random one of the subset, which tells whether the design is as well spread.
+four disjoint mini-batches each. ``pairs`` is crest.selection.spatially_balanced, the local pivotal
+method on the host; ``groups`` crest.selection.spatially_stratified, tensor operations. ``pairs at
+once``, which was tried, lets in every round all pairs meet that are each other's nearest, of all
+subsets together (the first of the two methods of Grafström, Lundström and Schelin, Biometrics 2012,
+in rounds): unbiased as well, since every meeting is. Prints milliseconds of a subset, rounds, and
+the variance of a mini-batch's mean over that of a simple random one of the subset, which tells
+whether the design is as well spread.
 """
 
 import argparse
@@ -22,8 +23,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.quality.inclusion import gradients, simple_variance
-from crest.selection.spatially_balanced import disjoint_samples
+from crest.selection import spatially_balanced, spatially_stratified
 
+# Called with distances, m, the number of mini-batches and a generator.
+Samples = Callable[[Tensor, int, int, torch.Generator], Tensor]
 EACH = 4  # mini-batches of a subset
 SIZES = ((128, 32), (512, 128))  # of a subset and of a mini-batch
 
@@ -78,11 +81,11 @@ def one_round(
     return chances, is_open & (chances > 0) & (chances < whole)
 
 
-def drawn_one_by_one(distances: Tensor, size: int, generator: torch.Generator) -> Tensor:
+def drawn_by(samples: Samples, distances: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """Draw as the project does; bool P×EACH×r."""
-    chosen = disjoint_samples(distances.cpu(), size, EACH, generator)
+    chosen = samples(distances, size, EACH, generator)
     shape = (len(distances), EACH, distances.shape[1])
-    return torch.zeros(shape, dtype=torch.bool).scatter_(2, chosen.view(*shape[:2], size), True)
+    return torch.zeros(shape, dtype=torch.bool).scatter_(2, chosen.cpu(), True)
 
 
 def drawn_at_once(distances: Tensor, size: int, generator: torch.Generator) -> Tensor:
@@ -111,7 +114,7 @@ def measured(draw: Callable[[], Tensor], device: torch.device, repeats: int) -> 
 
 
 def main() -> None:
-    """Draw both ways, and print a line a size."""
+    """Draw in each way, and print a line a size."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
@@ -133,8 +136,13 @@ def main() -> None:
             distances = torch.cdist(values[places].float(), values[places].float()).to(device)
             row: dict[str, object] = {"subset": count, "mini-batch": size, "subsets": subsets}
             ways: dict[str, Callable[[], Tensor]] = {
-                "one by one": partial(drawn_one_by_one, distances, size, generator),
-                "at once": partial(drawn_at_once, distances, size, generator),
+                "pairs": partial(
+                    drawn_by, spatially_balanced.disjoint_samples, distances, size, generator
+                ),
+                "groups": partial(
+                    drawn_by, spatially_stratified.disjoint_samples, distances, size, generator
+                ),
+                "pairs at once": partial(drawn_at_once, distances, size, generator),
             }
             row["rounds"] = at_once(distances, size, generator)[1]
             for name, draw in ways.items():

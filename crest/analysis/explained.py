@@ -50,7 +50,7 @@ def _reason(bias: float | None, settings: Mapping[str, Any]) -> str:
     if settings.get("choice") in MEDOIDS:
         return (
             f"Medoids err in one direction{by}, which no averaging removes, and of unequal weights "
-            "a mini-batch is worth fewer examples than it has. choice: spatially_balanced has "
+            "a mini-batch is worth fewer examples than it has. choice: spatially_stratified has "
             "neither."
         )
     return (

@@ -139,6 +139,7 @@ class BatchSelectionOptions(TypedDict, total=False):
         "gradient_share",
         "hardest",
         "facility_location",
+        "spatially_stratified",
         "spatially_balanced",
     ]
     share: float
@@ -274,6 +275,7 @@ class Options(TypedDict, total=False):
         "gradient_share",
         "hardest",
         "facility_location",
+        "spatially_stratified",
         "spatially_balanced",
     ]
     share: float

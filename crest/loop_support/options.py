@@ -30,7 +30,7 @@ def economical(batch_size: int) -> CrestOptions:
     of each mini-batch are remembered, so that :meth:`crest.Coresets.step` needs the logits.
     """
     return {
-        "choice": "spatially_balanced",
+        "choice": "spatially_stratified",
         "subset_size": 4 * batch_size,
         "interval_factor": 40.0,
         "selection": "on_demand",

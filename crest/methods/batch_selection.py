@@ -14,6 +14,8 @@ from crest.parameters.types import Share
 if TYPE_CHECKING:
     from crest.samplers.base import Context, Method
 
+CORESETS = ("facility_location", "spatially_stratified", "spatially_balanced")
+
 
 class BatchSelectionParameters(Section):
     """Candidates are scored, and some of them make the mini-batch."""
@@ -33,13 +35,15 @@ class BatchSelectionParameters(Section):
         "gradient_share",
         "hardest",
         "facility_location",
+        "spatially_stratified",
         "spatially_balanced",
     ] = key(
         "importance",
         "importance: the likelier the larger the gradient, a quarter at least, weighed by one over "
         "the chance; stratified_importance: of each class as many as its chances sum to as well; "
         "gradient_share: as many as carry all but lost of the gradient; hardest: those with the "
-        "largest; facility_location, spatially_balanced: a coreset",
+        "largest; facility_location, spatially_stratified, spatially_balanced: a "
+        "coreset",
     )
     share: Share = key(0.6, "share of the candidates that is trained on, but for gradient_share")
     lost: float = key(
@@ -65,7 +69,7 @@ class BatchSelectionParameters(Section):
     @classmethod
     def _coresets_need_a_forward_pass(cls, keep: str, others: ValidationInfo) -> str:
         score_by = others.data.get("score_by")
-        if keep in ("facility_location", "spatially_balanced") and score_by not in (
+        if keep in CORESETS and score_by not in (
             "model",
             "proxy",
         ):

@@ -21,8 +21,9 @@ Proxy = Annotated[
 Choice = Annotated[
     str,
     Field(
-        description="facility_location: medoids with weights; medoids: without; spatially_balanced:"
-        " unbiased samples, all weights 1"
+        description="facility_location: medoids with weights; medoids: without; "
+        "spatially_stratified: one of each group of near ones, unbiased, all weights 1; "
+        "spatially_balanced: the same by pairs, slower"
     ),
 ]
 SubsetSize = Annotated[

@@ -10,7 +10,7 @@ from crest.inference.folding import FoldingEvaluator
 from crest.inference.forward import ForwardPass
 from crest.models.head import last_layer_if_any
 from crest.samplers.limits import require_room_for_distances
-from crest.selection.choices import Choice, find_choice
+from crest.selection.choices import UNBIASED, Choice, find_choice
 from crest.selection.choosing import choose_minibatch_coresets, select_minibatch_coresets
 from crest.selection.coresets import MiniBatchCoreset
 from crest.selection.gradients import GradientProxy, find_proxy
@@ -71,7 +71,7 @@ def selector_of(
         If there is no such proxy or choice, or no room for the distances between r examples.
     """
     batch_size, subset_size = sizes
-    if choice != "spatially_balanced":
+    if choice not in UNBIASED:
         device = evaluator.precision.device
         require_room_for_distances(f"{section}.subset_size", subset_size, device)
     smoothing = evaluator.label_smoothing

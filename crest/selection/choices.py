@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 
 from crest.errors import ParameterError, not_one_of
+from crest.selection import spatially_balanced as balanced
+from crest.selection import spatially_stratified as stratified
 from crest.selection.facility_location import cluster_sizes, greedy
-from crest.selection.spatially_balanced import disjoint_samples
 from crest.selection.unweighted import UNWEIGHTED
 
 logger = logging.getLogger(__name__)
@@ -60,15 +61,25 @@ def spatially_balanced(
     distances: Tensor, size: int, each: int, generator: torch.Generator
 ) -> Chosen:
     """Draw by :mod:`crest.selection.spatially_balanced`, without bias; every weight is 1."""
-    picks = disjoint_samples(distances, size, each, generator).to(distances.device)
+    picks = balanced.disjoint_samples(distances, size, each, generator).to(distances.device)
+    return Chosen(picks, torch.ones_like(picks, dtype=torch.float32))
+
+
+def spatially_stratified(
+    distances: Tensor, size: int, each: int, generator: torch.Generator
+) -> Chosen:
+    """Draw by :mod:`crest.selection.spatially_stratified`, without bias; every weight is 1."""
+    picks = stratified.disjoint_samples(distances, size, each, generator)
     return Chosen(picks, torch.ones_like(picks, dtype=torch.float32))
 
 
 CHOICES: Mapping[str, Choice] = {
     "facility_location": facility_location,
     "medoids": medoids,
+    "spatially_stratified": spatially_stratified,
     "spatially_balanced": spatially_balanced,
 }
+UNBIASED = ("spatially_stratified", "spatially_balanced")  # by chance, the same one for everyone
 
 
 def find_choice(name: str, key: str = "crest.choice") -> Choice:

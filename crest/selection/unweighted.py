@@ -4,5 +4,5 @@
 UNWEIGHTED = (
     "medoids without their weights: the mean gradient of such a mini-batch was three times as far "
     "from its subset's as that of as many examples drawn at random; choose facility_location, "
-    "which weighs them, or spatially_balanced"
+    "which weighs them, or spatially_stratified"
 )

@@ -494,7 +494,7 @@ def test_a_runs_own_seeds_and_parameters(tmp_path):
 def test_a_preset_is_what_a_run_starts_from(tmp_path):
     plan = plans(tmp_path, "  - {name: a, method: crest, preset: cifar10-resnet20-cheap}\n")[0]
     assert plan.parameters.train.model == "resnet20"
-    assert plan.parameters.crest.choice == "spatially_balanced"
+    assert plan.parameters.crest.choice == "spatially_stratified"
     assert plan.parameters.crest.subset_size == 64
 
 
