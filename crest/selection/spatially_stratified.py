@@ -77,19 +77,26 @@ def _split(distances: Tensor, order: Tensor, groups: int) -> Tensor:
     return parts
 
 
-def _sorted_between_far_points(flat: Tensor, count: int, parts: Tensor, filled: Tensor) -> Tensor:
+def _sorted_between_far_points(
+    flat: Tensor, count: int, parts: Tensor, filled: Tensor | None
+) -> Tensor:
     """Sort the members of each part from one of two far members to the other; the filled first.
 
     By the law of cosines a place between a and b is (d(a, ·)² − d(b, ·)²) / 2d(a, b), up to a
     constant.
     """
-    first = _from(flat, count, parts[:, :, :1], parts)
-    one = parts.gather(2, first.masked_fill(~filled, -1.0).argmax(2, keepdim=True))
+    from_first = _from(flat, count, parts[:, :, :1], parts)
+    one = parts.gather(2, _filled(from_first, filled, -1.0).argmax(2, keepdim=True))
     from_one = _from(flat, count, one, parts)
-    other = parts.gather(2, from_one.masked_fill(~filled, -1.0).argmax(2, keepdim=True))
+    other = parts.gather(2, _filled(from_one, filled, -1.0).argmax(2, keepdim=True))
     from_other = _from(flat, count, other, parts)
-    along = (from_one.square() - from_other.square()).masked_fill(~filled, torch.inf)
-    return parts.gather(2, along.argsort(stable=True))
+    along = from_one.square() - from_other.square()
+    return parts.gather(2, _filled(along, filled, torch.inf).argsort(stable=True))
+
+
+def _filled(values: Tensor, filled: Tensor | None, other: float) -> Tensor:
+    """Return the values, and ``other`` where a place holds no member; None: all do."""
+    return values if filled is None else values.masked_fill(~filled, other)
 
 
 def _from(flat: Tensor, count: int, one: Tensor, parts: Tensor) -> Tensor:
@@ -98,12 +105,14 @@ def _from(flat: Tensor, count: int, one: Tensor, parts: Tensor) -> Tensor:
 
 
 @lru_cache(maxsize=64)
-def _levels(groups: int, size: int, device: torch.device) -> tuple[tuple[Tensor, Tensor], ...]:
+def _levels(
+    groups: int, size: int, device: torch.device
+) -> tuple[tuple[Tensor, Tensor | None], ...]:
     """Return how parts of whole groups are halved, until each is one.
 
     Of every level: which places of the parts before it are taken by its parts (int64,
-    parts×members, flat), and which places of the parts before it hold a member (bool). Parts have
-    one length: behind the shorter ones stand places that hold none.
+    parts×members, flat), and which places of the parts before it hold a member (bool; None: all).
+    Parts have one length: behind the shorter ones stand places that hold none.
     """
     levels, counts = [], [groups]
     while max(counts) > 1:
@@ -120,7 +129,7 @@ def _levels(groups: int, size: int, device: torch.device) -> tuple[tuple[Tensor,
         starts = torch.tensor([start for start, _ in halves])[:, None]
         ends = starts + torch.tensor(counts)[:, None] * size - 1
         places = torch.minimum(starts + within, ends)
-        levels.append((_sent(places, device), _sent(filled, device)))
+        levels.append((_sent(places, device), None if filled.all() else _sent(filled, device)))
     return tuple(levels)
 
 
