@@ -9,6 +9,7 @@ from crest.data.prepared import Expecting, Split
 from crest.devices.distributed import ALONE, Group
 from crest.devices.out_of_memory import Halving
 from crest.devices.precision import Precision
+from crest.devices.transfer import on_device
 from crest.inference.forward import ForwardPass, evaluating
 from crest.models.head import classes_of, features_and_logits, last_layer
 
@@ -103,9 +104,9 @@ class Evaluator:
         else:
             all_features, all_logits = _gathered(model, scored, len(indices), size, group, features)
         if order is not None:
-            place = order.argsort().to(all_logits.device)
+            place = on_device(order.argsort(), all_logits.device)
             all_features, all_logits = all_features[place], all_logits[place]
-        labels = split.labels[indices].to(all_logits.device)
+        labels = on_device(split.labels[indices], all_logits.device)
         return ForwardPass(indices, labels, all_logits, all_features)
 
 

@@ -15,7 +15,8 @@ LARGEST = torch.finfo(torch.float16).max
 class Memory:
     """Keeps the last loss of each of n examples, and its logits, at no forward pass of its own.
 
-    Losses take 4·n bytes on ``device``, NaN for never seen; logits, in half precision, 2·n·C more.
+    Losses take 4·n bytes on ``device``, NaN for never seen; logits, in half precision, 2·n·C more;
+    which are known for sure, n on the host.
 
     Parameters
     ----------
@@ -35,6 +36,7 @@ class Memory:
         self._may_skip = may_skip
         self._logits = torch.zeros(len(labels), self._kept, dtype=torch.float16, device=device)
         self._losses = torch.full((len(labels),), torch.nan, device=device)
+        self._known = torch.zeros(len(labels), dtype=torch.bool)  # as far as the host has read
 
     def remember(self, indices: Tensor, logits: Tensor, losses: Tensor) -> None:
         """Take note of examples.
@@ -61,12 +63,19 @@ class Memory:
         self._logits.index_copy_(0, places, kept)
 
     def unknown(self, indices: Tensor) -> Tensor:
-        """Return those of the indices that were never seen; int64."""
+        """Return those of the indices that were never seen; int64.
+
+        Once all of them were found to be known no device is asked again.
+        """
+        if bool(self._known[indices].all()):
+            return indices[:0]
         return indices[self.losses(indices).isnan()]
 
     def losses(self, indices: Tensor) -> Tensor:
         """Return the last loss of each example, NaN of one never seen; float32 k, on the CPU."""
-        return self._losses[indices.to(self._losses.device)].cpu()
+        losses = self._losses[on_device(indices, self._losses.device)].cpu()
+        self._known[indices] = ~losses.isnan()
+        return losses
 
     def recall(self, indices: Tensor) -> ForwardPass:
         """Return the last outputs of examples as a forward pass, without features.
@@ -74,8 +83,9 @@ class Memory:
         Only where logits are kept.
         """
         assert self._kept, "logits are kept only to be recalled"
-        logits = self._logits[indices.to(self._logits.device)].float()
-        return ForwardPass(indices, self._labels[indices].to(logits.device), logits, logits[:, :0])
+        logits = self._logits[on_device(indices, self._logits.device)].float()
+        labels = on_device(self._labels[indices], logits.device)
+        return ForwardPass(indices, labels, logits, logits[:, :0])
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything that a later :meth:`load_state_dict` needs."""
@@ -85,3 +95,4 @@ class Memory:
         """Take over a saved state."""
         self._logits.copy_(state["logits"])
         self._losses.copy_(state["losses"])
+        self._known.zero_()

@@ -1,6 +1,5 @@
 """Choosing: a weighted mini-batch from each random subset."""
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -166,12 +165,13 @@ def choose_minibatch_coresets(
     """
     examples = len(gradients) // subsets
     # In one sum; whoever is given the outputs finds out which are not finite.
-    if not math.isfinite(float(gradients.sum(dtype=torch.float64))):
-        gradients = torch.zeros_like(gradients)
+    finite = gradients.sum(dtype=torch.float64).isfinite()
+    gradients = torch.where(finite, gradients, 0.0)
     distances = pairwise_distances(gradients.view(subsets, examples, -1))
     chosen = choice(distances, size, each, generator)
     picks = chosen.picks.flatten(1)
+    losses = scored.losses.view(subsets, examples).gather(1, picks)
+    # For the first of these the host waits until all is computed, and for nothing before.
     indices = scored.indices.view(subsets, examples).gather(1, picks.cpu())
-    losses = scored.losses.view(subsets, examples).gather(1, picks).cpu()
-    rows = (values.reshape(-1, size) for values in (indices, chosen.weights.cpu(), losses))
+    rows = (values.reshape(-1, size) for values in (indices, chosen.weights.cpu(), losses.cpu()))
     return [MiniBatchCoreset(*row) for row in zip(*rows, strict=True)]

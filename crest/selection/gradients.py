@@ -11,7 +11,6 @@ from types import MappingProxyType
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from crest.errors import ParameterError, not_one_of
 from crest.inference.forward import ForwardPass
@@ -24,13 +23,11 @@ def logit_gradients(scored: ForwardPass, last_layer: LastLayer, smoothing: float
     """Gradient of each loss with respect to the logits, p − y; float32 k×C."""
     probabilities = scored.logits.softmax(1)
     classes = probabilities.shape[1]
+    # F.one_hot would have the host wait for a device, to see whether the labels are classes.
+    own = scored.labels[:, None] == torch.arange(classes, device=scored.labels.device)
     if smoothing == 0.0:
-        return probabilities - F.one_hot(scored.labels, classes)
-    return (
-        probabilities
-        - (1.0 - smoothing) * F.one_hot(scored.labels, classes)
-        - (smoothing / classes)
-    )
+        return probabilities - own.float()
+    return probabilities - (1.0 - smoothing) * own.float() - (smoothing / classes)
 
 
 def last_input_gradients(

@@ -12,6 +12,8 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
+from crest.devices.transfer import on_device
+
 
 def disjoint_samples(distances: Tensor, size: int, each: int, generator: torch.Generator) -> Tensor:
     """Draw mini-batches from each subset, none of an example in two.
@@ -42,9 +44,9 @@ def disjoint_samples(distances: Tensor, size: int, each: int, generator: torch.G
     subsets, count, _ = distances.shape
     among = count // size
     order = _random_order(subsets, count, generator)[:, : size * among]
-    groups = _split(distances, _sent(order, distances.device), size)
+    groups = _split(distances, on_device(order, distances.device), size)
     draws = torch.rand(groups.shape, generator=generator, dtype=torch.float64).argsort(2)
-    drawn = groups.gather(2, _sent(draws[:, :, :each], distances.device))
+    drawn = groups.gather(2, on_device(draws[:, :, :each], distances.device))
     return drawn.transpose(1, 2)
 
 
@@ -129,10 +131,7 @@ def _levels(
         starts = torch.tensor([start for start, _ in halves])[:, None]
         ends = starts + torch.tensor(counts)[:, None] * size - 1
         places = torch.minimum(starts + within, ends)
-        levels.append((_sent(places, device), None if filled.all() else _sent(filled, device)))
+        levels.append(
+            (on_device(places, device), None if filled.all() else on_device(filled, device))
+        )
     return tuple(levels)
-
-
-def _sent(tensor: Tensor, device: torch.device) -> Tensor:
-    """Return it on a device, for which the host does not wait."""
-    return tensor.to(device, non_blocking=True)

@@ -131,7 +131,9 @@ EVERYTHING = Augmentation(
 class Steps:
     """A model in training on a device, onto which ``put`` puts tensors; its method and recorder."""
 
-    def __init__(self, device, put, method, augmented=AUGMENTED, **train):
+    def __init__(
+        self, device, put, method, augmented=AUGMENTED, options=None, steps=STEPS.stop, **train
+    ):
         settings = parameters(train={"batch_size": SIZE, "epochs": 1, **train}).train
         torch.manual_seed(0)
         model = nn.Sequential(
@@ -149,14 +151,14 @@ class Steps:
         context = Context(
             model=model,
             train=split,
-            steps=STEPS.stop,
+            steps=steps,
             batch_size=SIZE,
             precision=precision,
             generator=generator_for(0, "method"),
-            parameters=parameters().of_method(method),
+            parameters=parameters(**{method: options or {}}).of_method(method),
         )
         self.method = METHODS[method].build(context)
-        self.recorder = Recorder(EXAMPLES, STEPS.stop, device)
+        self.recorder = Recorder(EXAMPLES, steps, device)
         optimizer = optimizers.build(model, settings)
         augmentation = generator_for(0, "augmentation")
         self.stepper = Stepper(model, optimizer, split, augmentation, settings, precision)
@@ -198,6 +200,57 @@ def test_no_step_of_a_round_waits(device, method):
 @pytest.mark.parametrize("setting", SETTINGS)
 def test_no_kind_of_step_waits(device, setting):
     without_waiting(Steps(CPU, device.put, "random", **SETTINGS[setting]), device.within())
+
+
+ECONOMICAL = {
+    "choice": "spatially_stratified",
+    "subset_size": 4 * SIZE,
+    "subset_coresets": 4,
+    "selection": "on_demand",
+    "outputs": "remembered",
+    "draw": "stratified_without_replacement",
+    "focus": {"exponent": 0.5},
+    "gradient": {"source": "training"},
+    "curvature": {"minibatches": 2, "interval": 1000},
+    # The first region ends after four steps, the second never.
+    "threshold": 1e-9,
+    "interval_factor": 1e6,
+}
+
+
+class Noted(SimulatedDevice):
+    """Lets through what the host waits for, and notes it."""
+
+    def __init__(self):
+        super().__init__()
+        self.noted = []
+
+    def refuse(self, what, mixes=False):
+        try:
+            super().refuse(what, mixes)
+        except WaitError as error:
+            self.noted.append(str(error))
+
+
+def test_crest_waits_for_what_it_selected_and_for_nothing_else(device):
+    """In a round whose outputs are all remembered; a subset is selected from for four steps.
+
+    Three copies, of what was selected: by the first all is computed, so that one of them waits.
+    Every other subset begins a round, which reads the last losses of all examples.
+    """
+    device = Noted()
+    with device.watching():
+        steps = Steps(CPU, device.put, "crest", options=ECONOMICAL, steps=64, lr=1e-3)
+        for number in range(12):
+            steps.take(number)
+        waits = []
+        for number in range(12, 20):
+            with device.within():
+                steps.take(number)
+            waits.append(device.noted)
+            device.noted = []
+    copy = "Tensor.cpu of a tensor of the device"
+    assert waits == [[copy] * 3, [], [], [], [copy] * 4, [], [], []]
 
 
 def histories(steps):
