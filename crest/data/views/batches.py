@@ -48,11 +48,11 @@ class ViewBatches:
         def make_part(rows: slice) -> None:
             make(images(rows), draws[rows], augmentation, mean, std, out[rows])
 
-        threads = min(torch.get_num_threads(), usable_cores())
-        parts = min(threads, count)
         # What is in inference mode is so in its own thread alone.
-        alone = parts < 2 or torch.is_inference_mode_enabled()
-        if alone or self._height * self._width < LARGE:
+        small = self._height * self._width < LARGE or torch.is_inference_mode_enabled()
+        threads = 1 if small else min(torch.get_num_threads(), usable_cores())
+        parts = min(threads, count)
+        if parts < 2:
             make_part(slice(count))
             return out.permute(0, 3, 1, 2)
         self._threads = self._threads or Threads(threads)
