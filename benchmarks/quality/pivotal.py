@@ -1,9 +1,10 @@
 """Spatially balanced designs: pairs one after another, many pairs at once, and groups by halving.
 
-    python -m benchmarks.quality.pivotal [--device cuda]
+    python -m benchmarks.quality.pivotal [--project FOLDER] [--device cuda]
 
 Of --subsets random subsets of the bundled digits at once, p − y of a convnet after --passes passes,
-four disjoint mini-batches each. ``pairs`` is crest.selection.spatially_balanced, the local pivotal
+four disjoint mini-batches each; or of the images of FOLDER, which holds params.yaml and
+data/prepared. ``pairs`` is crest.selection.spatially_balanced, the local pivotal
 method on the host; ``groups`` crest.selection.spatially_stratified, tensor operations. ``pairs at
 once``, which was tried, lets in every round all pairs meet that are each other's nearest, of all
 subsets together (the first of the two methods of Grafström, Lundström and Schelin, Biometrics 2012,
@@ -17,18 +18,44 @@ import json
 import time
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from statistics import median
 
 import torch
 from torch import Tensor
 
+from benchmarks.quality.fidelity import Bench, train_checkpoint
 from benchmarks.quality.inclusion import gradients, simple_variance
+from crest import config
+from crest.devices.precision import resolve_device, resolve_precision
+from crest.inference.evaluator import Evaluator
+from crest.models.head import last_layer
+from crest.pipeline.inputs import prepared_data
+from crest.pipeline.paths import Paths
 from crest.selection import spatially_balanced, spatially_stratified
+from crest.selection.facility_location import pairwise_distances
+from crest.selection.gradients import logit_gradients
 
-# Called with distances, m, the number of mini-batches and a generator.
+# Called with vectors, m, the number of mini-batches and a generator.
 Samples = Callable[[Tensor, int, int, torch.Generator], Tensor]
 EACH = 4  # mini-batches of a subset
 SIZES = ((128, 32), (512, 128))  # of a subset and of a mini-batch
+SAMPLE = 6000  # examples of a project
+
+
+def gradients_of(project: Path, passes: int) -> Tensor:
+    """Return p − y of some of a project's examples after some passes of a convnet; float64 n×C."""
+    overrides = ["train.model=convnet", "train.threads=1", "train.batch_size=128"]
+    parameters = config.load(project / "params.yaml", overrides)
+    precision = resolve_precision("bf16", resolve_device("cpu"))
+    data = prepared_data(parameters, Paths(project), precision.device)
+    steps = passes * len(data.train) // parameters.train.batch_size
+    # Of a long run, whose rate has not fallen yet.
+    state = train_checkpoint(data, precision, parameters, steps, 10 * steps)
+    model = Bench(data, precision, state, steps).model(parameters)
+    drawn = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))[:SAMPLE]
+    scored = Evaluator(model, data.train, precision).score(drawn)
+    return logit_gradients(scored, last_layer(model)).double()
 
 
 def at_once(distances: Tensor, size: int, generator: torch.Generator) -> tuple[Tensor, int]:
@@ -81,16 +108,22 @@ def one_round(
     return chances, is_open & (chances > 0) & (chances < whole)
 
 
-def drawn_by(samples: Samples, distances: Tensor, size: int, generator: torch.Generator) -> Tensor:
+def by_pairs(vectors: Tensor, size: int, each: int, generator: torch.Generator) -> Tensor:
+    """Draw by the local pivotal method, distances included; int64 P×each×m."""
+    distances = pairwise_distances(vectors)
+    return spatially_balanced.disjoint_samples(distances, size, each, generator)
+
+
+def drawn_by(samples: Samples, vectors: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """Draw as the project does; bool P×EACH×r."""
-    chosen = samples(distances, size, EACH, generator)
-    shape = (len(distances), EACH, distances.shape[1])
+    chosen = samples(vectors, size, EACH, generator)
+    shape = (len(vectors), EACH, vectors.shape[1])
     return torch.zeros(shape, dtype=torch.bool).scatter_(2, chosen.cpu(), True)
 
 
-def drawn_at_once(distances: Tensor, size: int, generator: torch.Generator) -> Tensor:
+def drawn_at_once(vectors: Tensor, size: int, generator: torch.Generator) -> Tensor:
     """Draw all pairs at once; bool P×EACH×r."""
-    return at_once(distances, size, generator)[0]
+    return at_once(pairwise_distances(vectors), size, generator)[0]
 
 
 def variance(rows: Tensor, chosen: Tensor, size: int) -> float:
@@ -118,6 +151,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
+    parser.add_argument("--project", type=Path, help="instead of the bundled digits")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--passes", type=int, default=1)
     parser.add_argument("--subsets", type=int, nargs="+", default=[1, 8])
@@ -126,25 +160,25 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     device = torch.device(options.device)
-    values, _ = gradients(options.passes)
+    if options.project is None:
+        values, _ = gradients(options.passes)
+    else:
+        values = gradients_of(options.project, options.passes)
     generator = torch.Generator().manual_seed(0)
     for count, size in SIZES:
         for subsets in options.subsets:
             places = torch.stack(
                 [torch.randperm(len(values), generator=generator)[:count] for _ in range(subsets)]
             )
-            distances = torch.cdist(values[places].float(), values[places].float()).to(device)
+            vectors = values[places].float().to(device)
             row: dict[str, object] = {"subset": count, "mini-batch": size, "subsets": subsets}
+            groups = spatially_stratified.disjoint_samples
             ways: dict[str, Callable[[], Tensor]] = {
-                "pairs": partial(
-                    drawn_by, spatially_balanced.disjoint_samples, distances, size, generator
-                ),
-                "groups": partial(
-                    drawn_by, spatially_stratified.disjoint_samples, distances, size, generator
-                ),
-                "pairs at once": partial(drawn_at_once, distances, size, generator),
+                "pairs": partial(drawn_by, by_pairs, vectors, size, generator),
+                "groups": partial(drawn_by, groups, vectors, size, generator),
+                "pairs at once": partial(drawn_at_once, vectors, size, generator),
             }
-            row["rounds"] = at_once(distances, size, generator)[1]
+            row["rounds"] = at_once(pairwise_distances(vectors), size, generator)[1]
             for name, draw in ways.items():
                 seconds = median(measured(draw, device, options.repeats))
                 times = -(-options.draws // (subsets * EACH))

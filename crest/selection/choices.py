@@ -1,4 +1,4 @@
-"""Ways to choose mini-batches from the distances within each random subset.
+"""Ways to choose mini-batches from the gradients of each random subset.
 
 Several mini-batches of one subset have no example in common, and each stands for all of the
 subset.
@@ -14,7 +14,7 @@ from torch import Tensor
 from crest.errors import ParameterError, not_one_of
 from crest.selection import spatially_balanced as balanced
 from crest.selection import spatially_stratified as stratified
-from crest.selection.facility_location import cluster_sizes, greedy
+from crest.selection.facility_location import cluster_sizes, greedy, pairwise_distances
 from crest.selection.unweighted import UNWEIGHTED
 
 logger = logging.getLogger(__name__)
@@ -31,17 +31,18 @@ class Chosen:
     weights: Tensor
 
 
-# Called with distances (float32, P×r×r), m, each and the method's generator on the CPU.
+# Called with gradients (float32, P×r×d), m, each and the method's generator on the CPU.
 Choice = Callable[[Tensor, int, int, torch.Generator], Chosen]
 
 
 def facility_location(
-    distances: Tensor, size: int, each: int, generator: torch.Generator
+    gradients: Tensor, size: int, each: int, generator: torch.Generator
 ) -> Chosen:
     """Choose greedily by facility location, weighted by cluster sizes (paper, Eq. 11).
 
     A later mini-batch is picked from what the earlier ones left. Nothing is drawn.
     """
+    distances = pairwise_distances(gradients)
     taken = torch.empty(len(distances), 0, dtype=torch.int64, device=distances.device)
     picks, weights = [], []
     for _ in range(each):
@@ -51,25 +52,26 @@ def facility_location(
     return Chosen(torch.stack(picks, 1), torch.stack(weights, 1))
 
 
-def medoids(distances: Tensor, size: int, each: int, generator: torch.Generator) -> Chosen:
+def medoids(gradients: Tensor, size: int, each: int, generator: torch.Generator) -> Chosen:
     """Choose as :func:`facility_location`, every weight 1: what the cluster sizes are worth."""
-    picks = facility_location(distances, size, each, generator).picks
+    picks = facility_location(gradients, size, each, generator).picks
     return Chosen(picks, torch.ones_like(picks, dtype=torch.float32))
 
 
 def spatially_balanced(
-    distances: Tensor, size: int, each: int, generator: torch.Generator
+    gradients: Tensor, size: int, each: int, generator: torch.Generator
 ) -> Chosen:
     """Draw by :mod:`crest.selection.spatially_balanced`, without bias; every weight is 1."""
+    distances = pairwise_distances(gradients)
     picks = balanced.disjoint_samples(distances, size, each, generator).to(distances.device)
     return Chosen(picks, torch.ones_like(picks, dtype=torch.float32))
 
 
 def spatially_stratified(
-    distances: Tensor, size: int, each: int, generator: torch.Generator
+    gradients: Tensor, size: int, each: int, generator: torch.Generator
 ) -> Chosen:
     """Draw by :mod:`crest.selection.spatially_stratified`, without bias; every weight is 1."""
-    picks = stratified.disjoint_samples(distances, size, each, generator)
+    picks = stratified.disjoint_samples(gradients, size, each, generator)
     return Chosen(picks, torch.ones_like(picks, dtype=torch.float32))
 
 

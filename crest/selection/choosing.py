@@ -12,7 +12,6 @@ from crest.inference.forward import ForwardPass
 from crest.models.head import classes_of, last_layer_if_any
 from crest.selection.choices import Choice
 from crest.selection.coresets import NO_REGION, MiniBatchCoreset
-from crest.selection.facility_location import pairwise_distances
 from crest.selection.gradients import GradientProxy
 
 # Subsets scored and chosen from together: bounds the memory of their distances (4·r² bytes each)
@@ -167,8 +166,7 @@ def choose_minibatch_coresets(
     # In one sum; whoever is given the outputs finds out which are not finite.
     finite = gradients.sum(dtype=torch.float64).isfinite()
     gradients = torch.where(finite, gradients, 0.0)
-    distances = pairwise_distances(gradients.view(subsets, examples, -1))
-    chosen = choice(distances, size, each, generator)
+    chosen = choice(gradients.view(subsets, examples, -1), size, each, generator)
     picks = chosen.picks.flatten(1)
     losses = scored.losses.view(subsets, examples).gather(1, picks)
     # For the first of these the host waits until all is computed, and for nothing before.

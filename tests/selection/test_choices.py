@@ -4,18 +4,17 @@ import pytest
 import torch
 
 from crest.errors import ParameterError
-from crest.selection.choices import CHOICES, find_choice
+from crest.selection.choices import CHOICES, UNBIASED, find_choice
 from crest.selection.facility_location import cluster_sizes, greedy, pairwise_distances
 
 
-def distances(subsets: int = 2, examples: int = 24) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(5)
-    return pairwise_distances(torch.randn(subsets, examples, 3, generator=generator))
+def gradients(subsets: int = 2, examples: int = 24) -> torch.Tensor:
+    return torch.randn(subsets, examples, 3, generator=torch.Generator().manual_seed(5))
 
 
 @pytest.mark.parametrize("name", CHOICES)
 def test_mini_batches_of_a_subset_share_nothing_and_have_a_mean_weight_of_one(name: str) -> None:
-    chosen = find_choice(name)(distances(), 6, 3, torch.Generator())
+    chosen = find_choice(name)(gradients(), 6, 3, torch.Generator())
     assert chosen.picks.shape == chosen.weights.shape == (2, 3, 6)
     assert chosen.picks.dtype == torch.int64
     assert chosen.weights.dtype == torch.float32
@@ -25,8 +24,8 @@ def test_mini_batches_of_a_subset_share_nothing_and_have_a_mean_weight_of_one(na
 
 
 def test_facility_location_is_greedy_and_weighted_by_clusters() -> None:
-    subsets = distances()
-    chosen = find_choice("facility_location")(subsets, 6, 2, torch.Generator())
+    subsets = pairwise_distances(gradients())
+    chosen = find_choice("facility_location")(gradients(), 6, 2, torch.Generator())
     first = greedy(subsets, 6)
     second = greedy(subsets, 6, first)
     assert chosen.picks.tolist() == torch.stack([first, second], 1).tolist()
@@ -36,17 +35,17 @@ def test_facility_location_is_greedy_and_weighted_by_clusters() -> None:
 
 
 def test_medoids_are_those_of_facility_location_without_their_weights() -> None:
-    subsets = distances()
-    weighted = find_choice("facility_location")(subsets, 6, 2, torch.Generator())
-    plain = find_choice("medoids")(subsets, 6, 2, torch.Generator())
+    weighted = find_choice("facility_location")(gradients(), 6, 2, torch.Generator())
+    plain = find_choice("medoids")(gradients(), 6, 2, torch.Generator())
     assert plain.picks.tolist() == weighted.picks.tolist()
     assert (plain.weights == 1.0).all()
     assert not (weighted.weights == 1.0).all()
 
 
-def test_spatially_balanced_draws_from_the_generator_and_weighs_uniformly() -> None:
+@pytest.mark.parametrize("name", UNBIASED)
+def test_the_unbiased_draw_from_the_generator_and_weigh_uniformly(name: str) -> None:
     draws = [
-        find_choice("spatially_balanced")(distances(), 6, 4, torch.Generator().manual_seed(seed))
+        find_choice(name)(gradients(), 6, 4, torch.Generator().manual_seed(seed))
         for seed in (0, 0, 1)
     ]
     assert draws[0].picks.tolist() == draws[1].picks.tolist() != draws[2].picks.tolist()
