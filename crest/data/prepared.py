@@ -4,6 +4,7 @@ The layout is that of :mod:`crest.data.files`.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -17,6 +18,7 @@ from crest.data.preprocessing import Preprocessing
 from crest.data.ragged import open_split
 from crest.data.verifying import Verification
 from crest.data.views.batches import ViewBatches
+from crest.data.views.crops import size_of_views
 from crest.data.views.making import draw_views, make_views
 from crest.devices.distributed import local_rank
 from crest.devices.transfer import on_device
@@ -74,7 +76,8 @@ class ImageSplit:
     labels
         int64, N, on the CPU.
     resized
-        Pixels a side that they are resized to on the device; None: they stay as they are.
+        Pixels a side that the network takes, None for theirs: random crops are resized to it, and
+        whatever else is given on the device.
     """
 
     def __init__(
@@ -95,7 +98,10 @@ class ImageSplit:
         self._device = device
         self._augmentation = augmentation
         self._resized = resized
-        self._batches = ViewBatches(images.shape[1:])
+        height, width, channels = images.shape[1:]
+        size = size_of_views((height, width), augmentation, resized)
+        self._make = partial(make_views, size=size)
+        self._batches = ViewBatches((*size, channels))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -111,7 +117,7 @@ class ImageSplit:
     def views(self, indices: Tensor, draws: Tensor) -> Tensor:
         """As :meth:`inputs`, augmented: see :func:`~crest.data.views.making.make_views`."""
         views = self._batches.make(
-            make_views,
+            self._make,
             lambda rows: self._gather(indices[rows]),
             draws,
             self._augmentation,
