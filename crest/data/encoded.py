@@ -13,7 +13,7 @@ from crest.data.ahead import Ahead, Key
 from crest.data.augment import Augmentation, normalise, resized_inputs
 from crest.data.decoding import Square, decode
 from crest.data.files import ImageMeta, damaged, open_array
-from crest.data.jpeg import part_of_jpeg, say_what_is_slow
+from crest.data.jpeg import part_of_jpeg, say_what_is_slow, whole_jpeg
 from crest.data.opening import check_labels, open_tensor
 from crest.data.sources import Pixels
 from crest.data.views.batches import ViewBatches
@@ -74,7 +74,9 @@ class EncodedImages:
     def __getitem__(self, index: int) -> Pixels:
         """Return an image as models are evaluated on it, uint8, H×W×C: what pixels would hold."""
         try:
-            return decode(bytes(self.content(index)), self._square).pixels
+            content = self.content(index)
+            whole = whole_jpeg(content) if self._shapes[index, 2] else None
+            return decode(bytes(content) if whole is None else whole, self._square).pixels
         except ValueError as error:
             raise self._broken(index, error) from None
 

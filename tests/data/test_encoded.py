@@ -7,6 +7,8 @@ import torch
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from crest.data import encoded as encoded_images
+from crest.data import jpeg
 from crest.data.augment import Augmentation
 from crest.data.build import build
 from crest.data.datasets import open_source
@@ -96,13 +98,26 @@ def split_of(folder, augmentation, workers=None):
     return EncodedSplit(images_of(folder), labels, mean, std, CPU, augmentation, workers)
 
 
-def test_evaluation_sees_what_pixels_would_hold_bit_for_bit(prepared):
+@pytest.mark.parametrize("library", ["simplejpeg", "Pillow"])
+def test_evaluation_sees_what_pixels_would_hold_bit_for_bit(prepared, library, monkeypatch):
+    if library == "simplejpeg":
+        pytest.importorskip("simplejpeg")
+    else:
+        monkeypatch.setattr(jpeg, "_simplejpeg", None)
     encoded, pixels = (load(prepared / name, CPU) for name in ("encoded", "pixels"))
     everything = torch.arange(len(KINDS))
     for split in ("train", "test"):
         found = getattr(encoded, split).inputs(everything)
         assert torch.equal(found, getattr(pixels, split).inputs(everything))
     assert (encoded.meta.mean, encoded.meta.std) == (pixels.meta.mean, pixels.meta.std)
+
+
+def test_plain_jpegs_are_decoded_by_simplejpeg_for_evaluation_too(prepared, monkeypatch):
+    images, decoded = images_of(prepared / "encoded"), []
+    monkeypatch.setattr(encoded_images, "whole_jpeg", lambda content: decoded.append(len(content)))
+    for index in range(len(KINDS)):
+        assert images[index].shape == (SIDE, SIDE, 3)
+    assert decoded == [len(FILES[kind]) for kind in ("JPEG", "square", "tall", "grey")]
 
 
 def test_the_same_is_said_of_odd_images_in_both_storages(prepared):
