@@ -214,6 +214,10 @@ class EncodedSplit:
         """Begin to decode what will be asked for next: inputs, or views where draws are given."""
         self._ahead.expect(self._keys(indices, draws))
 
+    def keep(self, indices: Tensor, draws: Tensor) -> None:
+        """Keep the decoded images of views that will be asked for again, and no others."""
+        self._ahead.keep(self._keys(indices, draws))
+
     def _keys(self, indices: Tensor, draws: Tensor | None) -> list[Key]:
         """Return what is to be decoded."""
         if draws is None or self._augmentation.scale is None:

@@ -66,6 +66,18 @@ class Expecting(Protocol):
         ...
 
 
+@runtime_checkable
+class Keeping(Protocol):
+    """A split whose examples take time to make, which it keeps if they will be asked for again."""
+
+    def keep(self, indices: Tensor, draws: Tensor) -> None:
+        """Keep views of these that are asked for from now on, as many as there is room for.
+
+        What was kept before and is not among them is let go. Results are the same.
+        """
+        ...
+
+
 class ImageSplit:
     """A split of images, mapped on the CPU or held on the device.
 
