@@ -25,14 +25,13 @@ import torch
 
 from benchmarks.shared.machine import describe
 from crest.config import Parameters, parse
-from crest.data.augment import Augmentation
 from crest.data.build import build
 from crest.data.datasets import open_source
 from crest.data.files import ImageMeta
 from crest.data.prepared import Prepared, load
-from crest.data.preprocessing import Preprocessing
 from crest.inference.evaluation import evaluate
 from crest.inference.evaluator import Evaluator
+from crest.models import preprocessing_of
 from crest.parameters.sections import PrepareParameters
 from crest.pipeline.inputs import augmentation_of, configure_torch, run_precision
 from crest.pipeline.provenance import git_commit
@@ -86,14 +85,14 @@ def parameters_of(arm: Arm, passes: float, seed: int) -> Parameters:
     """Return what an arm is trained with."""
     values = {"epochs": passes, "budget": 1.0, "batch_size": BATCH, "seed": seed, "threads": 1}
     given = {"model": "resnet8", "augment_flip": True, "validations": 0, **values, **arm.crops}
+    given["input_size"] = None if arm.side == VIEW else VIEW
     return parse({"train": given}, "storages")
 
 
-def opened(folder: Path, meta: ImageMeta, augmentation: Augmentation) -> Prepared:
-    """Open an arm's data for a network that takes VIEW pixels."""
-    larger = meta.image_shape[0] != VIEW
-    statistics = Preprocessing(tuple(meta.mean), tuple(meta.std), resized=VIEW)
-    return load(folder, CPU, augmentation, statistics if larger else None)
+def opened(folder: Path, meta: ImageMeta, parameters: Parameters) -> Prepared:
+    """Open an arm's data as a run does."""
+    settings = parameters.train
+    return load(folder, CPU, augmentation_of(settings), preprocessing_of(settings, meta))
 
 
 def run(arm: Arm, folder: Path, meta: ImageMeta, passes: float, seed: int) -> dict[str, Any]:
@@ -101,7 +100,7 @@ def run(arm: Arm, folder: Path, meta: ImageMeta, passes: float, seed: int) -> di
     parameters = parameters_of(arm, passes, seed)
     configure_torch(parameters)
     precision = run_precision(parameters)
-    data = opened(folder, meta, augmentation_of(parameters.train))
+    data = opened(folder, meta, parameters)
     started = time.process_time()
     trained = train_model(parameters, data, "random", precision, None)
     seconds = time.process_time() - started
@@ -119,8 +118,7 @@ def run(arm: Arm, folder: Path, meta: ImageMeta, passes: float, seed: int) -> di
 
 def milliseconds(arm: Arm, folder: Path, meta: ImageMeta) -> float:
     """Return processor milliseconds of a view of a random training image."""
-    augmentation = augmentation_of(parameters_of(arm, 1, 0).train)
-    split = opened(folder, meta, augmentation).train
+    split = opened(folder, meta, parameters_of(arm, 1, 0)).train
     generator = torch.Generator().manual_seed(0)
     for timed in (False, True):
         started = time.process_time()
@@ -172,13 +170,12 @@ def main() -> None:
     """Run what has no row yet and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--source", required=True, help="Tiny ImageNet as Parquet")
-    parser.add_argument("--out", type=Path, required=True, help="rows, JSON lines")
+    parser.add_argument("--out", type=Path, required=True, help="rows, a JSON list")
     parser.add_argument("--passes", type=float, default=10)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    lines = arguments.out.read_text().splitlines() if arguments.out.is_file() else []
-    rows = [json.loads(line) for line in lines]
+    rows = json.loads(arguments.out.read_text()) if arguments.out.is_file() else []
     done = {(row["arm"], row["seed"], row["passes"]) for row in rows}
     about = {"machine": describe(), "commit": git_commit(), "torch": torch.__version__}
     with tempfile.TemporaryDirectory() as name:
@@ -193,8 +190,7 @@ def main() -> None:
                 row["ms_a_view"] = milliseconds(ARMS[arm], folder, metas[arm])
                 row |= {"date": datetime.now(UTC).isoformat(timespec="seconds"), **about}
                 rows.append(row)
-                with arguments.out.open("a") as file:
-                    file.write(json.dumps(row) + "\n")
+                arguments.out.write_text(json.dumps(rows, indent=1) + "\n")
                 print(f"{arm}, seed {seed}: {row['accuracy']:.4f}", flush=True)
     print("\n".join(table([row for row in rows if row["passes"] == arguments.passes])))
 
