@@ -45,7 +45,7 @@ class Ahead:
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave what was begun or kept behind, for another process."""
-        nothing = {"_wanted_again": frozenset(), "_kept": {}}
+        nothing: dict[str, Any] = {"_wanted_again": frozenset(), "_kept": {}}
         return vars(self) | {"_begun": {}, "_waiting": deque(), **nothing}
 
     def expect(self, keys: Iterable[Key]) -> None:
@@ -62,13 +62,8 @@ class Ahead:
         self._start()
         taken = set(keys)
         self._waiting = deque(key for key in self._waiting if key not in taken)
-        futures = [
-            self._kept[key]
-            if key in self._kept
-            else self._begun.pop(key, None) or self._submit(key)
-            for key in keys
-        ]
-        images = [one if isinstance(one, Tensor) else one.result() for one in futures]
+        found = [self._kept[key] if key in self._kept else self._future(key) for key in keys]
+        images = [one if isinstance(one, Tensor) else one.result() for one in found]
         wanted = self._wanted_again
         self._kept |= {key: one for key, one in zip(keys, images, strict=True) if key in wanted}
         self._fill()
@@ -83,6 +78,9 @@ class Ahead:
         while self._waiting and len(self._begun) < self._most:
             key = self._waiting.popleft()
             self._begun[key] = self._submit(key)
+
+    def _future(self, key: Key) -> Future[Tensor]:
+        return self._begun.pop(key) if key in self._begun else self._submit(key)
 
     def _submit(self, key: Key) -> Future[Tensor]:
         return self._threads.pool().submit(self._decode, key)

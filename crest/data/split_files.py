@@ -36,7 +36,7 @@ PARTIAL = "partial-"
 # the folder of the pattern is not there, which polars takes for one that it cannot read.
 NO_MATCH = ("expanded paths were empty", "does not exist on ")
 # In the hub's answer where there is no such data set, or none that it shows to anybody.
-NOT_SHOWN = ("Invalid username or password", "Repository not found")
+NO_ACCESS = ("Invalid username or password", "Repository not found")
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 # Of lists of files, each in a format of its own: the place of the one to read, and why not the
@@ -297,7 +297,7 @@ def _list_remote(pattern: str) -> list[str]:
     except UNREADABLE as error:
         if any(text in str(error) for text in NO_MATCH):
             return []
-        if any(text in str(error) for text in NOT_SHOWN):
+        if any(text in str(error) for text in NO_ACCESS):
             raise DataError(
                 f"{pattern}: the hub has no such data set, or shows it to those alone who may see "
                 "it; correct prepare.source, or log in (`hf auth login`)"
