@@ -5,7 +5,8 @@
 Photographs as of :mod:`benchmarks.speed.images`. Each decoder that is installed decodes them whole
 on one thread: processor milliseconds an image, the least of several turns, and by how much its
 pixels differ from Pillow's at most. Then the parts of a view: a random part decoded, resized to 224
-pixels, and a batch normalised into fresh memory and into memory that is used again.
+pixels, and a batch normalised into fresh memory and into memory that is used again; and what
+evaluation sees, decoded, resized and cut to the square in the middle.
 """
 
 import argparse
@@ -23,6 +24,7 @@ from torch import Tensor
 from benchmarks.shared.photographs import photographs
 from crest.data import jpeg
 from crest.data.augment import Augmentation, normalise
+from crest.data.decoding import Square, decode
 from crest.data.views.boxes import draw_boxes
 from crest.data.views.crops import crop_boxes
 from crest.data.views.resizing import resized
@@ -81,10 +83,10 @@ def decoders(contents: list[bytes], turns: int) -> None:
             found[name] = of(import_module(name))
         except (ImportError, OSError):
             print(f"| {name} | not installed | |")
-    for name, decode in found.items():
+    for name, decoder in found.items():
         pairs = zip(contents, expected, strict=True)
-        far = max(int(np.abs(np.asarray(decode(one)) - pixels).max()) for one, pixels in pairs)
-        took = milliseconds(decode, [(content,) for content in contents], turns)
+        far = max(int(np.abs(np.asarray(decoder(one)) - pixels).max()) for one, pixels in pairs)
+        took = milliseconds(decoder, [(content,) for content in contents], turns)
         print(f"| {name} | {took:.2f} | {far} |", flush=True)
 
 
@@ -107,10 +109,23 @@ def parts(contents: list[bytes], turns: int) -> None:
         "a part decoded by Pillow", lambda content, box: jpeg.part_by_pillow(content, box, 1), pairs
     )
     say("a part decoded as it is here", jpeg.part_of_jpeg, pairs)
+    square = Square(SIDE)
+    whole = [(content,) for content in contents]
+    say("as evaluation sees it, by Pillow", lambda content: decode(content, square), whole)
+    say(
+        "as evaluation sees it, as it is here",
+        lambda content: decode(_read(content), square),
+        whole,
+    )
     say("resized", lambda part: resized(part, (SIDE, SIDE)), [(part,) for part in cut])
-    whole = batch, mean, std
-    say("normalised into fresh memory", normalise, [whole], count)
-    say("normalised into memory used before", normalise, [(*whole, out)], count)
+    images = batch, mean, std
+    say("normalised into fresh memory", normalise, [images], count)
+    say("normalised into memory used before", normalise, [(*images, out)], count)
+
+
+def _read(content: bytes) -> Any:
+    whole = jpeg.whole_jpeg(content)
+    return content if whole is None else whole
 
 
 def main() -> None:

@@ -6,9 +6,9 @@ Files of 500×375 pixels are cut out of the two photographs that scikit-learn sh
 JPEG about as large as ImageNet's are in the mean. The arms take turns, a number of batches each;
 before a turn is timed, what its workers may have made in advance is thrown away. Nothing is
 trained: a batch is normalised float32 on the CPU, random resized crops of 224 pixels and flips,
-and for images stored as pixels padded crops and flips too. It prints images a second and processor
-milliseconds an image, worker processes included: median and quartiles over the turns, and the
-ratio to the fastest arm of torchvision in the same turn.
+and for images stored as pixels padded crops and flips too, and crops out of larger ones. It prints
+images a second and processor milliseconds an image, worker processes included: median and quartiles
+over the turns, and the ratio to the fastest arm of torchvision in the same turn.
 """
 
 import argparse
@@ -16,7 +16,7 @@ import os
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import median, quantiles
@@ -36,9 +36,11 @@ from crest.data.encoded import EncodedImages, EncodedSplit
 from crest.data.files import ImageMeta
 from crest.data.opening import open_tensor
 from crest.data.prepared import Expecting, Split, load
+from crest.data.preprocessing import Preprocessing
 from crest.parameters.sections import PrepareParameters
 
 SIDE = 224
+LARGER = 336  # what images may be stored at for a network of SIDE
 BATCH = 64
 CROPS = Augmentation(flip=True, scale=(0.08, 1.0))
 PADDED = Augmentation(crop=SIDE // 8, flip=True)
@@ -56,13 +58,13 @@ def write_folder(folder: Path, count: int) -> int:
     return size
 
 
-def prepare(source: Path, folder: Path, storage: str) -> ImageMeta:
+def prepare(source: Path, folder: Path, storage: str, side: int = SIDE) -> ImageMeta:
     """Prepare the folder as `prepare` does."""
     folder.mkdir()
     params = PrepareParameters(
         dataset="folder",
         source=str(source),
-        image_size=SIDE,
+        image_size=side,
         storage=storage,  # type: ignore[arg-type]
         validation=0.0,
     )
@@ -199,6 +201,7 @@ def arms(root: Path, source: Path) -> dict[str, Arm]:
     encoded, pixels = root / "encoded", root / "pixels"
     meta = prepare(source, encoded, "encoded")
     prepare(source, pixels, "pixels")
+    larger = prepare(source, root / "larger", "pixels", LARGER)
     device = torch.device("cpu")
     stored = load(pixels, device, PADDED).train
     mean, std = torch.tensor(meta.mean), torch.tensor(meta.std)
@@ -227,6 +230,9 @@ def arms(root: Path, source: Path) -> dict[str, Arm]:
     found["pixels"] = Arm(partial(of_split, stored), 1)
     crops = load(pixels, device, CROPS).train
     found["pixels, resized crops"] = Arm(partial(of_split, crops), 1)
+    to_side = replace(Preprocessing.of_data(larger.mean, larger.std), resized=SIDE)
+    crops = load(root / "larger", device, CROPS, to_side).train
+    found[f"pixels of {LARGER}, resized crops"] = Arm(partial(of_split, crops), 1)
     return found
 
 

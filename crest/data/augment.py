@@ -178,6 +178,8 @@ def normalise(images: Tensor, mean: Tensor, std: Tensor, out: Tensor | None = No
 
 def resized_inputs(images: Tensor, side: int) -> Tensor:
     """Resize float images, k×C×H×W, to squares; to smaller ones without aliasing."""
+    if tuple(images.shape[2:]) == (side, side):
+        return images
     smooth = min(images.shape[2:]) > side
     return F.interpolate(
         images, (side, side), mode="bilinear", align_corners=False, antialias=smooth

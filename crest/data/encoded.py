@@ -13,11 +13,11 @@ from crest.data.ahead import Ahead, Key
 from crest.data.augment import Augmentation, normalise, resized_inputs
 from crest.data.decoding import Square, decode
 from crest.data.files import ImageMeta, damaged, open_array
-from crest.data.jpeg import part_of_jpeg, say_what_is_slow
+from crest.data.jpeg import part_of_jpeg, say_what_is_slow, whole_jpeg
 from crest.data.opening import check_labels, open_tensor
 from crest.data.sources import Pixels
 from crest.data.views.batches import ViewBatches
-from crest.data.views.crops import crop_boxes
+from crest.data.views.crops import crop_boxes, size_of_views
 from crest.data.views.making import crop_draws, draw_views, finish_views
 from crest.data.views.resizing import resized
 from crest.devices.transfer import on_device
@@ -74,7 +74,9 @@ class EncodedImages:
     def __getitem__(self, index: int) -> Pixels:
         """Return an image as models are evaluated on it, uint8, H×W×C: what pixels would hold."""
         try:
-            return decode(bytes(self.content(index)), self._square).pixels
+            content = self.content(index)
+            whole = whole_jpeg(content) if self._shapes[index, 2] else None
+            return decode(bytes(content) if whole is None else whole, self._square).pixels
         except ValueError as error:
             raise self._broken(index, error) from None
 
@@ -94,19 +96,22 @@ class EncodedImages:
         found = torch.from_numpy(self._shapes[indices.numpy()].astype(np.int64))
         return found[:, 0], found[:, 1]
 
-    def cropped(self, index: int, box: Sequence[int]) -> Tensor:
-        """Return a box of the whole image, resized to ``shape``: uint8, H×W×C.
+    def cropped(self, index: int, box: Sequence[int], size: tuple[int, int]) -> Tensor:
+        """Return a box of the whole image, resized: uint8, H×W×C.
 
-        ``box`` is top, left, height and width in pixels of the upright image. Of a JPEG from which
-        more than twice the pixels would be thrown away as many fewer are decoded.
+        ``box`` is top, left, height and width in pixels of the upright image, ``size`` rows and
+        columns. Of a JPEG from which more than twice the pixels would be thrown away as many fewer
+        are decoded.
         """
         try:
-            return self._cropped(self.content(index), index, box)
+            return self._cropped(self.content(index), index, box, size)
         except (ValueError, RuntimeError, OSError, SyntaxError) as error:
             raise self._broken(index, error) from None
 
-    def _cropped(self, content: bytearray, index: int, box: Sequence[int]) -> Tensor:
-        height, width = self.shape[1:3]
+    def _cropped(
+        self, content: bytearray, index: int, box: Sequence[int], size: tuple[int, int]
+    ) -> Tensor:
+        height, width = size
         if self._shapes[index, 2]:
             draft = next((by for by in DRAFTS if box[2] >= by * height and box[3] >= by * width), 1)
             part = part_of_jpeg(content, box, draft)
@@ -114,7 +119,7 @@ class EncodedImages:
             top, left, rows, columns = box
             part = decode(bytes(content)).pixels[top : top + rows, left : left + columns]
             part = part.copy()  # which may be written to, as tensors may
-        return resized(torch.from_numpy(part), (height, width))
+        return resized(torch.from_numpy(part), size)
 
     def _broken(self, index: int, error: Exception) -> DamagedDataError:
         return DamagedDataError(
@@ -136,7 +141,8 @@ class EncodedSplit:
     workers
         Threads; None for one a core. No result depends on it.
     side
-        Pixels a side that what is decoded is resized to for the network; None: it stays.
+        Pixels a side that the network takes: crops are resized to it, and what evaluation sees
+        once it is decoded; None for the images' own.
     """
 
     def __init__(
@@ -160,7 +166,9 @@ class EncodedSplit:
         self._side = side
         most = max(32, AHEAD_BYTES // int(np.prod(images.shape[1:])))
         self._ahead = Ahead(self._decode, most, workers)
-        self._batches = ViewBatches(images.shape[1:])
+        _, height, width, channels = images.shape
+        self._size = size_of_views((height, width), augmentation, side)
+        self._batches = ViewBatches((*self._size, channels))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -206,6 +214,10 @@ class EncodedSplit:
         """Begin to decode what will be asked for next: inputs, or views where draws are given."""
         self._ahead.expect(self._keys(indices, draws))
 
+    def keep(self, indices: Tensor, draws: Tensor) -> None:
+        """Keep the decoded images of views that will be asked for again, and no others."""
+        self._ahead.keep(self._keys(indices, draws))
+
     def _keys(self, indices: Tensor, draws: Tensor | None) -> list[Key]:
         """Return what is to be decoded."""
         if draws is None or self._augmentation.scale is None:
@@ -218,7 +230,7 @@ class EncodedSplit:
     def _decode(self, key: Key) -> Tensor:
         if len(key) == 1:
             return torch.tensor(self._images[key[0]])
-        return self._images.cropped(key[0], key[1:])
+        return self._images.cropped(key[0], key[1:], self._size)
 
     def _resize(self, normalised: Tensor) -> Tensor:
         return normalised if self._side is None else resized_inputs(normalised, self._side)
@@ -226,7 +238,7 @@ class EncodedSplit:
     def _stacked(self, decoded: list[Tensor]) -> Tensor:
         """Return images as a batch; uint8, k×H×W×C."""
         if not decoded:
-            return torch.empty(0, *self._images.shape[1:], dtype=torch.uint8)
+            return torch.empty(0, *self._size, self._images.shape[3], dtype=torch.uint8)
         return torch.stack(decoded)
 
 

@@ -1,4 +1,4 @@
-"""Parts of JPEGs for training, decoded by simplejpeg where it is installed and by Pillow elsewhere.
+"""JPEGs and parts of them, decoded by simplejpeg where it is installed and by Pillow elsewhere.
 
 Both are libjpeg-turbo at the same settings, and give the same pixels. simplejpeg goes straight to
 three bytes a pixel and leaves Python's interpreter to other threads; Pillow takes half as long
@@ -57,14 +57,17 @@ def part_of_jpeg(content: bytes | bytearray, box: Sequence[int], draft: int = 1)
     OSError, SyntaxError, ValueError
         If it cannot be decoded.
     """
-    if draft > 1 or (whole := _whole(content)) is None:
+    if draft > 1 or (whole := whole_jpeg(content)) is None:
         return part_by_pillow(content, box, draft)
     top, left, rows, columns = box
     return whole[top : top + rows, left : left + columns]
 
 
-def _whole(content: bytes | bytearray) -> Pixels | None:
-    """Return what simplejpeg makes of it; None where it is not there, or finds fault."""
+def whole_jpeg(content: bytes | bytearray) -> Pixels | None:
+    """Return what simplejpeg makes of a JPEG that needs nothing but decoding; uint8, H×W×3.
+
+    None where it is not installed, or finds fault.
+    """
     if _simplejpeg is None:
         return None
     try:

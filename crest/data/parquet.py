@@ -17,7 +17,7 @@ from crest.data.class_names import Names, Naming, class_names, translated
 from crest.data.label_types import joined, plain_labels
 from crest.data.origins import rows_of
 from crest.data.sources import DatasetSpec, Example, Reader, Source, some
-from crest.data.split_files import REMOTE, UNREADABLE, SplitFiles
+from crest.data.split_files import UNREADABLE, SplitFiles, is_of_the_hub
 from crest.data.split_names import open_splits
 from crest.errors import DataError
 from crest.parameters.sections import PrepareParameters
@@ -86,7 +86,7 @@ class ParquetReader:
 
     def image_bytes(self) -> int | None:
         """Take the first rows for the mean, and the files' sizes for the most; None on the hub."""
-        if any(file.startswith(REMOTE) for file in self.files):
+        if any(map(is_of_the_hub, self.files)):
             return None
         first = [len(image) for image in next(self.examples()) if isinstance(image, bytes)]
         most = sum(Path(file).stat().st_size for file in self.files)
@@ -153,7 +153,7 @@ def open_parquet(
 
 def slice_rows(file: str, rows: int) -> int:
     """Rows to read at once: fewer where they are long, so that memory stays flat."""
-    if file.startswith(REMOTE) or not rows:
+    if is_of_the_hub(file) or not rows:
         return SLICES[0]
     row_bytes = Path(file).stat().st_size / rows
     return next((count for count in SLICES if count * row_bytes <= SLICE_BYTES), SLICES[-1])

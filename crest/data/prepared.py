@@ -4,6 +4,7 @@ The layout is that of :mod:`crest.data.files`.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -17,6 +18,7 @@ from crest.data.preprocessing import Preprocessing
 from crest.data.ragged import open_split
 from crest.data.verifying import Verification
 from crest.data.views.batches import ViewBatches
+from crest.data.views.crops import size_of_views
 from crest.data.views.making import draw_views, make_views
 from crest.devices.distributed import local_rank
 from crest.devices.transfer import on_device
@@ -64,6 +66,18 @@ class Expecting(Protocol):
         ...
 
 
+@runtime_checkable
+class Keeping(Protocol):
+    """A split whose examples take time to make, which it keeps if they will be asked for again."""
+
+    def keep(self, indices: Tensor, draws: Tensor) -> None:
+        """Keep views of these that are asked for from now on, as many as there is room for.
+
+        What was kept before and is not among them is let go. Results are the same.
+        """
+        ...
+
+
 class ImageSplit:
     """A split of images, mapped on the CPU or held on the device.
 
@@ -74,7 +88,8 @@ class ImageSplit:
     labels
         int64, N, on the CPU.
     resized
-        Pixels a side that they are resized to on the device; None: they stay as they are.
+        Pixels a side that the network takes, None for theirs: random crops are resized to it, and
+        whatever else is given on the device.
     """
 
     def __init__(
@@ -95,7 +110,10 @@ class ImageSplit:
         self._device = device
         self._augmentation = augmentation
         self._resized = resized
-        self._batches = ViewBatches(images.shape[1:])
+        height, width, channels = images.shape[1:]
+        size = size_of_views((height, width), augmentation, resized)
+        self._make = partial(make_views, size=size)
+        self._batches = ViewBatches((*size, channels))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -111,7 +129,7 @@ class ImageSplit:
     def views(self, indices: Tensor, draws: Tensor) -> Tensor:
         """As :meth:`inputs`, augmented: see :func:`~crest.data.views.making.make_views`."""
         views = self._batches.make(
-            make_views,
+            self._make,
             lambda rows: self._gather(indices[rows]),
             draws,
             self._augmentation,

@@ -1,7 +1,10 @@
 """How a pretrained network wants its images, in place of the data's own statistics."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+
+OWN = "the data's own statistics"
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,16 @@ class Preprocessing:
     interpolation: str | None = None
     source: str = ""
     resized: int | None = None
+
+    @classmethod
+    def of_data(cls, mean: Sequence[float], std: Sequence[float]) -> "Preprocessing":
+        """Return what normalises data by their own statistics."""
+        return cls(tuple(mean), tuple(std), source=OWN)
+
+    @property
+    def is_of_data(self) -> bool:
+        """Whether it says no more than what the data themselves do."""
+        return self.source == OWN
 
     def as_json(self) -> str:
         """Return it as JSON, for the head of a file of weights."""

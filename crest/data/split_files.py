@@ -32,6 +32,11 @@ FOLDERS = ("", "data/", "*/")
 SHARD = re.compile(r"-(\d+)-of-(\d+)")
 CONVERTED = re.compile(r"(\d{4})\.parquet")
 PARTIAL = "partial-"
+# In what polars says where no file matches: of what it knows itself, and of the hub's answer where
+# the folder of the pattern is not there, which polars takes for one that it cannot read.
+NO_MATCH = ("expanded paths were empty", "does not exist on ")
+# In the hub's answer where there is no such data set, or none that it shows to anybody.
+NO_ACCESS = ("Invalid username or password", "Repository not found")
 UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 
 # Of lists of files, each in a format of its own: the place of the one to read, and why not the
@@ -222,6 +227,11 @@ def check_complete(files: Sequence[str], source: str, split: str) -> None:
         )
 
 
+def is_of_the_hub(file: str) -> bool:
+    """Whether a file lies there, as polars lists them: at https:// in some versions."""
+    return "://" in file
+
+
 def _parent(file: str) -> str:
     return file.rpartition("/")[0].rpartition("/")[2]
 
@@ -285,8 +295,13 @@ def _list_remote(pattern: str) -> list[str]:
     try:
         listing = pl.scan_parquet(pattern, include_file_paths="crest_path").select(path).collect()
     except UNREADABLE as error:
-        if "expanded paths were empty" in str(error):
+        if any(text in str(error) for text in NO_MATCH):
             return []
+        if any(text in str(error) for text in NO_ACCESS):
+            raise DataError(
+                f"{pattern}: the hub has no such data set, or shows it to those alone who may see "
+                "it; correct prepare.source, or log in (`hf auth login`)"
+            ) from None
         reason = str(error).strip().partition("\n")[0]
         raise DataError(f"{pattern}: cannot be read: {reason}") from None
     return sorted(listing["crest_path"].to_list())

@@ -212,7 +212,8 @@ def spec_for(
 def preprocessing_of(settings: TrainParameters, meta: Meta) -> Preprocessing | None:
     """Return how the weights that the parameters name want images.
 
-    None for the data's own statistics: of text, and where weights are drawn at random.
+    None for the data's own statistics: of text, and where weights are drawn at random, unless they
+    are resized.
 
     Raises
     ------
@@ -225,12 +226,7 @@ def preprocessing_of(settings: TrainParameters, meta: Meta) -> Preprocessing | N
     if settings.input_size is None:
         # Whatever an earlier run resized its images to: null is as they are.
         return None if found is None else replace(found, resized=None)
-    if found is None:
-        raise ParameterError(
-            "train.input_size: is for pretrained weights, which say how they want images; prepare "
-            "others of that size (prepare.image_size) and leave it null"
-        )
-    return replace(found, resized=settings.input_size)
+    return replace(found or Preprocessing.of_data(meta.mean, meta.std), resized=settings.input_size)
 
 
 def starts_at_random(settings: TrainParameters, meta: Meta) -> bool:

@@ -93,11 +93,12 @@ class FileWeights:
         metadata = read_metadata(self.path)
         if text := metadata.get("preprocessing"):
             try:
-                return Preprocessing.from_json(text)
+                found = Preprocessing.from_json(text)
             except (ValueError, TypeError, KeyError):
                 raise ParameterError(
                     f"{KEY}: {self.path}: damaged: what it says of its images makes no sense"
                 ) from None
+            return None if found.is_of_data else found
         if "schema_version" in metadata:
             return None
         return _usual(self.model)

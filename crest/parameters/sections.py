@@ -122,8 +122,8 @@ class TrainParameters(Section):
     )
     input_size: Annotated[int, Field(ge=1, le=10_000)] | None = key(
         None,
-        "pixels a side that prepared images are resized to on their way into pretrained weights; "
-        "null: as they are",
+        "pixels a side that the network takes: prepared images are resized to it, and random crops "
+        "of larger ones; null: as they are",
     )
     freeze: Literal["none", "backbone"] = key(
         "none",

@@ -56,9 +56,6 @@ PRETRAINED = [
     Case("a file of another model's weights", f"{OWN} -S train.model=resnet8",
          f"train.weights: {MODEL}: of train.model: convnet, and it is resnet8 here; set it to "
          "convnet", code=2),
-    Case("another size on the way into random weights", f"{RANDOM} -S train.input_size=16",
-         "train.input_size: is for pretrained weights, which say how they want images; prepare "
-         "others of that size (prepare.image_size) and leave it null", code=2),
     Case("a backbone frozen as it was drawn", f"{RANDOM} -S train.freeze=backbone",
          "train.freeze: backbone, and convnet starts from random weights, which would stay; set "
          "train.weights, such as to pretrained", code=2),

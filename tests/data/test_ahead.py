@@ -66,6 +66,19 @@ def test_what_is_expected_no_more_is_let_go():
     assert (3,) not in decode.calls
 
 
+def test_what_will_be_taken_again_is_made_once_until_it_is_let_go():
+    decode = Decoder()
+    ahead = Ahead(decode, 3, 1)
+    ahead.keep(keys(1, 2, 3, 4))  # 4 is more than there is room for
+    for _ in range(2):
+        ahead.expect(keys(1, 2, 4))
+        assert [int(image) for image in ahead.take(keys(1, 2, 4, 9))] == [1, 2, 4, 9]
+    assert sorted(decode.calls) == keys(1, 2, 4, 4, 9, 9)
+    ahead.keep(keys(2, 5))
+    ahead.take(keys(1, 2))
+    assert sorted(decode.calls) == keys(1, 1, 2, 4, 4, 9, 9)
+
+
 def test_an_error_comes_when_its_image_is_taken():
     ahead = Ahead(Decoder(), 4, 1)
     ahead.expect(keys(1, -1))

@@ -7,6 +7,8 @@ import torch
 from PIL import Image
 from PIL.JpegImagePlugin import JpegImageFile
 
+from crest.data import encoded as encoded_images
+from crest.data import jpeg
 from crest.data.augment import Augmentation
 from crest.data.build import build
 from crest.data.datasets import open_source
@@ -14,6 +16,7 @@ from crest.data.decoding import decode
 from crest.data.encoded import EncodedImages, EncodedSplit
 from crest.data.files import open_array, read_meta
 from crest.data.prepared import load
+from crest.data.preprocessing import Preprocessing
 from crest.data.sources import Source
 from crest.data.views.crops import crop_boxes
 from crest.data.views.making import crop_draws
@@ -95,13 +98,26 @@ def split_of(folder, augmentation, workers=None):
     return EncodedSplit(images_of(folder), labels, mean, std, CPU, augmentation, workers)
 
 
-def test_evaluation_sees_what_pixels_would_hold_bit_for_bit(prepared):
+@pytest.mark.parametrize("library", ["simplejpeg", "Pillow"])
+def test_evaluation_sees_what_pixels_would_hold_bit_for_bit(prepared, library, monkeypatch):
+    if library == "simplejpeg":
+        pytest.importorskip("simplejpeg")
+    else:
+        monkeypatch.setattr(jpeg, "_simplejpeg", None)
     encoded, pixels = (load(prepared / name, CPU) for name in ("encoded", "pixels"))
     everything = torch.arange(len(KINDS))
     for split in ("train", "test"):
         found = getattr(encoded, split).inputs(everything)
         assert torch.equal(found, getattr(pixels, split).inputs(everything))
     assert (encoded.meta.mean, encoded.meta.std) == (pixels.meta.mean, pixels.meta.std)
+
+
+def test_plain_jpegs_are_decoded_by_simplejpeg_for_evaluation_too(prepared, monkeypatch):
+    images, decoded = images_of(prepared / "encoded"), []
+    monkeypatch.setattr(encoded_images, "whole_jpeg", lambda content: decoded.append(len(content)))
+    for index in range(len(KINDS)):
+        assert images[index].shape == (SIDE, SIDE, 3)
+    assert decoded == [len(FILES[kind]) for kind in ("JPEG", "square", "tall", "grey")]
 
 
 def test_the_same_is_said_of_odd_images_in_both_storages(prepared):
@@ -145,8 +161,27 @@ def test_training_crops_the_whole_image_as_pillow_does(prepared):
         whole = Image.fromarray(decode(FILES[KINDS[index]]).pixels)
         part = whole.crop((left, top, left + columns, top + rows))
         expected = np.asarray(part.resize((SIDE, SIDE), Image.Resampling.BILINEAR)).astype(int)
-        found = images.cropped(index, (top, left, rows, columns)).numpy()
+        found = images.cropped(index, (top, left, rows, columns), (SIDE, SIDE)).numpy()
         assert np.abs(found - expected).max() <= 1, KINDS[index]
+
+
+@pytest.mark.parametrize("storage", STORAGES)
+def test_crops_are_resized_once_to_what_the_network_takes(prepared, storage):
+    crops, side = Augmentation(scale=(0.08, 1.0)), 12
+    as_they_are = Preprocessing((0.0,) * 3, (1.0,) * 3, resized=side)
+    split = load(prepared / storage, CPU, crops, as_they_are).train
+    everything = torch.arange(len(KINDS))
+    draws = split.draw_views(len(KINDS), torch.Generator().manual_seed(1))
+    found = split.views(everything, draws).permute(0, 2, 3, 1).mul(255).numpy()
+    stored = np.load(prepared / "pixels" / "train_images.npy")
+    if storage == "encoded":
+        stored = [decode(content).pixels for content in FILES.values()]
+    sizes = torch.tensor([pixels.shape[:2] for pixels in stored])
+    boxes = crop_boxes(crop_draws(draws, crops), *sizes.unbind(1), crops)
+    for pixels, view, (top, left, rows, columns) in zip(stored, found, boxes.tolist(), strict=True):
+        part = Image.fromarray(pixels).crop((left, top, left + columns, top + rows))
+        expected = np.asarray(part.resize((side, side), Image.Resampling.BILINEAR)).astype(int)
+        assert np.abs(view - expected).max() < 1.01  # a level, as both round
 
 
 @pytest.mark.parametrize("workers", [1, 3])
@@ -195,7 +230,7 @@ def test_a_large_jpeg_is_decoded_at_a_fraction(tmp_path, monkeypatch):
         return draft(self, mode, size)
 
     monkeypatch.setattr(JpegImageFile, "draft", noted)
-    found = images.cropped(0, (64, 128, 640, 800)).numpy().astype(int)
+    found = images.cropped(0, (64, 128, 640, 800), (SIDE, SIDE)).numpy().astype(int)
     part = large.crop((128, 64, 928, 704)).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
     assert drafts == [(128, 96)]
     assert np.abs(found - np.asarray(part)).mean() < 2.0
@@ -245,7 +280,7 @@ def test_what_cannot_be_decoded_any_more_is_said(prepared, tmp_path):
     content = np.lib.format.open_memmap(tmp_path / "train_bytes.npy", mode="r+")
     content[:200] = 0
     content.flush()
-    for ask in (lambda: images[0], lambda: images.cropped(0, (0, 0, 20, 20))):
+    for ask in (lambda: images[0], lambda: images.cropped(0, (0, 0, 20, 20), (8, 8))):
         with pytest.raises(DamagedDataError, match=r"train_bytes.npy: image 0 cannot be decoded"):
             ask()
     with pytest.raises(DamagedDataError, match=r"other than when they were written"):

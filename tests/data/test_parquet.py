@@ -76,7 +76,8 @@ def test_long_rows_are_read_few_at_a_time(tmp_path):
     file.write_bytes(bytes(1_000_000))
     counts = [parquet.slice_rows(str(file), rows) for rows in (1000, 10, 1)]
     assert counts == [1000, 100, 10]
-    assert parquet.slice_rows("hf://datasets/owner/name/train.parquet", 5) == 1000
+    for address in ("hf://datasets/owner/name/", "https://huggingface.co/datasets/owner/name/"):
+        assert parquet.slice_rows(f"{address}train.parquet", 5) == 1000
 
 
 def test_columns_and_splits_can_have_other_names(write_source, pixels, encode):

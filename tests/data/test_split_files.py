@@ -123,6 +123,33 @@ def test_addresses_of_data_sets_are_taken(source):
     assert all("*" in address for address in addresses(source, "train"))
 
 
+def answering(answer):
+    """What stands for polars where the hub answers a request for a folder with this."""
+    message = (
+        "error decoding response: invalid type: map, expected a sequence at line 1 column 0, "
+        f"response value: {answer}"
+    )
+
+    def scan(*_, **__):
+        raise pl.exceptions.ComputeError(message)
+
+    return scan
+
+
+def test_a_folder_that_the_hub_has_not_holds_no_split(monkeypatch):
+    answer = r'{"error":"data does not exist on \"main\""}'
+    monkeypatch.setattr(pl, "scan_parquet", answering(answer))
+    with pytest.raises(DataError, match=r"no test-\*.parquet .*; set prepare.test_split"):
+        SplitFiles(HUB).find("test", "test_split")
+
+
+def test_a_data_set_that_the_hub_has_not_is_said_to_be_none(monkeypatch):
+    answer = '{"error":"Invalid username or password."}'
+    monkeypatch.setattr(pl, "scan_parquet", answering(answer))
+    with pytest.raises(DataError, match=r"no such data set.*correct prepare.source, or log in"):
+        SplitFiles(HUB).find("train", "train_split")
+
+
 @pytest.mark.parametrize(
     "source",
     ["hf://", "hf://datasets/name", "hf://models/a/b", "hf://datasets/a b/c", "hf://datasets/../..",

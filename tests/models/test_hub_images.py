@@ -1,7 +1,11 @@
 """Image classifiers of transformers from a folder, and timm's from the hub's cache: tiny ones."""
 
 import json
+import threading
 from dataclasses import replace
+from functools import partial
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import torch
@@ -160,6 +164,71 @@ def test_a_folder_that_does_not_say_how_it_wants_images_is_refused(folder, tmp_p
         (tmp_path / name).write_bytes((folder / name).read_bytes())
     with pytest.raises(ParameterError, match=r"preprocessor_config\.json: no such file"):
         preprocessing_of(settings(tmp_path), image_meta())
+
+
+class Hub(BaseHTTPRequestHandler):
+    """Answers its clients as the hub does, of one repository: somebody/vit."""
+
+    COMMIT = "1" * 40
+
+    def __init__(self, folder, asked, *arguments):
+        self.folder, self.asked = folder, asked
+        super().__init__(*arguments)
+
+    def do_GET(self):
+        self.asked.append((self.command, self.path))
+        if self.path == "/api/models/somebody/vit":
+            siblings = [{"rfilename": path.name} for path in self.folder.iterdir()]
+            about = {"id": "somebody/vit", "sha": self.COMMIT, "siblings": siblings}
+            self.answer(200, json.dumps(about).encode(), {"Content-Type": "application/json"})
+            return
+        path = self.folder / self.path.rpartition("/")[2]
+        if "/somebody/vit/resolve/" not in self.path or not path.is_file():
+            self.answer(404, b"", {"X-Error-Code": "EntryNotFound"})
+            return
+        content = path.read_bytes()
+        etag = f'"{sha256(content).hexdigest()}"'
+        self.answer(200, content, {"ETag": etag, "X-Repo-Commit": self.COMMIT})
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def answer(self, status, content, headers):
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(content))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def log_message(self, *_):
+        """Say nothing."""
+
+
+def test_a_name_of_the_hub_is_its_folder_and_later_the_cache(folder, tmp_path, monkeypatch):
+    """Through the hub's own client, from a server on this machine."""
+    from huggingface_hub import constants
+
+    asked = []
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Hub, folder, asked))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    address = f"http://127.0.0.1:{server.server_address[1]}"
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "ENDPOINT", address)
+    template = address + "/{repo_id}/resolve/{revision}/{filename}"
+    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+    named, there = settings("somebody/vit"), settings(folder)
+    known = preprocessing_of(there, image_meta())
+    for _ in range(2):
+        found = preprocessing_of(named, image_meta())
+        assert found == replace(known, source="somebody/vit's preprocessor_config.json")
+        loaded, expected = (spec_of(given).fresh(0).state_dict() for given in (named, there))
+        assert all(torch.equal(loaded[key], value) for key, value in expected.items())
+        fetched = [path.rpartition("/")[2] for command, path in asked if command == "GET"]
+        assert fetched.count("model.safetensors") == 1
+        server.shutdown()  # what comes next is the cache
+        server.server_close()
 
 
 TIMM = "timm/test_vit.r160_in1k"

@@ -200,6 +200,15 @@ def test_an_earlier_runs_size_is_not_taken_unasked(tmp_path):
     assert preprocessing_of(asked, image_meta()).resized == 16
 
 
+def test_random_weights_take_images_of_another_size_by_the_datas_statistics(tmp_path):
+    given = TrainParameters(model="convnet", input_size=16)
+    found, meta = preprocessing_of(given, image_meta()), image_meta()
+    assert (list(found.mean), list(found.std), found.resized) == (meta.mean, meta.std, 16)
+    assert spec_for(given, meta, found).image_shape == (16, 16, 1)
+    path, _ = earlier_run(tmp_path, preprocessing=found)
+    assert starting.start_of("convnet", str(path)).preprocessing() is None  # of other data
+
+
 def test_a_foreign_file_is_taken_to_want_what_its_library_does(tmp_path, pretrained):
     path = tmp_path / "foreign.safetensors"
     save_file({key: value.contiguous() for key, value in pretrained.state_dict().items()}, path)

@@ -14,7 +14,7 @@ Make = Callable[[Tensor, Tensor, Augmentation, Tensor, Tensor, Tensor | None], T
 
 
 class ViewBatches:
-    """Makes batches of views of images, uint8 H×W×C, of which ``shape`` is that of each.
+    """Makes batches of views, of which ``shape`` is H, W and C.
 
     Of large images on the CPU in as many threads as PyTorch's operations use. Left to themselves,
     operations on one image after another would each be shared out, and wait for all threads. In

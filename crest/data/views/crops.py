@@ -46,8 +46,20 @@ def crop_boxes(
     return torch.cat([places, sizes], 1)
 
 
-def resized_crops(images: Tensor, draws: Tensor, augmentation: Augmentation) -> Tensor:
-    """Crop images and resize the crops to the images' size, bilinear and antialiased.
+def size_of_views(
+    size: tuple[int, int], augmentation: Augmentation, side: int | None
+) -> tuple[int, int]:
+    """Return rows and columns that views of images of ``size`` are made in.
+
+    Crops that are resized become the network's ``side`` at once; others are resized afterwards.
+    """
+    return size if side is None or augmentation.scale is None else (side, side)
+
+
+def resized_crops(
+    images: Tensor, draws: Tensor, augmentation: Augmentation, size: tuple[int, int] | None = None
+) -> Tensor:
+    """Crop images and resize the crops, bilinear and antialiased.
 
     Parameters
     ----------
@@ -55,19 +67,22 @@ def resized_crops(images: Tensor, draws: Tensor, augmentation: Augmentation) -> 
         uint8, k×H×W×C.
     draws
         As of :func:`crop_boxes`.
+    size
+        Rows and columns to resize to; None for the images' own.
 
     Returns
     -------
     Tensor
-        Of the same shape. On a GPU pixels may differ by one from the CPU's, which rounds otherwise.
+        Of that size. On a GPU pixels may differ by one from the CPU's, which rounds otherwise.
     """
-    count, height, width, _ = images.shape
+    count, height, width, channels = images.shape
+    size = size or (height, width)
     heights, widths = torch.full((count,), height), torch.full((count,), width)
-    results = torch.empty_like(images)
+    results = images.new_empty(count, *size, channels)
     for image, result, (top, left, rows, columns) in zip(
         images, results, crop_boxes(draws, heights, widths, augmentation).tolist(), strict=True
     ):
-        result.copy_(resized(image[top : top + rows, left : left + columns], (height, width)))
+        result.copy_(resized(image[top : top + rows, left : left + columns], size))
     return results
 
 

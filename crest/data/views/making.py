@@ -65,10 +65,14 @@ def make_views(
     mean: Tensor,
     std: Tensor,
     out: Tensor | None = None,
+    size: tuple[int, int] | None = None,
 ) -> Tensor:
-    """Make views of images of one size: resized crops, then as :func:`finish_views`."""
+    """Make views of images of one size: resized crops, then as :func:`finish_views`.
+
+    ``size`` is what crops are resized to; None for the images' own.
+    """
     if augmentation.scale is not None:
-        images = resized_crops(images, crop_draws(draws, augmentation), augmentation)
+        images = resized_crops(images, crop_draws(draws, augmentation), augmentation, size)
     return finish_views(images, draws, augmentation, mean, std, out)
 
 

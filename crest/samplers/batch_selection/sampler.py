@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from crest.data.prepared import Expecting
+from crest.data.prepared import Expecting, Keeping
 from crest.devices.generators import copy_of
 from crest.errors import OrderError, ParameterError
 from crest.samplers.base import Context, Record
@@ -79,6 +79,7 @@ class BatchSelection:
             self._kept = some if self._kept is None else Candidates.joined(self._kept, some)
         taken, self._kept = self._kept[: self._size], self._kept[self._size :]
         self._waiting.append(taken.features)
+        self._keep_images(taken.indices, taken.draws)
         self._expect(taken, step + 1)
         return MiniBatchCoreset(taken.indices, taken.weights, draws=taken.draws)
 
@@ -184,4 +185,16 @@ class BatchSelection:
     def _draw(self, count: int) -> tuple[Tensor, Tensor]:
         self._drawn += count
         indices = self._passes.take(count)
-        return indices, self._context.draw_views(indices)
+        draws = self._context.draw_views(indices)
+        self._keep_images(indices, draws)
+        return indices, draws
+
+    def _keep_images(self, indices: Tensor, draws: Tensor) -> None:
+        """Have what is scored made once: the images of these, and those kept for later steps."""
+        train = self._context.train
+        if not isinstance(train, Keeping) or not self._scorer.sees_views:
+            return
+        if self._kept is not None:
+            indices = torch.cat([indices, self._kept.indices])
+            draws = torch.cat([draws, self._kept.draws])
+        train.keep(indices, draws)

@@ -1,5 +1,6 @@
 """Batch selection against its rules written plainly, and resumed."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -7,7 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from crest.data.augment import Augmentation
+from crest.data.encoded import EncodedSplit
 from crest.data.prepared import ImageSplit
+from crest.data.views.resizing import resized
 from crest.errors import OrderError, ParameterError
 from crest.inference.evaluator import Evaluator
 from crest.loop_support.state import digest_of
@@ -220,3 +223,63 @@ def test_what_is_trained_on_and_what_is_scored_next_is_expected(options: dict[st
         assert rows([minibatch]) == rows([plain.minibatch(step)])
         method.update(minibatch, outputs_of(base, minibatch), 0.0)
         plain.update(minibatch, outputs_of(other, minibatch), 0.0)
+
+
+class Files:
+    """Images as files would be: each crop of one takes a decoding, which is counted."""
+
+    shape = (COUNT, 8, 8, 1)
+
+    def __init__(self) -> None:
+        self._images = image_split(COUNT)._images
+        self.decoded = 0
+
+    def __getitem__(self, index: int) -> Any:
+        return self._images[index].numpy()
+
+    def sizes(self, indices: Tensor) -> tuple[Tensor, Tensor]:
+        sides = torch.full_like(indices, 8)
+        return sides, sides
+
+    def cropped(self, index: int, box: Sequence[int], size: tuple[int, int]) -> Tensor:
+        self.decoded += 1
+        top, left, height, width = box
+        return resized(self._images[index, top : top + height, left : left + width], size)
+
+
+def given_files(**options: Any) -> tuple[Given, Files]:
+    files, plain = Files(), image_split(COUNT)
+    crops = Augmentation(flip=True, scale=(0.1, 1.0))
+    split = EncodedSplit(files, plain.labels, plain._mean, plain._std, plain._device, crops, 1)  # type: ignore[arg-type]
+    found = given(**options)
+    return Given(**{**vars(found), "train": split}), files
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"score_by": "model", "keep": "hardest"},
+        {"score_by": "model", "keep": "gradient_share", "lost": 0.3},
+        {"score_by": "proxy", "keep": "hardest", "start": 0.1},
+    ],
+)
+def test_an_image_is_decoded_once_for_the_score_and_the_step(
+    options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    base, files = given_files(**options)
+    method = BatchSelection(base)
+    found = rows(taken(method, base, range(14)))
+    candidates = method.record().counts["candidates"]  # type: ignore[index]
+    foreseen = 2 * M  # for a step that did not come
+    assert files.decoded <= candidates + foreseen
+
+    other, _ = given_files(**options)
+    first = rows(taken(interrupted := BatchSelection(other), other, range(5)))
+    resumed = BatchSelection(other)
+    resumed.load_state_dict(interrupted.state_dict())
+    assert first + rows(taken(resumed, other, range(5, 14))) == found
+
+    monkeypatch.setattr(EncodedSplit, "keep", lambda *arguments: None)
+    forgetful, files = given_files(**options)
+    assert rows(taken(BatchSelection(forgetful), forgetful, range(14))) == found
+    assert files.decoded > candidates + foreseen + M
