@@ -158,6 +158,7 @@ def test_what_looks_wrong_and_is_not_is_explained(page):
     text = " ".join(page.text.split())
     assert "Every region ends above τ = 0.05, for what is drawn is the check that ended it" in text
     assert "In all 3 regions of crest: P = 2." in text
+    assert "Why these pictures look as they do" in text
 
 
 def test_equal_examples_are_listed_by_chance_and_it_is_said(paths):
