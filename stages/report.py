@@ -64,6 +64,8 @@ def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
     """
     meta = read_meta(paths.prepared)
     folders = {method: paths.train(method) for method in parameters.run.methods}
+    there = {method: folder for method, folder in folders.items() if folder.is_dir()}
+    manifest.of_trainings(there, meta)
     rows = [_method_row(paths, method, meta) for method in folders]
     for model in parameters.reuse.models:
         folder = paths.reuse(model)
