@@ -215,6 +215,22 @@ def test_files_say_what_the_summary_says(reported):
     assert report.read_summary(Paths(folder.parents[1])).equals(summary)
 
 
+@pytest.mark.usefixtures("undrawn")
+def test_models_in_folders_of_one_name_are_not_measured_against_each_other(paths):
+    for method, model in (("full", "/a/bert"), ("random", "/a/bert/."), ("crest", "/b/bert")):
+        path = paths.train(method) / artifacts.METRICS
+        artifacts.write_json(path, artifacts.read_json(path) | {"model": model})
+        made_up.sealed_again(path.parent)
+    rows = {row["method"]: row for row in report.run(parameters(), paths).to_dicts()}
+    assert {name: row["model"] for name, row in rows.items()} == {
+        "crest": "b/bert",
+        "random": "a/bert",
+        "full": "a/bert",
+    }
+    assert rows["crest"]["relative_error"] is None
+    assert rows["random"]["relative_error"] == pytest.approx(1 / 9)
+
+
 def test_a_summary_that_is_not_there_names_the_command(tmp_path):
     with pytest.raises(ArtifactError, match=r"cli\.py report"):
         report.read_summary(Paths(tmp_path))
