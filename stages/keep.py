@@ -94,10 +94,16 @@ def _in_words(kept: int, total: int, by: str, lowest: bool, per_class: bool, oth
 
 def _ties_in_words(part: Part, by: str, lowest: bool, seed: int) -> str:
     """Say how many of equal ones are kept, by their mean loss and by chance; nothing of none."""
-    chance = f"{part.drawn:,} by chance (--seed {seed})"
     if not part.level:
         return ""
-    start = f"; of {part.level:,} equal ones where the line falls,"
+    everyone = part.level == len(part.kept) + len(part.others)
+    which = (
+        "all are equal in it:"
+        if everyone
+        else f"of {part.level:,} equal ones where the line falls,"
+    )
+    chance = f"{part.drawn:,} by chance (--seed {seed})"
+    start = f"; {which}"
     if part.tied == part.level:
         return f"{start} {chance}"
     extreme = "highest" if hard_first(by, lowest) else "lowest"

@@ -19,7 +19,9 @@ from crest.pipeline.texts import ranked
 
 # Of the inputs, and of a run where there is one; what is known of neither comes last.
 LIKELIEST = (-pl.col("wrong_label"), -pl.col("mean_loss"), pl.col("label_probability"), "index")
-NONE_BY_INPUTS = "By the inputs no label is wrong, or they tell too little. "
+NONE_BY_INPUTS = (
+    "By the inputs no label is wrong, or they tell too little; what follows is by the run. "
+)
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,9 @@ def run(
     if inputs:
         assert prepared is not None
         meta = meta or read_meta(prepared)
+        trained = table is not None
         table, share = _by_inputs(table, prepared)
-        start += "" if share else NONE_BY_INPUTS
+        start += NONE_BY_INPUTS if trained and not share else ""
     assert table is not None
     suspects = Suspects.of(table)
     order = table.sort(*LIKELIEST, nulls_last=True) if inputs else mislabelled(table)

@@ -44,11 +44,17 @@ class Suspects:
                 f"passes: {ORDER}."
             )
         start = f"Of {self.known:,} labels"
-        about = f"{start} about {self.expected:,} ({percent(self.expected / self.known)})"
+        about = f"about {self.expected:,} ({percent(self.expected / self.known)})"
         if self.likely:
-            found = f"{about} are wrong by estimate, {self.likely:,} more likely wrong than right."
+            found = (
+                f"{start} {about} are wrong by estimate, {self.likely:,} more likely wrong than "
+                "right."
+            )
         elif self.expected:
-            found = f"{about} are wrong by estimate, none more likely wrong than right: {ORDER}."
+            found = (
+                f"{start} none is more likely wrong than right, and up to {about} may be wrong by "
+                f"estimate: {ORDER}."
+            )
         else:
             found = f"{start} none is wrong by estimate: {ORDER}."
         return f"{found} {self._bounds()}"

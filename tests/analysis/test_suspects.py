@@ -18,7 +18,11 @@ def test_they_are_counted_of_the_labels_whose_chance_is_known():
     ("chances", "listed", "said"),
     [
         ([0.9, 0.6, 0.5, 0.0], 2, "Of 4 labels about 2 (50.0%) are wrong by estimate, 2 more"),
-        ([0.4, 0.4, 0.3, 0.5, 0.4], 2, "about 2 (40.0%) are wrong by estimate, none more likely"),
+        (
+            [0.4, 0.4, 0.3, 0.5, 0.4],
+            2,
+            "none is more likely wrong than right, and up to about 2 (40.0%) may be",
+        ),
         ([0.1, 0.1], MOST_MISLABELLED, "Of 2 labels none is wrong by estimate: what is listed"),
         ([None], MOST_MISLABELLED, "How many labels are wrong is not known"),
     ],
