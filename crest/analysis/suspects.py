@@ -8,28 +8,32 @@ from crest.analysis.comparison import percent
 from crest.analysis.difficulty import MOST_MISLABELLED
 
 ORDER = "what is listed is an order, likeliest first"
-OF_A_RUN = "too high where the model has learned little"
-OF_INPUTS = "where the inputs tell little"
 
 
 @dataclass(frozen=True)
 class Suspects:
     """Of ``known`` labels ``expected`` are wrong by estimate, ``likely`` more likely than not.
 
-    ``trained`` is whether a run has seen any; else the estimate is of the inputs alone.
+    ``trained`` is whether a run has seen any; else the estimate is of the inputs alone. ``right``
+    is the share of the times it saw one that it was right, None where that is not known.
     """
 
     known: int
     expected: int
     likely: int
     trained: bool
+    right: float | None = None
 
     @classmethod
     def of(cls, difficulty: pl.DataFrame) -> "Suspects":
         """Count those of a 'difficulty' table."""
         chances = difficulty["wrong_label"].drop_nulls()
+        likely = int((chances > 0.5).sum())
+        counts = pl.col("correct", "seen").cast(pl.Int64).sum()
+        known = difficulty.drop_nulls("correct").select(counts).row(0)
+        right = known[0] / known[1] if known[1] else None
         trained = bool((difficulty["seen"] > 0).any())
-        return cls(len(chances), round(chances.sum()), int((chances > 0.5).sum()), trained)
+        return cls(len(chances), round(chances.sum()), likely, trained, right)
 
     @property
     def listed(self) -> int:
@@ -60,7 +64,9 @@ class Suspects:
         return f"{found} {self._bounds()}"
 
     def _bounds(self) -> str:
+        """Say what the estimate is of, and where it errs."""
         low = "The estimate is of labels that are wrong at random: it is too low where they go to"
-        if self.trained:
-            return f"{low} similar classes, and {OF_A_RUN}."
-        return f"{low} similar classes, and {OF_INPUTS}."
+        if not self.trained:
+            return f"{low} similar classes, and where the inputs tell little."
+        right = "" if self.right is None else f" (this one was right {self.right:.0%} of the times)"
+        return f"{low} similar classes, and too high where the model has learned little{right}."

@@ -9,7 +9,8 @@ from tests.analysis.test_profile import table
 
 def test_they_are_counted_of_the_labels_whose_chance_is_known():
     found = Suspects.of(table(wrong_label=[0.9, 0.6, None, 0.5, 0.0]))
-    assert found == Suspects(known=4, expected=2, likely=2, trained=True)
+    assert found == Suspects(known=4, expected=2, likely=2, trained=True, right=0.9)
+    assert "the model has learned little (this one was right 90% of the times)." in str(found)
     untrained = Suspects.of(table(wrong_label=[None, 0.4], seen=[0, 0]))
     assert untrained == Suspects(known=1, expected=0, likely=0, trained=False)
 
