@@ -115,6 +115,17 @@ def test_equal_examples_are_listed_by_chance_and_it_is_said(paths):
 
 
 @pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("chance", [0.25, None])
+def test_a_percentage_is_explained_where_suspects_have_one(paths, chance):
+    table = artifacts.read_table(paths.analyze / "difficulty.parquet")
+    table = table.with_columns(wrong_label=pl.lit(chance, pl.Float64))
+    found = sheets.sheets(table, read_meta(paths.prepared), paths.prepared).sheets
+    suspects = next(sheet for sheet in found if sheet.name == "mislabelled")
+    assert ("The percentage is how likely" in suspects.note) == (chance is not None)
+    assert ("wrong: 25%" in suspects.cards[0].facts) == (chance is not None)
+
+
+@pytest.mark.usefixtures("undrawn")
 @pytest.mark.parametrize(
     ("files", "shared", "first"),
     [
