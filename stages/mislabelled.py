@@ -13,9 +13,10 @@ from crest.analysis.wrong_labels import together
 from crest.data.files import read_meta
 from crest.data.origins import with_sources
 from crest.errors import ArtifactError, ParameterError
+from crest.files.csv_cells import formula_note
 from crest.pipeline.paths import Paths
 from crest.pipeline.recorded import is_of_other_data, meta_of, read_difficulty
-from crest.pipeline.texts import ranked
+from crest.pipeline.texts import ranked, with_texts
 
 # Of the inputs, and of a run where there is one; what is known of neither comes last.
 LIKELIEST = (-pl.col("wrong_label"), -pl.col("mean_loss"), pl.col("label_probability"), "index")
@@ -86,7 +87,16 @@ def run(
     suspects = Suspects.of(table)
     order = table.sort(*LIKELIEST, nulls_last=True) if inputs else mislabelled(table)
     most = suspects.listed if most is None else most
-    return Found(ranked(with_sources(order, prepared), meta, most=most), f"{start}{suspects}")
+    rows = ranked(with_sources(order, prepared), meta, most=most)
+    shown = with_texts(rows, meta, prepared)
+    return Found(shown, f"{start}{suspects}{_formulas(shown, rows.columns)}")
+
+
+def _formulas(rows: pl.DataFrame, known: Sequence[str]) -> str:
+    """Say where a spreadsheet would take a text for a formula; nothing where it would not."""
+    texts = rows.drop(known)
+    note = formula_note("texts", (text for name in texts.columns for text in texts[name]))
+    return "" if note is None else f" In a CSV, {note}."
 
 
 def _alone(analyze: Path, prepared: Path) -> str | None:

@@ -169,3 +169,17 @@ def test_inputs_count_beside_runs_and_of_clean_data_change_nothing(paths, tmp_pa
 def test_inputs_of_runs_need_their_data(paths, tmp_path):
     with pytest.raises(ParameterError, match="--inputs needs --prepared"):
         mislabelled.run([saved(tmp_path / "mine", 2)], paths, None, None, inputs=True)
+
+
+def test_texts_stand_beside_their_labels_under_their_own_names(paths):
+    claims = made_up.sentences("claim")
+    claims[39] = "=1+1"
+    made_up.turn_into_text(paths.prepared, label=made_up.sentences("label"), claim=claims)
+    found = mislabelled.run([paths.train("full")], paths, paths.prepared, None)
+    assert found.rows["index"].to_list() == SUSPECTS
+    assert found.rows["label_"].to_list() == ["label of example 39", "label of example 19"]
+    assert found.rows["claim"].to_list() == ["=1+1", "claim of example 19"]
+    assert found.summary.endswith("formulas: import the column as text.")
+    without = mislabelled.run([paths.train("full")], paths, None, None)
+    assert without.rows.columns == found.rows.columns[: len(without.rows.columns)]
+    assert "formulas" not in without.summary
