@@ -13,10 +13,8 @@ if __name__ == "__main__":  # before anything that takes time to import
         sys.exit(130)
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from crest.errors import CrestError, ParameterError, needs_extra
 
@@ -36,22 +34,21 @@ from crest.pipeline import options
 from crest.pipeline.commands import (
     PATHS,
     check_select_output,
+    each_method,
     failing_plainly,
     is_stdout,
+    listing,
     parameters_of,
     seeds_of,
 )
-from crest.pipeline.commands import is_first_process as is_first_process
-from crest.pipeline.options import SCORES as SCORES
-from crest.pipeline.options import WIDTH as WIDTH
 from crest.pipeline.options import AsJson, Fresh, MethodName, Overrides, ParamsFile, described
 from crest.pipeline.printing import (
     encodable,
+    print_facts,
     print_metrics,
     print_version,
     write_what_can_be_written,
 )
-from crest.pipeline.printing import rounded as rounded
 from crest.pipeline.process import keep_freed_memory
 
 app = typer.Typer(
@@ -63,49 +60,7 @@ app = typer.Typer(
 )
 
 
-def presets_beginning(incomplete: str) -> list[str]:
-    """Return the presets that begin so."""
-    from crest.presets import presets
-
-    return [name for name in presets() if name.startswith(incomplete)]
-
-
 PARAMS = Path("params.yaml")
-
-
-def each_method(
-    parameters: Parameters,
-    method: str | None,
-    stage: Callable[[str], dict[str, object]],
-    as_json: bool,
-    quiet: bool = False,
-) -> None:
-    """Run a stage for one method, or for all that the parameters name."""
-    from crest.pipeline.inputs import methods_of
-
-    for name in methods_of(parameters, method):
-        metrics = stage(name)
-        if not quiet:
-            print_metrics(metrics, as_json)
-
-
-@contextmanager
-def listing(command: str, out: Path | None) -> Iterator[Callable[[Any], None]]:
-    """Yield what writes the rows that a command found, where it is told to, and their summary."""
-    from crest.pipeline.recorded import check_format, write_rows
-
-    if out is not None:
-        check_format(command, out)
-
-    def write(found: Any) -> None:
-        typer.echo(found.summary, err=True)
-        if out is None:
-            typer.echo(found.rows.write_csv(), nl=False)
-        else:
-            write_rows(found.rows, out)
-            typer.echo(str(out))
-
-    yield write
 
 
 @app.callback()
@@ -433,17 +388,12 @@ def doctor(
         if as_json:
             typer.echo(json.dumps(found))
             return
-        for subject, facts in found.items():
-            typer.echo(subject)
-            for name, fact in facts.items():
-                typer.echo(f"  {name:14}{fact}")
+        print_facts(found)
 
 
 @app.command()
 def preset(
-    name: Annotated[
-        str | None, typer.Argument(help="None: list them.", autocompletion=presets_beginning)
-    ] = None,
+    name: options.PresetName = None,
     show: options.ShowPreset = False,
     params: ParamsFile = PARAMS,
 ) -> None:

@@ -58,7 +58,7 @@ def main() -> None:
     labels[wrong] = (labels[wrong] + torch.arange(count) % 9 + 1) % 10
 
     noise = crest.estimate_label_noise(images, labels)
-    suspects = noise.quality.argsort()[:count]
+    suspects = noise.suspects()[:count]
     found = torch.isin(suspects, wrong).float().mean()
     print(f"wrong labels, estimated: {noise.wrong:.0%} ({count / 1300:.0%} are)")
     print(f"of the {count} most suspect, wrong: {found:.0%}")

@@ -1,7 +1,7 @@
 """analyze: which examples were chosen, when, and how hard they were."""
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -41,8 +41,7 @@ def run(parameters: Parameters, paths: Paths) -> None:
     ParameterError
         If ``analyze.scores_from`` is not one of the methods that were run.
     ArtifactError
-        If a run is missing or damaged, or runs are not of the same data; for text, if the texts
-        are.
+        If a run is missing, damaged, or not of the prepared data; for text, if the texts are.
     """
     methods = parameters.run.methods
     scores_from = parameters.analyze.scores_from
@@ -54,8 +53,8 @@ def run(parameters: Parameters, paths: Paths) -> None:
         )
     meta = read_meta(paths.prepared)
     runs = [read_run(paths.train(method), method) for method in methods]
-    _check_same_data(runs, paths)
-    rests_on = {run.method: _identity(paths.train(run.method), run, meta) for run in runs}
+    sealed = manifest.of_trainings({method: paths.train(method) for method in methods}, meta)
+    rests_on = {run.method: _identity(sealed[run.method], run, meta) for run in runs}
     if all(one.coresets is None for one in runs):
         logger.warning(
             "analyze: none of %s selects coresets; curves and difficulty only", ", ".join(methods)
@@ -119,13 +118,17 @@ def read_run(folder: Path, method: str) -> Run:
     return found
 
 
-def _identity(folder: Path, found: Run, meta: Meta) -> str:
+def _identity(sealed: manifest.Manifest, found: Run, meta: Meta) -> str:
     """Return the identity of a run whose tables were read, if they are its own and of the data."""
-    sealed = manifest.of_training(folder, found.method)
-    sealed.require_data(meta)
     sealed.verify(artifacts.METRICS, artifacts.STEPS, artifacts.EXAMPLES, artifacts.VALIDATION)
     if found.coresets is not None:
         sealed.verify(artifacts.REGIONS, artifacts.CORESETS)
+    count = len(training_pass(found.examples))
+    if count != meta.sizes["train"]:
+        raise ArtifactError(
+            f"{sealed.folder}: of {count:,} examples, prepared are {meta.sizes['train']:,}; "
+            f"{sealed.again}"
+        )
     return sealed.run(found.method)
 
 
@@ -154,13 +157,3 @@ def _check_run(found: Run, folder: Path) -> None:
             f"{path}: lacks mini-batch {minibatch} of region {region}, which step {step} trained "
             f"on; {again}"
         )
-
-
-def _check_same_data(runs: Sequence[Run], paths: Paths) -> None:
-    first = training_pass(runs[0].examples)["label"]
-    for other in runs[1:]:
-        if not training_pass(other.examples)["label"].equals(first):
-            raise ArtifactError(
-                f"{paths.train(other.method)}: trained on other data than "
-                f"{paths.train(runs[0].method)}; train both again"
-            )

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import polars as pl
 
-from crest.analysis.subset import SCORES, part_of
+from crest.analysis.subset import SCORES, WORDS, Part, hard_first, part_of
 from crest.data.origins import with_sources
 from crest.errors import ParameterError, not_one_of
 from crest.pipeline.paths import Paths
@@ -81,19 +81,31 @@ def run(
     more = [name for name in (by, "forgotten") if name not in listed]
     return Kept(
         ranked(rows, meta, list(dict.fromkeys(more)), most=len(rows)),
-        _in_words(len(part.kept), len(table), by, lowest, per_class, others)
-        + ("" if by == "mean_loss" else "; equal ones were taken by mean_loss")
-        + (
-            f"; of {part.tied:,} equal in both where the line falls, {part.drawn:,} were kept by "
-            f"chance (--seed {seed})"
-            if part.tied
-            else ""
-        ),
+        f"{_in_words(len(part.kept), len(table), by, lowest, per_class, others)}"
+        f"{_ties_in_words(part, by, lowest, seed)}.",
     )
 
 
 def _in_words(kept: int, total: int, by: str, lowest: bool, per_class: bool, others: bool) -> str:
-    extreme = "lowest" if lowest else "highest"
-    what = f"the {kept:,} of {total:,} examples with the {extreme} {by}"
     within = ", of each class its share" if per_class else ""
-    return f"{'All but' if others else 'These are'} {what}{within}"
+    which = f"the {kept:,} of {total:,} examples {WORDS[by][lowest]}{within}"
+    return f"{'All but' if others else 'These are'} {which}"
+
+
+def _ties_in_words(part: Part, by: str, lowest: bool, seed: int) -> str:
+    """Say how many of equal ones are kept, by their mean loss and by chance; nothing of none."""
+    if not part.level:
+        return ""
+    everyone = part.level == len(part.kept) + len(part.others)
+    which = (
+        "all are equal in it:"
+        if everyone
+        else f"of {part.level:,} equal ones where the line falls,"
+    )
+    chance = f"{part.drawn:,} by chance (--seed {seed})"
+    start = f"; {which}"
+    if part.tied == part.level:
+        return f"{start} {chance}"
+    extreme = "highest" if hard_first(by, lowest) else "lowest"
+    sentence = f"{start} {part.taken:,} by the {extreme} mean loss"
+    return f"{sentence}, of {part.tied:,} equal in that too {chance}" if part.tied else sentence

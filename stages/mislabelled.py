@@ -7,28 +7,26 @@ from pathlib import Path
 import polars as pl
 
 from crest import artifacts
-from crest.analysis.difficulty import (
-    MOST_MISLABELLED,
-    mislabelled,
-)
-from crest.analysis.profile import wrong_labels
+from crest.analysis.difficulty import mislabelled
+from crest.analysis.suspects import Suspects
 from crest.analysis.wrong_labels import together
 from crest.data.files import read_meta
 from crest.data.origins import with_sources
 from crest.errors import ArtifactError, ParameterError
+from crest.files.csv_cells import formula_note
 from crest.pipeline.paths import Paths
 from crest.pipeline.recorded import is_of_other_data, meta_of, read_difficulty
-from crest.pipeline.texts import ranked
+from crest.pipeline.texts import ranked, with_texts
 
-NONE_FOUND = "By their inputs no labels are wrong, or these tell too little. "
-UNKNOWN = (
-    "How many labels are wrong is not known, of losses alone or of less than two passes: this is "
-    "an order, likeliest first."
+# Of the inputs, and of a run where there is one; what is known of neither comes last.
+LIKELIEST = (-pl.col("wrong_label"), -pl.col("mean_loss"), pl.col("label_probability"), "index")
+NONE_BY_INPUTS = (
+    "By the inputs no label is wrong, or they tell too little; what follows is by the run. "
 )
 
 
 @dataclass(frozen=True)
-class Suspects:
+class Found:
     """Rows that are likely mislabelled, likeliest first, and what can be said of all of them."""
 
     rows: pl.DataFrame
@@ -41,7 +39,7 @@ def run(
     prepared: Path | None,
     most: int | None,
     inputs: bool = False,
-) -> Suspects:
+) -> Found:
     """Rank the examples by how likely their labels are wrong.
 
     Parameters
@@ -57,7 +55,8 @@ def run(
         no analysis yet, or one of other data, alone.
     most
         Most rows. None: those that are more likely wrong than right, of none as many as are wrong
-        by estimate; where nothing is known :data:`MOST_MISLABELLED`.
+        by estimate; of none of these, or where nothing is known,
+        :data:`~crest.analysis.difficulty.MOST_MISLABELLED`.
 
     Raises
     ------
@@ -77,19 +76,27 @@ def run(
         sources = [paths.analyze] if own else sources
         table = read_difficulty(sources)
         meta = None if prepared is None else meta_of(prepared, len(table), sources)
+    start = alone or ""
     if inputs:
         assert prepared is not None
         meta = meta or read_meta(prepared)
-        table = _by_inputs(table, prepared)
+        trained = table is not None
+        table, share = _by_inputs(table, prepared)
+        start += NONE_BY_INPUTS if trained and not share else ""
     assert table is not None
-    table = with_sources(table, prepared)
-    known = wrong_labels(table)
-    order = table.sort(-pl.col("wrong_label"), -pl.col("mean_loss"), "index", nulls_last=True)
-    if alone is not None and not known:
-        return Suspects(ranked(order.head(0), meta), alone + NONE_FOUND)
-    most = _likely(table) if most is None else most
-    rows = ranked(order if inputs and known else mislabelled(table), meta, most=most)
-    return Suspects(rows, (alone or "") + (known[0] if known else UNKNOWN))
+    suspects = Suspects.of(table)
+    order = table.sort(*LIKELIEST, nulls_last=True) if inputs else mislabelled(table)
+    most = suspects.listed if most is None else most
+    rows = ranked(with_sources(order, prepared), meta, most=most)
+    shown = with_texts(rows, meta, prepared)
+    return Found(shown, f"{start}{suspects}{_formulas(shown, rows.columns)}")
+
+
+def _formulas(rows: pl.DataFrame, known: Sequence[str]) -> str:
+    """Say where a spreadsheet would take a text for a formula; nothing where it would not."""
+    texts = rows.drop(known)
+    note = formula_note("texts", (text for name in texts.columns for text in texts[name]))
+    return "" if note is None else f" In a CSV, {note}."
 
 
 def _alone(analyze: Path, prepared: Path) -> str | None:
@@ -101,16 +108,10 @@ def _alone(analyze: Path, prepared: Path) -> str | None:
     return None
 
 
-def _likely(table: pl.DataFrame) -> int:
-    """Return how many are more likely wrong than right; of none, how many are by estimate."""
-    chances = table["wrong_label"].drop_nulls()
-    if chances.is_empty():
-        return MOST_MISLABELLED
-    return int((chances > 0.5).sum()) or round(chances.sum())
+def _by_inputs(table: pl.DataFrame | None, prepared: Path) -> tuple[pl.DataFrame, float]:
+    """Return a 'difficulty' table in which the inputs count for wrong_label, and their share.
 
-
-def _by_inputs(table: pl.DataFrame | None, prepared: Path) -> pl.DataFrame:
-    """Return a 'difficulty' table in which the inputs count for wrong_label; of None, they alone.
+    Of None they count alone. ``label_probability`` is theirs, the share that of noise.
 
     Raises
     ------
@@ -126,8 +127,8 @@ def _by_inputs(table: pl.DataFrame | None, prepared: Path) -> pl.DataFrame:
     data = load(prepared, torch.device("cpu"))
     data.require_whole()
     labels = data.train.labels
-    if table is None:
-        table = _untrained(pl.Series(labels.numpy()))
+    alone = table is None
+    table = _untrained(pl.Series(labels.numpy())) if table is None else table
     if not table["label"].cast(pl.Int64).eq(pl.Series(labels.numpy())).all():
         raise ArtifactError(
             f"{prepared}: other labels than the table has; give --prepared the data that it is of"
@@ -138,10 +139,12 @@ def _by_inputs(table: pl.DataFrame | None, prepared: Path) -> pl.DataFrame:
     other = torch.where(noise.predicted == labels, artifacts.NEVER, noise.predicted)
     named = pl.Series("named", other.to(torch.int32).numpy())
     by_inputs = pl.Series((1.0 - noise.quality.double()).numpy())
-    return table.with_columns(
+    found = table.with_columns(
         taken_for=pl.when(pl.col("seen") == 0).then(named).otherwise("taken_for"),
-        wrong_label=together(table["wrong_label"], by_inputs),
+        wrong_label=by_inputs if alone else together(table["wrong_label"], by_inputs),
+        label_probability=pl.Series(noise.label_probability.numpy()),
     )
+    return found, noise.share
 
 
 def _untrained(labels: pl.Series) -> pl.DataFrame:

@@ -32,6 +32,7 @@ from crest.parameters.sections import TrainParameters
 from crest.pipeline import manifest
 from crest.pipeline.analysis_files import AGAIN, read_analysis, read_csv
 from crest.pipeline.manifest import Manifest
+from crest.pipeline.model_names import model_names
 from crest.pipeline.page import Page, render
 from crest.pipeline.paths import REPORTED, Paths
 from crest.pipeline.seeds import check_seeds
@@ -64,6 +65,8 @@ def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
     """
     meta = read_meta(paths.prepared)
     folders = {method: paths.train(method) for method in parameters.run.methods}
+    there = {method: folder for method, folder in folders.items() if folder.is_dir()}
+    manifest.of_trainings(there, meta)
     rows = [_method_row(paths, method, meta) for method in folders]
     for model in parameters.reuse.models:
         folder = paths.reuse(model)
@@ -73,7 +76,8 @@ def run(parameters: Parameters, paths: Paths) -> pl.DataFrame:
         folders[f"reuse: {model}"] = folder
         rows.append(_reuse_row(paths, model, meta))
     runs = {name: artifacts.read_json(path / artifacts.RUN) for name, path in folders.items()}
-    summary = summarise(rows)
+    names = model_names(row["model"] for row in rows)
+    summary = summarise([row | {"model": names[row["model"]]} for row in rows])
     seeds, repeats = _over_seeds(parameters, paths, meta, rows, runs)
     analysis = _read_analysis(paths, parameters.run.methods, meta)
     predictions = {name: _predictions(paths, name, meta) for name in parameters.run.methods}
@@ -275,7 +279,7 @@ def _cost(path: Path) -> dict[str, Any]:
     if not isinstance(parts, dict):
         raise ArtifactError(f"{path}: lacks 'seconds' by part; make it again")
     return {
-        "model": _short(str(metrics.get("model", ""))),
+        "model": str(metrics.get("model", "")),
         "budget": _number(metrics, "budget", path),
         "steps": int(_number(metrics, "steps", path)),
         "examples_trained": int(_number(metrics, "examples_trained", path)),
@@ -286,11 +290,6 @@ def _cost(path: Path) -> dict[str, Any]:
             for part in COMPONENTS
         },
     }
-
-
-def _short(model: str) -> str:
-    """Return the name of a model, of a local folder its last part."""
-    return Path(model).name if Path(model).is_absolute() else model
 
 
 def _number(values: Mapping[str, Any], key: str, path: Path) -> float:

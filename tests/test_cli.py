@@ -25,6 +25,7 @@ from crest.data.origins import Origin, source_of
 from crest.data.prepared import load
 from crest.errors import ParameterError
 from crest.models import ModelSpec, build, weights
+from crest.pipeline import commands, options, printing
 from crest.samplers.saved import from_tables
 from stages import prepare
 from tests.tiny import CPU, digits_parameters
@@ -117,7 +118,7 @@ def test_the_help_of_train_lists_the_parameters_that_matter_with_their_defaults(
     lines = invoke("train", "--help").stdout.splitlines()
     assert any(line.split()[:2] == ["train.lr", "0.1"] for line in lines)
     assert any(line.split()[:2] == ["run.track", "[]"] for line in lines)
-    assert max(map(len, lines)) <= cli.WIDTH + 2
+    assert max(map(len, lines)) <= options.WIDTH + 2
 
 
 def test_the_version_is_printed():
@@ -143,7 +144,7 @@ def test_a_shell_completes_commands_and_names(words, expected, monkeypatch):
 
 
 def test_the_scores_of_keep_are_those_there_are():
-    assert tuple(subset.SCORES) == cli.SCORES
+    assert tuple(subset.SCORES) == options.SCORES
 
 
 def test_keep_writes_a_file_and_says_how(trained):
@@ -153,7 +154,7 @@ def test_keep_writes_a_file_and_says_how(trained):
     )
     assert result.stdout == f"{file}\n"
     assert result.stderr.startswith(
-        "These are the 130 of 1,297 examples with the highest mean_loss"
+        "These are the 130 of 1,297 examples with the highest mean loss"
     )
     assert pl.read_parquet(file)["mean_loss"].is_sorted(descending=True)
     assert fails(2, "keep", "--share", 0.1, "--out", "a.txt").startswith("keep: --out a.txt: name")
@@ -440,7 +441,7 @@ def test_select_must_know_where_its_coresets_go(trained, monkeypatch):
     assert both == "select: --out - and --json both go to stdout; leave one out"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     with pytest.raises(ParameterError, match="which no terminal shows"):
-        cli.check_select_output(Path("-"), True, False)
+        commands.check_select_output(Path("-"), True, False)
 
 
 def test_select_needs_no_run(trained):
@@ -648,4 +649,4 @@ def wait_for(condition, running):
     ],
 )
 def test_people_read_rounded_figures(value, text) -> None:
-    assert cli.rounded(value) == text
+    assert printing.rounded(value) == text

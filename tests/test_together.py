@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 import cli
 from crest.artifacts.locks import reading, writing
+from crest.pipeline import commands, printing
 from crest.pipeline.paths import Paths
 from stages import prepare, train
 from tests.bad_input.project import png
@@ -97,8 +98,8 @@ def test_another_method_and_another_reader_do_not_mind(here) -> None:
 def test_of_several_processes_only_the_first_claims(here, monkeypatch) -> None:
     monkeypatch.setenv("RANK", "1")
     with elsewhere(writing, here / "artifacts" / "train" / "random"):
-        assert not cli.is_first_process()
-        with cli.failing_plainly("preset", lambda: None, lambda _: pytest.fail("claimed")):
+        assert not commands.is_first_process()
+        with commands.failing_plainly("preset", lambda: None, lambda _: pytest.fail("claimed")):
             pass
 
 
@@ -192,7 +193,7 @@ def test_json_is_json_in_any_encoding(here, encoding, monkeypatch) -> None:
 
     Stdout.encoding = encoding
     monkeypatch.setattr(sys, "stdout", Stdout())
-    text = cli.encodable('[{"class": "süß 中 😀"}]')
+    text = printing.encodable('[{"class": "süß 中 😀"}]')
     assert text.encode(encoding)
     assert json.loads(text) == [{"class": "süß 中 😀"}]
 

@@ -7,6 +7,7 @@ import polars as pl
 
 from crest.analysis.comparison import percent
 from crest.analysis.difficulty import MOST_MISLABELLED, mislabelled
+from crest.analysis.suspects import Suspects
 from crest.artifacts import NEVER
 
 OFTEN = 3  # times forgotten from which an example counts as hard
@@ -25,7 +26,7 @@ def profile(difficulty: pl.DataFrame, classes: Sequence[str]) -> list[str]:
     return [
         _learned(seen),
         *_by_class(seen, classes),
-        *_suspects(difficulty, classes),
+        _suspects(difficulty, classes),
         *_selected(difficulty),
         *_dropped(difficulty),
     ]
@@ -60,49 +61,26 @@ def _by_class(seen: pl.DataFrame, classes: Sequence[str]) -> list[str]:
     return [f"The hardest classes by mean loss are {hard}; the easiest is {easy} ({least:.2f})."]
 
 
-def _suspects(difficulty: pl.DataFrame, classes: Sequence[str]) -> list[str]:
-    """Say how far the likeliest wrong labels stand out, and of which class too many are."""
+def _suspects(difficulty: pl.DataFrame, classes: Sequence[str]) -> str:
+    """Say how many labels are wrong, which are listed, and of which class too many are."""
     ranked = mislabelled(difficulty)
     top = ranked.head(MOST_MISLABELLED)
     losses = top["mean_loss"]
-    sentence = (
-        f"The labels that are likeliest wrong are those of the {len(top):,} highest mean losses, "
-        f"shown below: from {losses[0]:.2f} down to {losses[-1]:.2f}, where the median is "
+    sentences = (
+        f"{Suspects.of(difficulty)} Listed below are the {len(top):,} highest mean losses, from "
+        f"{losses[0]:.2f} down to {losses[-1]:.2f}; the median is "
         f"{statistics.median(ranked['mean_loss']):.2f}."
     )
     often, usual = _shares(top), _shares(ranked)
     label = max(often, key=lambda label: often[label] / usual[label])
     count = round(often[label] * len(top))
     if count >= OFTEN and often[label] > MANY_TIMES * usual[label]:
-        sentence += (
+        sentences += (
             f" Of these, {count:,} are labelled {_name(label, classes)}, a class of "
             f"{percent(usual[label])} of the data: a rare class is learned late, and ranks high "
             "even where its labels are right."
         )
-    return [sentence, *wrong_labels(difficulty)]
-
-
-def wrong_labels(difficulty: pl.DataFrame) -> list[str]:
-    """Say how many labels are wrong by estimate; nothing where it is not known."""
-    chances = difficulty["wrong_label"].drop_nulls()
-    if chances.is_empty():
-        return []
-    expected, likely = round(chances.sum()), int((chances > 0.5).sum())
-    return [
-        f"Of {len(chances):,} labels about {expected:,} ({percent(expected / len(chances))}) are "
-        f"wrong by estimate, and {_likely(likely, expected)}. The estimate is of "
-        "labels that are wrong at random: it is too low where they go to similar classes, and too "
-        "high where the model has learned little."
-    ]
-
-
-def _likely(likely: int, expected: int) -> str:
-    if likely or not expected:
-        return f"{likely:,} are more likely wrong than right"
-    return (
-        f"none is more likely wrong than right: `python cli.py mislabelled` lists the {expected:,} "
-        "likeliest"
-    )
+    return sentences
 
 
 def _shares(rows: pl.DataFrame) -> dict[int, float]:

@@ -27,15 +27,33 @@ SCORES: Mapping[str, pl.Expr] = {
     "selected": pl.col("selected"),
     "trained": pl.col("trained"),
 }
+# How the highest are named, and the lowest.
+WORDS: Mapping[str, tuple[str, str]] = {
+    "forgotten": ("forgotten most often, or never right", "forgotten least often"),
+    "mean_loss": ("with the highest mean loss", "with the lowest mean loss"),
+    "el2n": ("with the highest EL2N", "with the lowest EL2N"),
+    "wrong_label": ("whose labels are likeliest wrong", "whose labels are likeliest right"),
+    "first_learned": ("learned last, or never", "learned first"),
+    "correct": ("right most often", "right least often"),
+    "seen": ("seen most often", "seen least often"),
+    "selected": ("selected most often", "selected least often"),
+    "trained": ("trained on most often", "trained on least often"),
+}
 OF_THE_SEEN = ("forgotten", "first_learned", "correct")
 
 
 @dataclass(frozen=True)
 class Part:
-    """Examples that are kept, and the others, each best first; ``drawn`` of ``tied`` by chance."""
+    """Examples that are kept, and the others, each best first.
+
+    Where the line falls among ``level`` of equal scores, ``taken`` of them are kept, by mean loss;
+    where among ``tied`` that are equal in it too, ``drawn`` of these by chance. Else all are 0.
+    """
 
     kept: pl.DataFrame
     others: pl.DataFrame
+    taken: int
+    level: int
     drawn: int
     tied: int
 
@@ -87,12 +105,15 @@ def part_of(
             f"keep: --by {by}: {known:,} of {len(scored):,} examples have it, "
             f"{total - len(unknown):,} of those can be kept; lower --share or --count"
         )
-    drawn, tied = _ties(scored)
+    taken, level = _ties(scored, "score")
+    drawn, tied = _ties(scored, "score", "mean_loss")
     ordered = scored.sort("score", "index", descending=[not lowest, False], nulls_last=True)
     columns = difficulty.columns
     return Part(
         ordered.filter("chosen").select(columns),
         ordered.filter(~pl.col("chosen")).select(columns),
+        taken,
+        level,
         drawn,
         tied,
     )
@@ -104,10 +125,18 @@ def _scored(difficulty: pl.DataFrame, by: str, lowest: bool, seed: int) -> pl.Da
     score = SCORES[by].cast(pl.Float64)
     if by in OF_THE_SEEN:
         score = pl.when(_seen).then(score)
-    hard_first = lowest if by == "correct" else not lowest
     return difficulty.with_columns(score=score, chance=pl.Series(chance)).sort(
-        "score", "mean_loss", "chance", descending=[not lowest, hard_first, False], nulls_last=True
+        "score",
+        "mean_loss",
+        "chance",
+        descending=[not lowest, hard_first(by, lowest), False],
+        nulls_last=True,
     )
+
+
+def hard_first(by: str, lowest: bool) -> bool:
+    """Whether of equal scores those of the highest mean losses are taken first, or the lowest."""
+    return lowest if by == "correct" else not lowest
 
 
 def _counts(labels: pl.Series, total: int) -> dict[int, int]:
@@ -120,12 +149,12 @@ def _counts(labels: pl.Series, total: int) -> dict[int, int]:
     return dict(zip(sizes["label"].to_list(), counts.tolist(), strict=True))
 
 
-def _ties(scored: pl.DataFrame) -> tuple[int, int]:
-    """Return how many were drawn of how many equal ones, where the line fell between equal ones."""
-    last = pl.struct("score", "mean_loss").last()
-    edge = scored.filter(pl.col("chosen")).group_by("group").agg(edge=last)
+def _ties(scored: pl.DataFrame, *names: str) -> tuple[int, int]:
+    """Return how many are kept of how many that are equal, where the line falls between such."""
+    values = pl.struct(*names)
+    edge = scored.filter(pl.col("chosen")).group_by("group").agg(edge=values.last())
     equal = scored.join(edge, on="group").filter(
-        pl.struct("score", "mean_loss") == pl.col("edge"), pl.col("score").is_not_null()
+        values == pl.col("edge"), pl.col("score").is_not_null()
     )
     split = equal.filter(~pl.col("chosen").all().over("group"))
     return int(split["chosen"].sum()), len(split)

@@ -30,7 +30,7 @@ def estimate_label_noise(inputs: Tensor, labels: Tensor, seed: int = 0) -> Label
 
     >>> noise = crest.estimate_label_noise(images, labels)
     >>> print(f"{noise.wrong:.1%} of the labels are wrong")
-    >>> suspects = noise.quality.argsort()[:100]
+    >>> suspects = noise.suspects()[:100]  # likeliest wrong first
 
     Parameters
     ----------

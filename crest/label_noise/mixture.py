@@ -29,6 +29,8 @@ class LabelNoise:
         float32, n: the probability that each label is right.
     predicted
         int64, n: the class that all other examples predict of each.
+    label_probability
+        float32, n: the probability that all other examples give the label.
     evidence
         By how much noise raises the log-likelihood of the labels, in nats. Below 10 there may as
         well be none, and all labels are believed: ``share`` is 0 and ``quality`` 1.
@@ -40,6 +42,7 @@ class LabelNoise:
     share: float
     quality: Tensor
     predicted: Tensor
+    label_probability: Tensor
     evidence: float
     log_likelihood: float
 
@@ -47,6 +50,14 @@ class LabelNoise:
     def wrong(self) -> float:
         """The share of labels that are wrong."""
         return float((1.0 - self.quality.double()).mean())
+
+    def suspects(self) -> Tensor:
+        """Return all n examples, int64, by how likely their labels are wrong, likeliest first.
+
+        Where all are believed it is an order alone: by what all other examples give the label.
+        """
+        order = self.label_probability.argsort(stable=True)
+        return order[self.quality[order].argsort(stable=True)]
 
 
 @dataclass(frozen=True)
@@ -114,7 +125,8 @@ def label_noise(scores: Tensor, labels: Tensor, generator: torch.Generator) -> L
     quality = right / mixture.likelihood(scores, labels, frequencies)
     quality = quality.clamp(0.0, 1.0) if share else torch.ones_like(quality)
     log_likelihood = float(mixture.likelihood(*some).log().mean())
-    return LabelNoise(share, quality.float(), probabilities.argmax(1), evidence, log_likelihood)
+    predicted = probabilities.argmax(1)
+    return LabelNoise(share, quality.float(), predicted, own.float(), evidence, log_likelihood)
 
 
 def _fitted(scores: Tensor, labels: Tensor, frequencies: Tensor, noisy: bool) -> _Mixture:

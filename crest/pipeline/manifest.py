@@ -132,6 +132,27 @@ def of_training(folder: Path, method: str) -> Manifest:
     return found
 
 
+def of_trainings(folders: Mapping[str, Path], meta: Meta) -> dict[str, Manifest]:
+    """Read the manifests of training runs on the prepared data, by their methods.
+
+    Raises
+    ------
+    ArtifactError
+        If one is missing or damaged, or runs are of other data: each of them is named.
+    """
+    found = {method: of_training(folder, method) for method, folder in folders.items()}
+    old = [method for method, run in found.items() if run.data != meta.content_hash]
+    if len(old) > 1:
+        commands = ", ".join(f"`python cli.py train --method {method}`" for method in old)
+        raise ArtifactError(
+            f"{', '.join(str(folders[method]) for method in old)}: of other data than "
+            f"data/prepared holds now; make them again with {commands}"
+        )
+    for method in old:
+        found[method].require_data(meta)
+    return found
+
+
 def _text(value: Any) -> str:
     if not isinstance(value, str):
         raise TypeError

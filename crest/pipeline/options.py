@@ -36,6 +36,13 @@ def scores_beginning(incomplete: str) -> list[str]:
     return [name for name in SCORES if name.startswith(incomplete)]
 
 
+def presets_beginning(incomplete: str) -> list[str]:
+    """Return the presets that begin so."""
+    from crest.presets import presets
+
+    return [name for name in presets() if name.startswith(incomplete)]
+
+
 ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
 Overrides = Annotated[
     list[str] | None,
@@ -84,8 +91,8 @@ Most = Annotated[
     typer.Option(
         min=1,
         max=2**31 - 1,
-        help="Examples listed. Default: those that are more likely wrong than right, or of none as "
-        "many as are wrong by estimate.",
+        help="Examples listed. Default: those that are more likely wrong than right; of none as "
+        "many as are wrong by estimate, or, where those are none, the likeliest 48.",
     ),
 ]
 PreparedForNames = Annotated[
@@ -128,6 +135,9 @@ Others = Annotated[
 ]
 TieSeed = Annotated[int, typer.Option(min=0, help="Draws among equal scores.")]
 ShowLast = Annotated[bool, typer.Option("--show", help="Print the last report's table.")]
+PresetName = Annotated[
+    str | None, typer.Argument(help="None: list them.", autocompletion=presets_beginning)
+]
 ShowPreset = Annotated[
     bool, typer.Option("--show", help="Print what it sets, and leave params.yaml.")
 ]

@@ -86,7 +86,7 @@ class Paths:
         """A model trained on saved coresets, filed under its name.
 
         OWNER/NAME, or a folder within the project, keeps its parts, as DVC has it; a path that
-        leads elsewhere goes by its last part.
+        leads elsewhere goes by its last part, whatever / and . it ends with.
         """
         return self.root / "artifacts" / "reuse" / Path(*map(_folder_name, _parts(model)))
 
@@ -100,7 +100,7 @@ class Paths:
 
 
 def _parts(model: str) -> list[str]:
-    parts = model.rstrip("/").split("/")
+    parts = [*Path(model).parts] or [model]  # without a / or . at its end
     return parts if all(map(NAME.fullmatch, parts)) else parts[-1:]
 
 

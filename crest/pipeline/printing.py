@@ -3,6 +3,7 @@
 import io
 import json
 import sys
+from collections.abc import Mapping
 
 from crest.errors import needs_extra
 
@@ -33,6 +34,14 @@ def print_metrics(metrics: dict[str, object], as_json: bool) -> None:
         return
     for key, value in metrics.items():
         typer.echo(f"{key}: {rounded(value)}")
+
+
+def print_facts(found: Mapping[str, Mapping[str, object]]) -> None:
+    """Print what is known of each subject, a line each."""
+    for subject, facts in found.items():
+        typer.echo(subject)
+        for name, fact in facts.items():
+            typer.echo(f"  {name:14}{fact}")
 
 
 def rounded(value: object) -> str:

@@ -31,10 +31,9 @@ SHEETS = {
     ),
     "mislabelled": (
         "Likely mislabelled",
-        "The highest mean losses over training first, for wrong labels are learned last. The "
-        "percentage is how likely the label is wrong, by estimate: some will be rare or odd "
-        "instead, and where no label is wrong all are. Look. mislabelled.csv goes on where this "
-        "ends.",
+        "The highest mean losses over training first, for wrong labels are learned last. Some will "
+        "be rare or odd instead, and where no label is wrong all are. mislabelled.csv goes on "
+        "where this ends.",
     ),
     "most_selected": ("Most selected", "Most often picked into a mini-batch coreset."),
     "never_selected": ("Never selected", "Spread evenly over the data."),
@@ -114,7 +113,7 @@ def sheets(difficulty: pl.DataFrame, meta: Meta | None, prepared: Path) -> Sheet
         Sheet(
             group.name,
             SHEETS[group.name][0],
-            f"{SHEETS[group.name][1]}{_ties(group)}",
+            f"{SHEETS[group.name][1]}{_chances(group)}{_ties(group)}",
             group.count,
             _cards(group, meta, contents, shared),
             group.name not in OPEN,
@@ -123,6 +122,13 @@ def sheets(difficulty: pl.DataFrame, meta: Meta | None, prepared: Path) -> Sheet
         for group in groups
     ]
     return Sheets(made, _in_words(shared))
+
+
+def _chances(group: Group) -> str:
+    """Say what the percentage on the cards of suspects is, where there is one."""
+    if group.name != "mislabelled" or group.rows["wrong_label"].is_null().all():
+        return ""
+    return " The percentage is how likely the label is wrong, by estimate."
 
 
 def _ties(group: Group) -> str:

@@ -108,6 +108,30 @@ def ranked(
     return found.select(*columns, *columns_in(first))
 
 
+def with_texts(rows: pl.DataFrame, meta: Meta | None, prepared: Path | None) -> pl.DataFrame:
+    """Add the texts of the training examples of some rows, under their own names.
+
+    A text column that is called as another of the table has ``_`` added. Rows of other data, or of
+    none, are returned as they are.
+
+    Raises
+    ------
+    ArtifactError
+        As :func:`read_texts`.
+    """
+    if prepared is None or not isinstance(meta, TextMeta):
+        return rows
+    found = text_rows(prepared, meta, "train", rows["index"].to_list())
+    places = {str(at): name for at, name in enumerate(meta.text_columns)}
+    taken = {*rows.columns, *meta.text_columns}
+    names = {
+        at: free_name(f"{name}_", taken) if name in rows.columns else name
+        for at, name in places.items()
+    }
+    texts = found.rename({"row": "index"} | names).cast({"index": pl.Int64})
+    return rows.join(texts, on="index", how="left", maintain_order="left")
+
+
 def read_texts(folder: Path, meta: TextMeta, rows: Sequence[int]) -> dict[int, list[str]]:
     """Read training examples: the texts of each of ``rows``, in the order of meta.text_columns.
 

@@ -2,9 +2,11 @@
 
 import polars as pl
 
-from crest.analysis.profile import profile, wrong_labels
+from crest.analysis.profile import profile
+from crest.analysis.suspects import Suspects
 from crest.artifacts import TABLES
 
+UNKNOWN = str(Suspects(known=0, expected=0, likely=0, trained=True))
 CLASSES = ["cat", "dog", "bird"]
 
 
@@ -46,8 +48,8 @@ def test_it_counts_what_was_learned_and_names_the_hardest_classes():
         "The hardest classes by mean loss are bird (0.90), dog (0.20); the easiest is cat (0.10)."
     )
     assert found[2] == (
-        "The labels that are likeliest wrong are those of the 5 highest mean losses, shown below: "
-        "from 0.90 down to 0.10, where the median is 0.20."
+        f"{UNKNOWN} Listed below are the 5 highest mean losses, from 0.90 down to 0.10; the median "
+        "is 0.20."
     )
     assert len(found) == 3
 
@@ -58,8 +60,8 @@ def test_where_what_was_right_was_not_reported_it_says_so():
     assert found == [
         "3 examples were trained on, from 2 to 6 times, 4.0 on average; what was right was not "
         "reported.",
-        "The labels that are likeliest wrong are those of the 3 highest mean losses, shown below: "
-        "from 0.30 down to 0.10, where the median is 0.20.",
+        f"{UNKNOWN} Listed below are the 3 highest mean losses, from 0.30 down to 0.10; the median "
+        "is 0.20.",
     ]
 
 
@@ -94,7 +96,7 @@ def test_it_says_where_a_rare_class_fills_the_list():
         ),
         CLASSES,
     )
-    assert "the 48 highest mean losses, shown below: from 2.00 down to 0.50" in found[2]
+    assert "the 48 highest mean losses, from 2.00 down to 0.50" in found[2]
     assert "Of these, 6 are labelled bird, a class of 3.0% of the data" in found[2]
     fewer = profile(
         table(
@@ -114,17 +116,7 @@ def test_without_scores_there_is_nothing_to_say():
     assert profile(table(seen=[]), CLASSES) == []
 
 
-def test_it_says_how_many_labels_are_wrong_by_estimate() -> None:
-    found = wrong_labels(table(wrong_label=[0.9, 0.6, None, 0.5, 0.0]))
-    assert len(found) == 1
-    assert found[0].startswith(
-        "Of 4 labels about 2 (50.0%) are wrong by estimate, and 2 are more likely wrong than right."
-    )
-    assert found[0] in profile(table(wrong_label=[0.9, 0.6, None, 0.5, 0.0]), CLASSES)
-    assert wrong_labels(table(wrong_label=[None])) == []
-
-
-def test_where_no_label_is_likely_wrong_the_likeliest_can_be_listed() -> None:
-    (found,) = wrong_labels(table(wrong_label=[0.4, 0.4, 0.3, 0.5, 0.4]))
-    assert "about 2 (40.0%) are wrong by estimate, and none is more likely" in found
-    assert "`python cli.py mislabelled` lists the 2 likeliest" in found
+def test_of_wrong_labels_it_says_what_the_list_of_them_says_and_nothing_else():
+    wrong = table(wrong_label=[0.9, 0.6, None, 0.5, 0.0])
+    (found,) = [one for one in profile(wrong, CLASSES) if "wrong" in one]
+    assert found.startswith(f"{Suspects.of(wrong)} Listed below are the 5 highest mean losses")

@@ -3,7 +3,7 @@
 import polars as pl
 import pytest
 
-from crest.analysis.subset import SCORES, part_of
+from crest.analysis.subset import SCORES, WORDS, part_of
 from crest.artifacts import NEVER, TABLES
 from crest.errors import ParameterError
 
@@ -75,6 +75,7 @@ def test_an_unknown_score_is_refused_with_the_nearest() -> None:
 
 def test_every_score_is_of_the_table() -> None:
     assert SCORES.keys() < TABLES["difficulty"].keys()
+    assert SCORES.keys() == WORDS.keys()
 
 
 def test_equal_ones_are_taken_by_mean_loss_before_chance() -> None:

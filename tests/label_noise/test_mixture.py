@@ -50,6 +50,17 @@ def test_where_predictions_are_never_sure_labels_are_believed():
     assert noise.evidence < LEAST_EVIDENCE
     assert noise.share == 0.0
     assert noise.quality.eq(1.0).all()
+    suspects = noise.suspects()
+    assert suspects.sort().values.equal(torch.arange(COUNT))
+    assert noise.label_probability[suspects].diff().min() >= 0  # an order there is
+
+
+def test_suspects_are_in_the_order_of_their_qualities():
+    scores, true, labels, _ = drawn(0.3, torch.full((4,), 0.25).double(), spread=4.0)
+    noise = label_noise(scores, labels, torch.Generator().manual_seed(1))
+    assert noise.quality[noise.suspects()].diff().min() >= 0
+    first = noise.suspects()[: int((labels != true).sum())]
+    assert (labels != true)[first].double().mean() > 0.8
 
 
 def test_the_evidence_is_the_gain_in_likelihood_of_labels_that_were_seen():

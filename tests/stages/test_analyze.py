@@ -13,9 +13,10 @@ from crest.config import parse
 from crest.data.files import read_meta, write_meta
 from crest.errors import ArtifactError, ParameterError
 from crest.figures import gallery
+from crest.pipeline import manifest
 from crest.pipeline.analysis_files import read_analysis
 from crest.pipeline.paths import Paths
-from stages import analyze
+from stages import analyze, report
 from tests.stages import synthetic_artifacts as made_up
 
 
@@ -174,12 +175,31 @@ def test_a_damaged_table_is_one_message_and_leaves_the_earlier_analysis(paths, n
         analyze.run(parameters(), paths)
 
 
-def test_runs_on_different_data_are_refused(paths):
+def test_the_run_to_train_again_is_named(paths):
     path = paths.train("random") / "examples.parquet"
-    rows = artifacts.read_table(path)
-    artifacts.write_table(path, rows.head(30))
-    with pytest.raises(ArtifactError, match="other data"):
+    artifacts.write_table(path, artifacts.read_table(path).head(30))
+    again = r"make it again with `python cli\.py train --method random`$"
+    with pytest.raises(ArtifactError, match=rf"{path}: not as it was written.*{again}"):
         analyze.run(parameters(), paths)
+    made_up.sealed_again(path.parent)
+    with pytest.raises(ArtifactError, match=rf"random: of 30 examples, prepared are 40; {again}"):
+        analyze.run(parameters(), paths)
+    manifest.seal(path.parent, {"random": "run of random"}, "other")
+    with pytest.raises(ArtifactError, match=rf"^{path.parent}: of other data than .*{again}"):
+        analyze.run(parameters(), paths)
+
+
+def test_all_runs_of_other_data_are_named_at_once(paths):
+    for method in ("crest", "full"):
+        manifest.seal(paths.train(method), {method: f"run of {method}"}, "other")
+    message = (
+        f"^{paths.train('crest')}, {paths.train('full')}: of other data than data/prepared holds "
+        r"now; make them again with `python cli\.py train --method crest`, `python cli\.py train "
+        "--method full`$"
+    )
+    for stage in (analyze, report):
+        with pytest.raises(ArtifactError, match=message):
+            stage.run(parameters(), paths)
 
 
 @pytest.mark.parametrize(

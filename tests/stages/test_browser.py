@@ -37,6 +37,10 @@ return [...document.querySelectorAll('img, svg[role=img]')].filter(
 """
 PICTURES = "return document.querySelectorAll('img, svg[role=img]').length"
 WIDER = "return document.documentElement.scrollWidth - document.documentElement.clientWidth"
+BESIDE = """
+return [...document.querySelectorAll('.pictures, .strip')].filter(row => row.offsetParent).every(
+  row => new Set([...row.children].map(one => one.offsetTop)).size == 1);
+"""
 COLOURS = (
     "const style = getComputedStyle(document.body); return [style.backgroundColor, style.color]"
 )
@@ -98,3 +102,10 @@ def test_dark_is_dark_and_light_is_light(browser, url):
     assert browser.execute_script(COLOURS) == ["rgb(255, 255, 255)", "rgb(35, 38, 45)"]
     show(browser, url, "dark", 1280)
     assert browser.execute_script(COLOURS) == ["rgb(21, 23, 28)", "rgb(230, 232, 236)"]
+
+
+def test_on_a_telephone_pictures_and_first_cards_stand_in_one_row(browser, url):
+    show(browser, url, "light", 390)
+    assert browser.execute_script(BESIDE)
+    show(browser, url, "light", 1280)
+    assert not browser.execute_script(BESIDE)

@@ -1,6 +1,7 @@
 """keep: a part of the examples as a file, of an analysis or of what a run recorded."""
 
 import shutil
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -19,7 +20,7 @@ def test_a_tenth_of_a_run_is_kept_and_said(runs) -> None:
     assert "forgotten" in found.rows.columns
     assert len(found.rows) == 130
     assert found.summary.startswith(
-        "These are the 130 of 1,297 examples with the highest forgotten"
+        "These are the 130 of 1,297 examples forgotten most often, or never right"
     )
     others = keep.run([runs.train("full")], runs, "forgotten", 0.1, None, others=True)
     assert others.summary.startswith("All but the 130 of 1,297")
@@ -27,9 +28,72 @@ def test_a_tenth_of_a_run_is_kept_and_said(runs) -> None:
     assert sorted(both) == list(range(1297))
 
 
-def test_ties_are_said(runs) -> None:
-    found = keep.run([runs.train("full")], runs, "forgotten", None, 1000)
-    assert found.summary.endswith("; equal ones were taken by mean_loss")
+@pytest.fixture
+def ties(tmp_path) -> Path:
+    """Ten examples: of forgotten 1 nine, of these two of one mean loss; all right four times."""
+    columns = {
+        "index": range(10),
+        "label": [0] * 10,
+        "seen": [4] * 10,
+        "first_learned": [1] * 10,
+        "forgotten": [3, *[1] * 9],
+        "correct": [4] * 10,
+        "mean_loss": [0.9, 0.5, 0.5, *[0.1 * step for step in range(7)]],
+    }
+    kinds = artifacts.TABLES["difficulty"]
+    table = pl.DataFrame(columns).select(
+        pl.col(name).cast(kind) if name in columns else pl.lit(None, kind).alias(name)
+        for name, kind in kinds.items()
+    )
+    table = table.with_columns(selected=pl.lit(0, pl.Int32), trained=pl.lit(0, pl.Int32))
+    table = table.with_columns(excluded_at=pl.lit(artifacts.NEVER, pl.Int32))
+    artifacts.write_table(tmp_path / artifacts.DIFFICULTY, table)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("by", "count", "lowest", "said"),
+    [
+        ("forgotten", 1, False, "forgotten most often, or never right."),
+        ("forgotten", 2, False, "; of 9 equal ones where the line falls, 1 by the highest mean lo"),
+        (
+            "forgotten",
+            1,
+            True,
+            "; of 9 equal ones where the line falls, 1 by the lowest mean loss.",
+        ),
+        (
+            "correct",
+            1,
+            True,
+            "right least often; all are equal in it: 1 by the highest mean loss.",
+        ),
+        (
+            "selected",
+            1,
+            False,
+            "selected most often; all are equal in it: 1 by the highest mean loss.",
+        ),
+        ("mean_loss", 1, False, "with the highest mean loss."),
+        ("mean_loss", 1, True, "with the lowest mean loss."),
+    ],
+)
+def test_it_says_how_equal_ones_were_taken_where_there_were_some(ties, by, count, lowest, said):
+    found = keep.run([ties], Paths(ties), by, None, count, lowest=lowest)
+    assert said in found.summary
+    assert "chance" not in found.summary
+
+
+def test_it_says_what_chance_has_taken(ties) -> None:
+    by_loss = keep.run([ties], Paths(ties), "mean_loss", None, 3)  # 0.9, 0.6 and one of two 0.5
+    assert by_loss.summary.endswith(
+        "mean loss; of 3 equal ones where the line falls, 1 by chance (--seed 0)."
+    )
+    forgotten = keep.run([ties], Paths(ties), "forgotten", None, 3)
+    assert forgotten.summary.endswith(
+        "; of 9 equal ones where the line falls, 2 by the highest mean loss, of 3 equal in that "
+        "too 1 by chance (--seed 0)."
+    )
 
 
 def test_names_of_classes_are_of_the_data(runs) -> None:

@@ -8,6 +8,7 @@ import torch
 
 from crest import LossBatchSampler, artifacts
 from crest.analysis.difficulty import MOST_MISLABELLED, difficulty_table
+from crest.analysis.suspects import ORDER
 from crest.data.prepared import load
 from crest.errors import ArtifactError, ParameterError
 from crest.pipeline.paths import Paths
@@ -16,6 +17,10 @@ from stages import mislabelled, prepare
 from tests.stages import synthetic_artifacts as made_up
 from tests.tiny import digits_parameters as parameters
 
+NOT_KNOWN = (
+    "How many labels are wrong is not known, of losses alone or of less than two passes: what is "
+    "listed is an order, likeliest first."
+)
 SUSPECTS = [39, 19]  # of the synthetic runs, whose labels are never given more than controls are
 
 
@@ -38,7 +43,9 @@ def test_it_lists_those_that_are_more_likely_wrong_than_right(paths) -> None:
     assert found.rows["index"].to_list() == SUSPECTS
     assert found.rows["wrong_label"].to_list() == pytest.approx([0.880, 0.866], abs=1e-3)
     assert found.rows["label"].to_list() == ["3", "3"]
-    assert found.summary.startswith("Of 40 labels about 2 (5.0%) are wrong by estimate, and 2 are")
+    assert found.summary.startswith(
+        "Of 40 labels about 2 (5.0%) are wrong by estimate, 2 more like"
+    )
     named = mislabelled.run([paths.train("full")], paths, paths.prepared, 3).rows
     assert len(named) == 3
     assert named["label"][0] == "three"
@@ -53,21 +60,27 @@ def test_the_last_analysis_is_the_default(paths) -> None:
     assert found.rows["label"].to_list() == ["three", "three"]
 
 
-def test_where_none_is_more_likely_wrong_than_right_as_many_are_listed_as_are_by_estimate(paths):
+@pytest.mark.parametrize(
+    ("chance", "listed", "said"),
+    [(0.1, 4, "up to about 4 (10.0%) may be wrong by estimate"), (0.0, 40, "none is wrong by")],
+)
+def test_where_none_is_more_likely_wrong_than_right_an_order_is_listed(paths, chance, listed, said):
     examples = artifacts.read_table(paths.train("full") / artifacts.EXAMPLES)
-    table = difficulty_table(examples).with_columns(wrong_label=pl.lit(0.1, pl.Float64))
+    table = difficulty_table(examples).with_columns(wrong_label=pl.lit(chance, pl.Float64))
     paths.analyze.mkdir(parents=True)
     artifacts.write_table(paths.analyze / artifacts.DIFFICULTY, table)
     found = mislabelled.run([], paths, None, None)
-    assert len(found.rows) == 4  # a tenth of 40
-    assert "none is more likely wrong than right" in found.summary
+    by_loss = table.filter(pl.col("seen") > 0).sort("mean_loss", descending=True)
+    assert found.rows["index"].to_list() == by_loss["index"].head(listed).to_list()
+    assert said in found.summary
+    assert ORDER in found.summary
 
 
 def test_of_losses_alone_there_is_an_order_and_no_number(paths, tmp_path) -> None:
     found = mislabelled.run([saved(tmp_path / "mine", 2, 60)], paths, None, None)
     assert found.rows["index"].to_list() == list(range(59, 59 - MOST_MISLABELLED, -1))
     assert found.rows["wrong_label"].null_count() == MOST_MISLABELLED
-    assert found.summary == mislabelled.UNKNOWN
+    assert found.summary == NOT_KNOWN
 
 
 def test_runs_on_the_same_data_count_together(paths, tmp_path) -> None:
@@ -140,10 +153,13 @@ def test_inputs_count_beside_runs_and_of_clean_data_change_nothing(paths, tmp_pa
     found = mislabelled.run([made], paths, folder, 5, inputs=True)
     assert found.rows["index"].to_list() == [1296, 1295, 1294, 1293, 1292]  # by their losses
     assert found.rows["wrong_label"].null_count() == 5
-    assert found.summary == mislabelled.UNKNOWN
-    alone = mislabelled.run([], Paths(tmp_path / "untrained"), folder, 3, inputs=True)
-    assert len(alone.rows) == 0
-    assert alone.summary == mislabelled.NONE_FOUND
+    assert found.summary == f"{mislabelled.NONE_BY_INPUTS}{NOT_KNOWN}"
+    alone = mislabelled.run([], Paths(tmp_path / "untrained"), folder, None, inputs=True)
+    assert alone.summary.startswith("Of 1,297 labels none is wrong")
+    assert ORDER in alone.summary
+    assert len(alone.rows) == MOST_MISLABELLED
+    assert (alone.rows["label"] != alone.rows["taken_for"]).all()
+    assert set(alone.rows["wrong_label"]) == {0.0}
     other = examples.with_columns(label=pl.Series(labels.roll(7).numpy()))
     artifacts.write_table(made / artifacts.EXAMPLES, other)
     with pytest.raises(ArtifactError, match="other labels than the table has"):
@@ -153,3 +169,17 @@ def test_inputs_count_beside_runs_and_of_clean_data_change_nothing(paths, tmp_pa
 def test_inputs_of_runs_need_their_data(paths, tmp_path):
     with pytest.raises(ParameterError, match="--inputs needs --prepared"):
         mislabelled.run([saved(tmp_path / "mine", 2)], paths, None, None, inputs=True)
+
+
+def test_texts_stand_beside_their_labels_under_their_own_names(paths):
+    claims = made_up.sentences("claim")
+    claims[39] = "=1+1"
+    made_up.turn_into_text(paths.prepared, label=made_up.sentences("label"), claim=claims)
+    found = mislabelled.run([paths.train("full")], paths, paths.prepared, None)
+    assert found.rows["index"].to_list() == SUSPECTS
+    assert found.rows["label_"].to_list() == ["label of example 39", "label of example 19"]
+    assert found.rows["claim"].to_list() == ["=1+1", "claim of example 19"]
+    assert found.summary.endswith("formulas: import the column as text.")
+    without = mislabelled.run([paths.train("full")], paths, None, None)
+    assert without.rows.columns == found.rows.columns[: len(without.rows.columns)]
+    assert "formulas" not in without.summary

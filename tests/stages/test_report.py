@@ -1,58 +1,28 @@
-"""report on made-up runs: the numbers, the page, and what it refuses."""
+"""report on made-up runs: the numbers and the page."""
 
 import json
 import logging
 import re
 import shutil
 from dataclasses import replace
-from html.parser import HTMLParser
 
-import numpy as np
 import polars as pl
 import pytest
 
 from crest import artifacts
-from crest.config import parse
 from crest.data.files import read_meta, write_meta
 from crest.data.origins import with_sources
-from crest.data.verifying import file_hash
 from crest.errors import ArtifactError
 from crest.pipeline import manifest, sheets
 from crest.pipeline.paths import Paths
 from stages import analyze, report
 from tests.stages import synthetic_artifacts as made_up
-
-
-def parameters(models=(), **run):
-    values = {
-        "run": run,
-        "reuse": {"models": list(models)},
-        "report": {"title": "A <report> & more"},
-    }
-    return parse(values, "tests")
-
-
-def write_project(root):
-    paths = made_up.write_project(root)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(analyze, "gallery", lambda *_: [])
-        analyze.run(parameters(), paths)
-    return paths
+from tests.stages.synthetic_reports import Page, parameters, write_project
 
 
 @pytest.fixture
 def paths(tmp_path):
     return write_project(tmp_path)
-
-
-@pytest.fixture
-def undrawn(monkeypatch):
-    monkeypatch.setattr("crest.pipeline.page.gallery", lambda *_: [])
-
-
-@pytest.fixture
-def undrawn_analysis(undrawn, monkeypatch):
-    monkeypatch.setattr(analyze, "gallery", lambda *_: [])
 
 
 @pytest.fixture(scope="module")
@@ -63,34 +33,6 @@ def reported(tmp_path_factory):
         made_up.write_reuse(paths, model)
     summary = report.run(parameters(["resnet20", "convnet"]), paths)
     return summary, paths.report
-
-
-class Page(HTMLParser):
-    """Elements, attributes and text of a page; the terms and passages of its lists on their own."""
-
-    def __init__(self, html):
-        super().__init__()
-        self.elements = []
-        self.text = ""
-        self.lists = {"dt": [], "dd": []}
-        self.into = None
-        self.feed(html)
-        self.close()
-
-    def handle_starttag(self, tag, attributes):
-        self.elements.append((tag, dict(attributes)))
-        if tag in self.lists:
-            self.into = self.lists[tag]
-            self.into.append("")
-
-    def handle_endtag(self, tag):
-        if tag in self.lists:
-            self.into = None
-
-    def handle_data(self, data):
-        self.text += data
-        if self.into is not None:
-            self.into[-1] += data
 
 
 @pytest.fixture(scope="module")
@@ -158,6 +100,7 @@ def test_what_looks_wrong_and_is_not_is_explained(page):
     text = " ".join(page.text.split())
     assert "Every region ends above τ = 0.05, for what is drawn is the check that ended it" in text
     assert "In all 3 regions of crest: P = 2." in text
+    assert "Why these pictures look as they do" in text
 
 
 def test_equal_examples_are_listed_by_chance_and_it_is_said(paths):
@@ -169,6 +112,17 @@ def test_equal_examples_are_listed_by_chance_and_it_is_said(paths):
         "Of 40 that are equal where the list ends, chance took 24."
     )
     assert "chance" not in notes["hardest"]
+
+
+@pytest.mark.usefixtures("undrawn")
+@pytest.mark.parametrize("chance", [0.25, None])
+def test_a_percentage_is_explained_where_suspects_have_one(paths, chance):
+    table = artifacts.read_table(paths.analyze / "difficulty.parquet")
+    table = table.with_columns(wrong_label=pl.lit(chance, pl.Float64))
+    found = sheets.sheets(table, read_meta(paths.prepared), paths.prepared).sheets
+    suspects = next(sheet for sheet in found if sheet.name == "mislabelled")
+    assert ("The percentage is how likely" in suspects.note) == (chance is not None)
+    assert ("wrong: 25%" in suspects.cards[0].facts) == (chance is not None)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -212,6 +166,22 @@ def test_files_say_what_the_summary_says(reported):
     assert document["methods"]["crest"]["relative_error"] == pytest.approx(0.2)
     assert document["reuse"]["resnet20"]["accuracy"] == 0.6
     assert report.read_summary(Paths(folder.parents[1])).equals(summary)
+
+
+@pytest.mark.usefixtures("undrawn")
+def test_models_in_folders_of_one_name_are_not_measured_against_each_other(paths):
+    for method, model in (("full", "/a/bert"), ("random", "/a/bert/."), ("crest", "/b/bert")):
+        path = paths.train(method) / artifacts.METRICS
+        artifacts.write_json(path, artifacts.read_json(path) | {"model": model})
+        made_up.sealed_again(path.parent)
+    rows = {row["method"]: row for row in report.run(parameters(), paths).to_dicts()}
+    assert {name: row["model"] for name, row in rows.items()} == {
+        "crest": "b/bert",
+        "random": "a/bert",
+        "full": "a/bert",
+    }
+    assert rows["crest"]["relative_error"] is None
+    assert rows["random"]["relative_error"] == pytest.approx(1 / 9)
 
 
 def test_a_summary_that_is_not_there_names_the_command(tmp_path):
@@ -314,7 +284,6 @@ def test_a_model_not_reused_yet_is_left_out_and_said(paths, caplog):
 
 
 @pytest.mark.usefixtures("undrawn")
-@pytest.mark.usefixtures("undrawn")
 def test_over_seeds_there_are_means_and_differences(paths, caplog):
     for seed, random, crest in ((1, 0.82, 0.75), (2, 0.84, 0.76)):
         made_up.write_repeat(paths, "random", seed, random)
@@ -386,122 +355,6 @@ def test_colour_images_are_shown(tmp_path):
     assert "data:image/png" in (paths.report / "report.html").read_text(encoding="utf-8")
 
 
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize(
-    ("folder", "message"),
-    [
-        ("train/crest", r"cli\.py train --method crest"),
-        ("evaluate/crest", r"cli\.py evaluate --method crest"),
-        ("analyze", r"cli\.py analyze"),
-    ],
-)
-def test_a_missing_input_names_the_command_and_leaves_the_earlier_report(paths, folder, message):
-    report.run(parameters(), paths)
-    before = (paths.report / "report.html").read_bytes()
-    (paths.root / "artifacts" / folder).rename(paths.root / "moved")
-    with pytest.raises(ArtifactError, match=message):
-        report.run(parameters(), paths)
-    assert (paths.report / "report.html").read_bytes() == before
-
-
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"accuracy": None}, "'accuracy' must be a number"),
-        ({"accuracy": True}, "'accuracy' must be a number"),
-        ({"loss": "low"}, "'loss' must be a number, it is 'low'"),
-    ],
-)
-def test_damaged_metrics_are_one_message(paths, changes, message):
-    path = paths.evaluate("crest") / "metrics.json"
-    artifacts.write_json(path, artifacts.read_json(path) | changes)
-    with pytest.raises(ArtifactError, match=message):
-        report.run(parameters(), paths)
-    path.write_text("{", encoding="utf-8")
-    with pytest.raises(ArtifactError, match="damaged JSON"):
-        report.run(parameters(), paths)
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_a_run_or_an_analysis_of_other_data_is_refused(paths):
-    for folder in (paths.train("random"), paths.evaluate("crest"), paths.analyze):
-        found = manifest.read(folder, "again")
-        manifest.seal(folder, found.runs, "other")
-        with pytest.raises(ArtifactError, match=f"{folder}: of other data than data/prepared"):
-            report.run(parameters(), paths)
-        manifest.seal(folder, found.runs, found.data)
-    path = paths.analyze / "difficulty.parquet"
-    artifacts.write_table(path, artifacts.read_table(path).head(5))
-    made_up.sealed_again(paths.analyze)
-    with pytest.raises(ArtifactError, match="of 5 examples, prepared are 40"):
-        report.run(parameters(), paths)
-
-
-@pytest.mark.usefixtures("undrawn_analysis")
-def test_a_run_trained_anew_is_never_beside_the_evaluation_of_an_earlier_one(paths):
-    manifest.seal(paths.train("crest"), {"crest": "a new run"}, "abc")
-    with pytest.raises(
-        ArtifactError,
-        match=r"evaluate/crest: of another run than .*train/crest holds now; .*evaluate --method",
-    ):
-        report.run(parameters(), paths)
-    manifest.seal(paths.evaluate("crest"), {"crest": "a new run"}, "abc")
-    with pytest.raises(
-        ArtifactError,
-        match=r"artifacts/analyze: of another run than .*train/crest holds now; .*cli\.py analyze",
-    ):
-        report.run(parameters(), paths)
-    analyze.run(parameters(), paths)
-    assert len(report.run(parameters(), paths)) == 3
-
-
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize(
-    ("folder", "name"),
-    [
-        ("train/crest", "metrics.json"),
-        ("train/crest", "run.json"),
-        ("evaluate/crest", "metrics.json"),
-    ],
-)
-def test_a_file_of_another_method_is_refused(paths, folder, name):
-    theirs = paths.root / "artifacts" / folder.replace("crest", "random") / name
-    ours = paths.root / "artifacts" / folder / name
-    ours.write_bytes(theirs.read_bytes())
-    with pytest.raises(ArtifactError, match=f"{folder}/{name}: not as it was written"):
-        report.run(parameters(), paths)
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_folders_that_changed_places_are_refused(paths):
-    for stage in (paths.train, paths.evaluate):
-        crest, random, aside = stage("crest"), stage("random"), paths.root / "aside"
-        for old, new in ((crest, aside), (random, crest), (aside, random)):
-            old.rename(new)
-        with pytest.raises(ArtifactError, match="crest: of random, not of crest; make it"):
-            report.run(parameters(), paths)
-        for old, new in ((random, aside), (crest, random), (aside, crest)):
-            old.rename(new)
-
-
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("folder", ["train/crest", "evaluate/crest", "analyze"])
-def test_results_that_do_not_say_which_run_they_are_of_are_refused(paths, folder):
-    (paths.root / "artifacts" / folder / "manifest.json").unlink()
-    with pytest.raises(ArtifactError, match=r"manifest\.json: no such file, .* cli\.py"):
-        report.run(parameters(), paths)
-
-
-@pytest.mark.usefixtures("undrawn")
-@pytest.mark.parametrize("name", ["curves", "class_balance", "selected_by_score"])
-def test_tables_of_the_analysis_that_were_cut_short_are_refused(paths, name):
-    path = paths.analyze / f"{name}.csv"
-    path.write_text("\n".join(path.read_text().splitlines()[:-3]) + "\n")
-    with pytest.raises(ArtifactError, match=rf"{name}\.csv: not as it was written: cut short"):
-        report.run(parameters(), paths)
-
-
 def test_a_summary_that_was_cut_short_is_refused(reported, tmp_path):
     paths = Paths(tmp_path)
     shutil.copytree(reported[1], paths.report)
@@ -526,14 +379,6 @@ def test_a_model_reused_on_an_earlier_runs_coresets_is_marked(paths, caplog):
     assert "replay (reuse) (outdated)" in report.format_table(summary)
     text = Page((paths.report / "report.html").read_text(encoding="utf-8")).text
     assert "reuse: resnet20 (outdated)" in text
-
-
-@pytest.mark.usefixtures("undrawn")
-def test_a_reused_model_under_another_name_is_refused(paths):
-    made_up.write_reuse(paths, "resnet20")
-    paths.reuse("resnet20").rename(paths.reuse("resnet18"))
-    with pytest.raises(ArtifactError, match=r"resnet18: holds 'resnet20', not resnet18; .*reuse"):
-        report.run(parameters(["resnet18"]), paths)
 
 
 @pytest.mark.usefixtures("undrawn")
@@ -577,155 +422,3 @@ def test_control_characters_in_names_do_not_reach_the_page(tmp_path):
     html = (paths.report / "report.html").read_text(encoding="utf-8")
     assert not re.search(r"[\x00-\x08\x0b\x0e-\x1f\x7f-\x9f]", html)
     assert "zero\ufffd[31m" in html
-
-
-HOSTILE = {
-    19: "<script>alert(1)</script>&\"'",
-    39: "</dd></article><img src=x onerror=alert(1)> {{ 7 * 7 }} {% raw %} &lt; <!-- ]]>",
-    34: "\u202eright to left\u202c\u0000\u0007\x1b[31m\r\nnext line \U0001f469\u200d\U0001f52c",
-    6: "",
-    13: "x" * 1000,
-    20: "y" * 400,
-}
-
-
-def text_project(root, **columns):
-    """A report of text; its training examples are those of ``columns``."""
-    paths = made_up.write_project(root)
-    made_up.turn_into_text(paths.prepared, **columns)
-    analyze.run(parameters(), paths)
-    return paths
-
-
-def sentences(name, other=None):
-    texts = made_up.sentences(name)
-    for index, text in (other or {}).items():
-        texts[index] = text
-    return texts
-
-
-def read_page(paths):
-    report.run(parameters(), paths)
-    return Page((paths.report / "report.html").read_text(encoding="utf-8"))
-
-
-@pytest.mark.usefixtures("undrawn_analysis")
-def test_text_is_shown_as_labelled_lines(tmp_path):
-    columns = {"premise": sentences("premise"), "a <b>claim</b>": sentences("claim")}
-    page = read_page(text_project(tmp_path, **columns))
-    assert "img" not in {tag for tag, _ in page.elements}
-    assert page.lists["dt"][:2] == ["premise", "a <b>claim</b>"]
-    assert page.lists["dd"][:4] == [
-        "premise of example 34", "claim of example 34", "premise of example 27",
-        "claim of example 27",
-    ]  # fmt: skip
-    text = " ".join(page.text.split())
-    for title in (
-        "Hardest",
-        "Likely mislabelled",
-        "Most selected",
-        "Never selected",
-        "Excluded early",
-    ):
-        assert title in text
-    said = "taken for zero, never right, right 0 of 6, loss 36.50, EL2N 0.47, selected 1× premise"
-    assert f"three #19 {said}" in text
-    assert "The number is the example's row in the prepared training set." in text
-
-
-@pytest.mark.usefixtures("undrawn_analysis")
-def test_text_stays_text_whatever_it_holds(tmp_path):
-    plain = read_page(text_project(tmp_path / "plain", text=sentences("text")))
-    page = read_page(text_project(tmp_path / "hostile", text=sentences("text", HOSTILE)))
-    kinds = [tag for tag, _ in page.elements if tag != "span"]
-    assert kinds == [tag for tag, _ in plain.elements if tag != "span"]
-    assert HOSTILE[19] in page.lists["dd"]
-    assert HOSTILE[39] in page.lists["dd"]
-    assert not any(name.startswith("on") for _, attributes in page.elements for name in attributes)
-    html = (tmp_path / "hostile/artifacts/report/report.html").read_text(encoding="utf-8")
-    assert not re.search(r"[\x00-\x08\x0e-\x1f\x7f-\x9f]", html)
-    assert "\ufffd\ufffd\ufffd[31m" in html
-    assert "\U0001f469\u200d\U0001f52c" in html
-    definitions = [attributes for tag, attributes in page.elements if tag == "dd"]
-    assert definitions
-    assert all(attributes == {"dir": "auto"} for attributes in definitions)
-
-
-@pytest.mark.usefixtures("undrawn_analysis")
-def test_long_texts_are_cut_and_empty_ones_said(tmp_path):
-    page = read_page(text_project(tmp_path, text=sentences("text", HOSTILE)))
-    assert "x" * 400 + "… (1,000 characters in all)" in page.lists["dd"]
-    assert "x" * 401 not in page.text
-    assert "y" * 400 in page.lists["dd"]
-    assert "empty" in page.lists["dd"]
-
-
-@pytest.mark.usefixtures("undrawn_analysis")
-def test_a_page_of_long_texts_stays_small(tmp_path):
-    paths = text_project(tmp_path, text=["&" * 100_000] * made_up.EXAMPLES)
-    report.run(parameters(), paths)
-    assert (paths.report / "report.html").stat().st_size < 500_000
-
-
-@pytest.mark.usefixtures("undrawn_analysis")
-@pytest.mark.parametrize("columns", [["row"], ["index", "label"]])
-def test_text_columns_may_be_called_anything(tmp_path, columns):
-    page = read_page(text_project(tmp_path, **{name: sentences(name) for name in columns}))
-    assert page.lists["dt"][: len(columns)] == columns
-    assert page.lists["dd"][0] == f"{columns[0]} of example 34"
-
-
-def damage_texts(path, how):
-    if how == "absent":
-        path.unlink()
-    elif how == "cut off":
-        path.write_bytes(path.read_bytes()[:100])
-    elif how == "with another bit":
-        content = bytearray(path.read_bytes())
-        content[len(content) // 2] ^= 4
-        path.write_bytes(content)
-    elif how == "of other data":
-        pl.DataFrame({"text": ["one"]}).write_parquet(path)
-    elif how == "without its column":
-        pl.DataFrame({"texts": sentences("text")}).write_parquet(path)
-    elif how == "of another type":
-        pl.DataFrame({"text": range(made_up.EXAMPLES)}).write_parquet(path)
-    else:
-        pl.DataFrame({"text": [None, *sentences("text")[1:]]}).write_parquet(path)
-
-
-@pytest.mark.usefixtures("undrawn_analysis")
-@pytest.mark.parametrize(
-    ("how", "message"),
-    [
-        ("absent", "no such file"),
-        ("cut off", "damaged"),
-        ("with another bit", "other than when it was written"),
-        ("of other data", r"1 rows, meta\.json says 40"),
-        ("without its column", "column 'text' is missing"),
-        ("of another type", "column 'text' is Int64, it must be String"),
-        ("with a null", "row 0 lacks a text"),
-    ],
-)
-def test_damaged_texts_are_one_message_and_leave_the_earlier_report(tmp_path, how, message):
-    paths = text_project(tmp_path, text=sentences("text"))
-    report.run(parameters(), paths)
-    before = (paths.report / "report.html").read_bytes()
-    path = paths.prepared / "train_texts.parquet"
-    damage_texts(path, how)
-    if how.startswith(("of", "without", "with a null")):  # and described as what it is now
-        meta = read_meta(paths.prepared)
-        hashes = {"train": file_hash(path), "test": meta.text_hashes["test"]}
-        write_meta(paths.prepared, replace(meta, text_hashes=hashes))
-    with pytest.raises(ArtifactError, match=rf"train_texts.*{message}.*cli\.py prepare"):
-        report.run(parameters(), paths)
-    assert (paths.report / "report.html").read_bytes() == before
-
-
-def test_images_that_are_gone_are_one_message(paths, undrawn):
-    (paths.prepared / "train_images.npy").unlink()
-    with pytest.raises(ArtifactError, match="train_images"):
-        report.run(parameters(), paths)
-    np.save(paths.prepared / "train_images.npy", np.zeros((3, 8, 8, 1), np.uint8))
-    with pytest.raises(ArtifactError, match="train_images"):
-        report.run(parameters(), paths)
