@@ -88,8 +88,8 @@ def run(
     order = table.sort(*LIKELIEST, nulls_last=True) if inputs else mislabelled(table)
     most = suspects.listed if most is None else most
     rows = ranked(with_sources(order, prepared), meta, most=most)
-    shown = with_texts(rows, meta, prepared)
-    return Found(shown, f"{start}{suspects}{_formulas(shown, rows.columns)}")
+    listed = with_texts(rows, meta, prepared)
+    return Found(listed, f"{start}{suspects}{_formulas(listed, rows.columns)}")
 
 
 def _formulas(rows: pl.DataFrame, known: Sequence[str]) -> str:
