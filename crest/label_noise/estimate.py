@@ -116,7 +116,7 @@ def noise_of(
 
     Draws are of the generator, on the CPU. ``embedded`` returns what a pretrained model makes of
     the examples at some indices, float32 k×d; it is taken together with images and features, and
-    alone of inputs of another kind and of tokens, whose bags add nothing but noise to it.
+    alone of inputs of another kind and of tokens, whose bags add little to it.
     """
     describe = _described(split, torch.arange(len(split)), generator, FILTERS, embedded)
     return None if describe is None else _estimate(describe, split.labels, classes, generator)
