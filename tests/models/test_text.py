@@ -3,19 +3,23 @@
 import json
 import logging
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from crest.data.files import SCHEMA_VERSIONS, TextMeta
+from crest.data.ragged import TextSplit
 from crest.data.vocabulary import load_tokenizer, vocabulary_hash
 from crest.errors import ArtifactError, ParameterError
+from crest.methods.adaptive import AdaptiveParameters
 from crest.models import spec_for, weights
 from crest.models.head import features_and_logits, last_layer
 from crest.models.text import TextClassifier, TextModelSpec
 from crest.parameters.sections import TrainParameters
-from tests.tiny import image_meta
+from crest.samplers.label_quality import LabelQuality
+from tests.tiny import context, image_meta
 from tests.tiny_text import VOCABULARY, tiny_model
 
 
@@ -455,3 +459,36 @@ def test_decoders_are_embedded_by_their_own_states(name):
         found = model.sentence_embeddings(given)
     expected = [states[0].mean(0), states[1, :3].mean(0)]
     torch.testing.assert_close(found, torch.stack(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_wrong_labels_of_pairs_are_found_before_the_first_step(folder):
+    """The class is whether both texts are the same word, which neither of them tells."""
+    generator = torch.Generator().manual_seed(0)
+    count = 1500
+    first, other = torch.randint(10, 40, (2, count), generator=generator)
+    true = (torch.arange(count) % 2).logical_or(first == other).long()
+    labels = true.clone()
+    wrong = torch.randperm(count, generator=generator)[: count // 5]
+    labels[wrong] = 1 - labels[wrong]
+    second = torch.where(true == 1, first, other)
+    begins, ends = torch.full((count,), 2), torch.full((count,), 3)
+    tokens = torch.stack([begins, first, ends, second, ends], 1).int()
+    offsets, starts = 5 * torch.arange(count + 1), torch.full((count,), 3).int()
+    split = TextSplit(
+        tokens.flatten(), offsets, starts, labels, 0, True, torch.device("cpu"), lambda _: None
+    )
+    given = replace(
+        context(steps=100),
+        train=split,
+        model=spec(folder, classes=["no", "yes"]).fresh(seed=0),
+        batch_size=32,
+        parameters=AdaptiveParameters(),
+        pretrained=True,
+    )
+    quality = LabelQuality(given, "adaptive.label_noise", wanted=True)
+    is_wrong = labels != true
+    assert quality.values is not None
+    assert quality.values[is_wrong].mean() < 0.2 < 0.9 < quality.values[~is_wrong].mean()
+    assert quality.scored == count
+    believed = LabelQuality(replace(given, pretrained=False), "adaptive.label_noise", wanted=True)
+    assert believed.values is None
