@@ -227,6 +227,7 @@ def copies_table(data: Embedded) -> list[dict[str, Any]]:
 def probe_table(data: Embedded, seeds: list[int], precision: Precision) -> list[dict[str, Any]]:
     """Train linear probes."""
     rows = []
+    test = FeatureSplit(data.features["test"], data.test_labels, CPU)
     for share in (0.0, 0.2):
         source = Source(data.split(data.labels), data.classes, lambda _: nn.Identity())
         for passes in PASSES:
@@ -240,7 +241,7 @@ def probe_table(data: Embedded, seeds: list[int], precision: Precision) -> list[
                     count = steps
                     if name == "random as long":
                         count = max(steps, int(took["adaptive"] / took["random"] * steps))
-                    row = _probe(data, split, method, count, seed, precision)
+                    row = probe(split, test, data.classes, method, count, seed, precision)
                     took[name] = row["cpu_seconds"]
                     known = {"table": "probe", "share": share, "passes": passes, "name": name}
                     rows.append({**known, "seed": seed, **row})
@@ -248,13 +249,20 @@ def probe_table(data: Embedded, seeds: list[int], precision: Precision) -> list[
     return rows
 
 
-def _probe(
-    data: Embedded, split: FeatureSplit, method: str, steps: int, seed: int, precision: Precision
+def probe(
+    split: FeatureSplit,
+    test: FeatureSplit,
+    classes: int,
+    method: str,
+    steps: int,
+    seed: int,
+    precision: Precision,
 ) -> dict[str, Any]:
+    """Train a linear layer on features, and return its steps, accuracy and processor seconds."""
     parameters = _parameters(seed)
     torch.manual_seed(seed)
     model = nn.Sequential(
-        nn.Linear(split.inputs(torch.zeros(1, dtype=torch.int64)).shape[1], data.classes)
+        nn.Linear(split.inputs(torch.zeros(1, dtype=torch.int64)).shape[1], classes)
     )
     started = time.process_time()
     context: Context[Any] = Context(
@@ -269,7 +277,6 @@ def _probe(
     chooser = METHODS[method].build(context)
     train(model, chooser, split, None, steps, parameters.train, precision)
     seconds = time.process_time() - started
-    test = FeatureSplit(data.features["test"], data.test_labels, CPU)
     accuracy = evaluate(Evaluator(model, test, precision)).accuracy
     return {"steps": steps, "accuracy": accuracy, "cpu_seconds": seconds}
 

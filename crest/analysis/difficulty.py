@@ -25,7 +25,7 @@ from crest.analysis.wrong_labels import wrong_probabilities, wrong_share
 from crest.artifacts import NEVER
 
 MOST_MISLABELLED = 48  # examples listed whose labels are likeliest wrong
-LEAST_PASSES = 2.0  # that the share of wrong labels is estimated by
+LEAST_PASSES = 1.95  # two, of whole mini-batches, that the share of wrong labels is estimated by
 
 
 def difficulty_table(

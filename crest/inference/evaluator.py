@@ -109,6 +109,31 @@ class Evaluator:
         labels = on_device(split.labels[indices], all_logits.device)
         return ForwardPass(indices, labels, all_logits, all_features)
 
+    def embed(self, indices: Tensor) -> Tensor:
+        """Return what the model makes of k examples before its last layer, float32 k×d.
+
+        Of texts :meth:`crest.models.text.TextClassifier.sentence_embeddings`, of others the last
+        layer's inputs; views and processes as in :meth:`score`, without sharing.
+
+        Raises
+        ------
+        DeviceMemoryError
+            If the GPU's memory is too small for a single example.
+        """
+        model, split = self.model, self.examples
+        of_sentences = getattr(model, "sentence_embeddings", None)
+        if of_sentences is None:
+            return self.alone.score(indices).features
+        order = _by_length(split, indices)
+        places = torch.arange(len(indices)) if order is None else order
+        halving = _halving(split, self.precision, None)
+        with torch.no_grad(), evaluating(model), self.precision.autocast():
+            parts = halving.over(
+                places, lambda batch: of_sentences(split.inputs(indices[batch])).float()
+            )
+        found = torch.cat(parts)
+        return found[places.argsort().to(found.device)]
+
 
 def _gathered(
     model: nn.Module,

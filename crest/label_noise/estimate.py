@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from crest.data.given import whole_number
+from crest.data.pairs import pair_features
 from crest.data.prepared import Inputs, Split
 from crest.devices.generators import generator_for
 from crest.errors import ParameterError
@@ -25,7 +26,9 @@ PILOT_FILTERS = 32  # half of those for all, a quarter of the operations
 KEPT_EXAMPLES = LEARNED_FROM + PILOT + 1  # that features are asked for again of; 1 tells the kind
 
 
-def estimate_label_noise(inputs: Tensor, labels: Tensor, seed: int = 0) -> LabelNoise:
+def estimate_label_noise(
+    inputs: Tensor | tuple[Tensor, Tensor], labels: Tensor, seed: int = 0
+) -> LabelNoise:
     """Say how many labels are wrong, and how likely each is right; without any training.
 
     >>> noise = crest.estimate_label_noise(images, labels)
@@ -36,7 +39,8 @@ def estimate_label_noise(inputs: Tensor, labels: Tensor, seed: int = 0) -> Label
     ----------
     inputs
         n×C×H×W, images of whatever scale; or n×d, features such as a pretrained network's, which
-        tell more than simple ones of the images.
+        tell more than simple ones of the images. Of pairs, such as of two sentences, a tuple of the
+        features of the first and of the second.
     labels
         n integers of 0 to C − 1.
     seed
@@ -52,7 +56,7 @@ def estimate_label_noise(inputs: Tensor, labels: Tensor, seed: int = 0) -> Label
     Noise is taken to be drawn from all labels alike: where one class is often named as a certain
     other one, it is not found. It is judged by what the features can tell.
     """
-    inputs, labels = _tensor(inputs, "inputs"), _tensor(labels, "labels")
+    inputs, labels = _of_pairs(inputs), _tensor(labels, "labels")
     if inputs.dim() not in (2, 4) or inputs.is_complex() or not inputs.numel():
         one = ": inputs[:, None] where images have no channel" if inputs.dim() == 3 else ""
         raise ParameterError(
@@ -82,6 +86,22 @@ def estimate_label_noise(inputs: Tensor, labels: Tensor, seed: int = 0) -> Label
     return replace(noise, predicted=numbers[noise.predicted])
 
 
+def _of_pairs(inputs: Any) -> Tensor:
+    """Return inputs as a tensor, of pairs the features of both together."""
+    if not isinstance(inputs, tuple):
+        return _tensor(inputs, "inputs")
+    parts = [_tensor(part, "inputs") for part in inputs]
+    shapes = {tuple(part.shape) for part in parts}
+    floating = all(part.is_floating_point() for part in parts)
+    if len(parts) != 2 or len(shapes) > 1 or parts[0].dim() != 2 or not floating:
+        found = ", ".join(_kind(part) for part in parts)
+        raise ParameterError(
+            f"{NAME}: inputs: a tuple is of pairs, the features of the first and of the second, "
+            f"floats of n×d each; these are {found or 'none'}"
+        )
+    return pair_features(*(part.detach().float() for part in parts))
+
+
 def _tensor(values: Any, name: str) -> Tensor:
     try:
         return torch.as_tensor(values)
@@ -95,8 +115,8 @@ def noise_of(
     """Return the label noise of a split; None of what is neither images, features nor tokens.
 
     Draws are of the generator, on the CPU. ``embedded`` returns what a pretrained model makes of
-    the examples at some indices, float32 k×d; it is taken together with their inputs, or alone
-    where these are of another kind.
+    the examples at some indices, float32 k×d; it is taken together with images and features, and
+    alone of inputs of another kind and of tokens, whose bags add little to it.
     """
     describe = _described(split, torch.arange(len(split)), generator, FILTERS, embedded)
     return None if describe is None else _estimate(describe, split.labels, classes, generator)
@@ -143,7 +163,8 @@ def _described(
 ) -> Describe | None:
     """Return what describes those rows of a split, numbered from 0; None where nothing does."""
     described: list[Describe] = []
-    if _is_known(split.inputs(torch.zeros(1, dtype=torch.int64))):
+    first = split.inputs(torch.zeros(1, dtype=torch.int64))
+    if _is_known(first) and not (isinstance(first, dict) and embedded is not None):
         described.append(
             _describe(lambda indices: split.inputs(rows[indices]), len(rows), generator, filters)
         )

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from crest.data.files import Meta, TextMeta
+from crest.data.pairs import pair_features
 from crest.data.vocabulary import load_tokenizer, vocabulary_hash
 from crest.devices.generators import torch_seed
 from crest.errors import ParameterError, needs_extra
@@ -71,6 +72,56 @@ class TextClassifier(nn.Module):
                 "prepare with prepare.tokenizer set to the model"
             ) from None
         return logits
+
+    def sentence_embeddings(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        """Return what the body makes of k texts, float32 k×d; of pairs k×4d.
+
+        The mean of the last hidden states over a text's tokens. Of a pair that token types tell
+        apart each text is read alone, after the token that begins the pair, and both together are
+        :func:`~crest.data.pairs.pair_features` (Reimers and Gurevych, *Sentence-BERT*,
+        EMNLP-IJCNLP 2019). Of a network whose hidden states are not one a token, the last layer's
+        inputs.
+        """
+        real, kinds = inputs["attention_mask"].bool(), inputs.get("token_type_ids")
+        if kinds is None or not bool(kinds.any()):
+            return self._mean_of_tokens(inputs)
+        second = real & (kinds == 1)
+        begins = torch.zeros_like(second)
+        begins[:, 0] = True
+        tokens = inputs["input_ids"]
+        return pair_features(
+            *(
+                self._mean_of_tokens(_alone(tokens, some))
+                for some in (real & ~second, begins | second)
+            )
+        )
+
+    def _mean_of_tokens(self, inputs: Mapping[str, Tensor]) -> Tensor:
+        known = {name: value for name, value in inputs.items() if name in self._known}
+        states = _last_states(self.network(**known, output_hidden_states=True))
+        mask = inputs["attention_mask"]
+        if states is None or states.shape[:2] != mask.shape:
+            return features_and_logits(self, inputs)[0].float()
+        real = mask[:, :, None].float()
+        return (states.float() * real).sum(1) / real.sum(1)
+
+
+def _alone(tokens: Tensor, kept: Tensor) -> dict[str, Tensor]:
+    """Return inputs of the kept tokens of each row, moved to its beginning; both are k×L."""
+    places = (~kept).int().argsort(dim=1, stable=True)[:, : int(kept.sum(1).max())]
+    return {
+        "input_ids": tokens.gather(1, places),
+        "attention_mask": kept.gather(1, places).long(),
+    }
+
+
+def _last_states(output: Any) -> Tensor | None:
+    """Return the last hidden states, k×L×d, of an encoder or decoder; None where there are none."""
+    for name in ("decoder_hidden_states", "hidden_states"):
+        states = getattr(output, name, None)
+        if states:
+            return states[-1]
+    return None
 
 
 def _padded_left(inputs: Mapping[str, Tensor], mask: Tensor) -> dict[str, Tensor]:

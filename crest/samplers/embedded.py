@@ -11,7 +11,7 @@ from crest.label_noise import KEPT_EXAMPLES
 
 
 class Embedded:
-    """The last layer's inputs of examples; each of them goes through the model once.
+    """What a model makes of examples before its last layer; each goes through it once.
 
     Kept are those of as many as an estimate of label noise asks for again.
 
@@ -64,7 +64,7 @@ class Embedded:
     def _computed(self, indices: Tensor) -> Tensor:
         self._pause()
         self.scored += len(indices)
-        features = self._evaluator.score(indices).features.float().cpu()
+        features = self._evaluator.embed(indices).float().cpu()
         broken = ~features.isfinite().all(1)
         if bool(broken.any()):
             row = int(indices[broken][0])

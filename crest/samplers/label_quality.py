@@ -44,11 +44,12 @@ class LabelQuality:
 
     def __init__(self, context: Context[Any], key: str, wanted: bool) -> None:
         count = len(context.train)
-        passes = context.steps * context.batch_size / count
+        # Of whole mini-batches two passes may lack a part of one.
+        least = LEAST_PASSES * count // context.batch_size
         self.key = key
         self._context = context
         self._found: Tensor | None = None  # n, or none of them: the labels are believed
-        if not wanted or passes < LEAST_PASSES:
+        if not wanted or context.steps < least:
             self._found = torch.empty(0)
         self.seconds = 0.0
         self.scored = 0

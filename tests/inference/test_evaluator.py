@@ -201,3 +201,26 @@ def test_views_that_were_drawn_are_scored_as_they_are_trained_on() -> None:
         logits = model.eval()(split.views(INDICES, draws))
     torch.testing.assert_close(scored.logits, logits)
     assert not torch.allclose(logits, model(split.inputs(INDICES)))
+
+
+def test_a_models_own_embeddings_are_of_eval_mode_and_in_the_order_asked_for():
+    class Sentences(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.dropout = nn.Dropout(0.5)
+
+        def sentence_embeddings(self, inputs: torch.Tensor) -> torch.Tensor:
+            return self.dropout(2 * inputs)
+
+    split = linear_split()
+    split.lengths = torch.arange(len(split)) % 7
+    model = Sentences().train()
+    found = Evaluator(model, split, FLOAT32).embed(INDICES)
+    assert found.equal(2 * split.inputs(INDICES))
+    assert model.training
+
+
+def test_without_they_are_the_last_layers_inputs():
+    split, model = linear_split(), linear_model()
+    evaluator = Evaluator(model, split, FLOAT32)
+    assert evaluator.embed(INDICES).equal(evaluator.score(INDICES).features)

@@ -6,6 +6,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 import crest
+from crest.data.features import FeatureSplit
 from crest.errors import ParameterError
 from crest.label_noise import noise_of
 from crest.label_noise.bags import bags
@@ -157,3 +158,66 @@ def test_bags_tell_tokens_order_and_texts_of_a_pair_apart_but_not_padding():
 def test_what_is_refused(inputs, labels, says):
     with pytest.raises(ParameterError, match=says):
         crest.estimate_label_noise(inputs, labels)
+
+
+def relations(count: int = 1500) -> tuple[Tensor, Tensor, Tensor]:
+    """Pairs of features that are near each other or not, which no side of them tells."""
+    generator = torch.Generator().manual_seed(0)
+    first, other = (torch.randn(count, 8, generator=generator) for _ in range(2))
+    true = torch.arange(count) % 2
+    near = first + 0.3 * torch.randn(count, 8, generator=generator)
+    return first, torch.where(true[:, None] == 1, near, other), true
+
+
+def test_of_pairs_it_is_found_by_what_relates_the_two():
+    first, second, true = relations()
+    labels = shuffled(true, 0.4)
+    noise = crest.estimate_label_noise((first, second), labels)
+    wrong = labels != true
+    assert noise.wrong == pytest.approx(float(wrong.double().mean()), abs=0.02)
+    together = torch.cat([first, second, (first - second).abs(), first * second], 1)
+    assert noise.quality.equal(crest.estimate_label_noise(together, labels).quality)
+    beside = crest.estimate_label_noise(torch.cat([first, second], 1), labels)
+    assert bool((beside.quality == 1.0).all())
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        (),
+        (torch.ones(4, 2),),
+        (torch.ones(4, 2), torch.ones(4, 3)),
+        (torch.ones(4, 1, 8, 8), torch.ones(4, 1, 8, 8)),
+        (torch.ones(4, 2).long(), torch.ones(4, 2).long()),
+    ],
+)
+def test_a_tuple_that_is_no_pair_is_refused(pair):
+    with pytest.raises(ParameterError, match="inputs: a tuple is of pairs"):
+        crest.estimate_label_noise(pair, torch.arange(4) % 2)
+
+
+def test_of_tokens_what_a_model_makes_of_them_counts_alone():
+    first, second, true = relations()
+    together = torch.cat([first, second, (first - second).abs(), first * second], 1)
+
+    class Texts:
+        labels = shuffled(true, 0.4)
+
+        def __len__(self) -> int:
+            return len(true)
+
+        def inputs(self, rows: Tensor) -> dict[str, Tensor]:
+            tokens = torch.stack([rows % 7, rows % 11], 1)
+            return {"input_ids": tokens, "attention_mask": torch.ones_like(tokens)}
+
+    texts = Texts()
+    found = noise_of(texts, 2, torch.Generator().manual_seed(0), lambda rows: together[rows])
+    alone = noise_of(
+        FeatureSplit(together, texts.labels, torch.device("cpu")),
+        2,
+        torch.Generator().manual_seed(0),
+    )
+    assert found is not None
+    assert alone is not None
+    assert found.wrong > 0.1
+    assert found.quality.equal(alone.quality)

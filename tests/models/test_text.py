@@ -3,19 +3,23 @@
 import json
 import logging
 import shutil
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from crest.data.files import SCHEMA_VERSIONS, TextMeta
+from crest.data.ragged import TextSplit
 from crest.data.vocabulary import load_tokenizer, vocabulary_hash
 from crest.errors import ArtifactError, ParameterError
+from crest.methods.adaptive import AdaptiveParameters
 from crest.models import spec_for, weights
 from crest.models.head import features_and_logits, last_layer
-from crest.models.text import TextModelSpec
+from crest.models.text import TextClassifier, TextModelSpec
 from crest.parameters.sections import TrainParameters
-from tests.tiny import image_meta
+from crest.samplers.label_quality import LabelQuality
+from tests.tiny import context, image_meta
 from tests.tiny_text import VOCABULARY, tiny_model
 
 
@@ -381,3 +385,110 @@ def test_one_type_of_tokens_for_two_texts_is_refused_before_training(folder, tmp
     with pytest.raises(ParameterError, match=r"knows one type of tokens.*prepare\.tokenizer"):
         spec(place, text_columns=["premise", "hypothesis"])
     spec(place)
+
+
+def pairs() -> tuple[dict[str, torch.Tensor], list[list[list[int]]]]:
+    """Three pairs as the tokenizer writes them, and the tokens of either text by itself."""
+    texts = [[[10, 11], [12]], [[13], [10, 14, 15, 16]], [[17, 18, 19], [20, 21]]]
+    alone = [[[2, *text, 3] for text in both] for both in texts]
+    rows = [[2, *first, 3, *second, 3] for first, second in texts]
+    longest = max(map(len, rows))
+    ids = torch.tensor([row + [0] * (longest - len(row)) for row in rows])
+    kinds = torch.zeros_like(ids)
+    for row, (first, second) in enumerate(texts):
+        kinds[row, len(first) + 2 : len(first) + len(second) + 3] = 1
+    given = {"input_ids": ids, "attention_mask": (ids != 0).long(), "token_type_ids": kinds}
+    return given, alone
+
+
+def mean_state(model, tokens: list[int]) -> torch.Tensor:
+    """The mean of the body's last hidden states of one text, which nothing is padded to."""
+    return model.network.base_model(torch.tensor([tokens])).last_hidden_state[0].mean(0)
+
+
+def test_a_text_is_embedded_as_the_mean_of_its_tokens(folder):
+    model = spec(folder).fresh(seed=0).eval()
+    with torch.no_grad():
+        found = model.sentence_embeddings(inputs())
+        expected = [mean_state(model, tokens) for tokens in ([2, 10, 11, 3], [2, 12, 3])]
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_texts_of_a_pair_are_embedded_each_by_itself(folder):
+    model = spec(folder, text_columns=["one", "two"]).fresh(seed=0).eval()
+    given, alone = pairs()
+    with torch.no_grad():
+        found = model.sentence_embeddings(given)
+        expected = []
+        for both in alone:
+            u, v = (mean_state(model, tokens) for tokens in both)
+            expected.append(torch.cat([u, v, (u - v).abs(), u * v]))
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_a_network_of_no_states_a_token_is_embedded_by_its_last_layers_inputs(folder):
+    model = spec(folder).fresh(seed=0).eval()
+    plain = model.network.forward
+
+    def forward(output_hidden_states=None, **given):
+        return plain(**given)
+
+    with torch.no_grad():
+        expected, _ = features_and_logits(model, inputs())
+        model.network.forward = forward
+        assert model.sentence_embeddings(inputs()).equal(expected)
+
+
+@pytest.mark.parametrize("name", ["Bart", "GPT2"])
+def test_decoders_are_embedded_by_their_own_states(name):
+    import transformers
+
+    small = {
+        "Bart": {"d_model": 8, "encoder_layers": 1, "decoder_layers": 1, "eos_token_id": 3}
+        | {"encoder_attention_heads": 2, "decoder_attention_heads": 2},
+        "GPT2": {"n_embd": 8, "n_layer": 1, "n_head": 2},
+    }[name]
+    config = getattr(transformers, f"{name}Config")(
+        vocab_size=30, pad_token_id=0, max_position_embeddings=32, num_labels=3, **small
+    )
+    network = getattr(transformers, f"{name}ForSequenceClassification")(config).eval()
+    model = TextClassifier(network)
+    given = {name: inputs()[name] for name in ("input_ids", "attention_mask")}
+    with torch.no_grad():
+        states = network.base_model(**given).last_hidden_state
+        found = model.sentence_embeddings(given)
+    expected = [states[0].mean(0), states[1, :3].mean(0)]
+    torch.testing.assert_close(found, torch.stack(expected), rtol=1e-5, atol=1e-6)
+
+
+def test_wrong_labels_of_pairs_are_found_before_the_first_step(folder):
+    """The class is whether both texts are the same word, which neither of them tells."""
+    generator = torch.Generator().manual_seed(0)
+    count = 1500
+    first, other = torch.randint(10, 40, (2, count), generator=generator)
+    true = (torch.arange(count) % 2).logical_or(first == other).long()
+    labels = true.clone()
+    wrong = torch.randperm(count, generator=generator)[: count // 5]
+    labels[wrong] = 1 - labels[wrong]
+    second = torch.where(true == 1, first, other)
+    begins, ends = torch.full((count,), 2), torch.full((count,), 3)
+    tokens = torch.stack([begins, first, ends, second, ends], 1).int()
+    offsets, starts = 5 * torch.arange(count + 1), torch.full((count,), 3).int()
+    split = TextSplit(
+        tokens.flatten(), offsets, starts, labels, 0, True, torch.device("cpu"), lambda _: None
+    )
+    given = replace(
+        context(steps=100),
+        train=split,
+        model=spec(folder, classes=["no", "yes"]).fresh(seed=0),
+        batch_size=32,
+        parameters=AdaptiveParameters(),
+        pretrained=True,
+    )
+    quality = LabelQuality(given, "adaptive.label_noise", wanted=True)
+    is_wrong = labels != true
+    assert quality.values is not None
+    assert quality.values[is_wrong].mean() < 0.2 < 0.9 < quality.values[~is_wrong].mean()
+    assert quality.scored == count
+    believed = LabelQuality(replace(given, pretrained=False), "adaptive.label_noise", wanted=True)
+    assert believed.values is None

@@ -102,6 +102,16 @@ def test_in_fewer_passes_it_is_not_looked_for():
     assert data.asked == 0
 
 
+def test_two_passes_of_whole_minibatches_are_two():
+    """Of 600 examples two passes are 1,200, of mini-batches of 32 the nearest is 37: 1,184."""
+    data = Blobs()
+    given = replace(base(data), batch_size=32)
+    for steps, asks in ((37, True), (36, False)):
+        data.asked = 0
+        LabelQuality(replace(given, steps=steps), "adaptive.label_noise", wanted=True).find()
+        assert (data.asked > 0) == asks
+
+
 def test_inputs_of_another_kind_are_said_to_be_believed():
     data = Blobs(dims=2)  # n×1×8: neither features nor images
     given = base(data)
