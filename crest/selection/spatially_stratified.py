@@ -2,10 +2,10 @@
 
 Each subset is split in two across the direction in which it varies most, and each part again, until
 there are m groups of examples that are near one another; a mini-batch has of each group one
-example, at random. Every example has the same chance to be in a mini-batch, so that the mean over
-it is unbiased, and its variance is that within the groups alone, whatever is averaged. It is a few
-tensor operations for all subsets together, log₂ m rounds of them, on any device: nothing is fetched
-from there.
+example, at random, and of two groups that lie beside each other opposite ones. Every example has
+the same chance to be in a mini-batch, so that the mean over it is unbiased, and its variance is at
+most about that within the groups, whatever is averaged. It is a few tensor operations for all
+subsets together, log₂ m rounds of them, on any device: nothing is fetched from there.
 """
 
 from functools import lru_cache
@@ -45,18 +45,32 @@ def disjoint_samples(vectors: Tensor, size: int, each: int, generator: torch.Gen
     ----------
     One unit a stratum is the classical design (Cochran, Sampling Techniques, 5A.12). Strata by
     recursive bisection of the auxiliary space: Robertson, McDonald, Price and Brown, Halton
-    iterative partitioning, Environmental and Ecological Statistics 2018.
+    iterative partitioning, Environmental and Ecological Statistics 2018. Opposite draws: Hammersley
+    and Morton, A new Monte Carlo technique: antithetic variates, 1956.
     """
     subsets, count, _ = vectors.shape
+    # Of whatever scale; products of four must not overflow, or vanish.
+    largest = vectors.abs().amax((1, 2), keepdim=True)
+    vectors = vectors / largest.clamp_min(torch.finfo(torch.float32).tiny)
     order = _random_order((subsets, count), generator)[:, : count // size * size]
-    groups = _split(vectors, on_device(order, vectors.device), size)
-    draws = _random_order(groups.shape, generator)[:, :, :each]
+    groups = _in_order(vectors, _split(vectors, on_device(order, vectors.device), size))
+    draws = _opposite_draws(groups.shape, generator)[:, :, :each]
     return groups.gather(2, on_device(draws, vectors.device)).transpose(1, 2)
 
 
 def _random_order(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """Return random orders of as many as the last dimension has; int64."""
     return torch.rand(shape, generator=generator, dtype=torch.float64).argsort()
+
+
+def _opposite_draws(shape: torch.Size, generator: torch.Generator) -> Tensor:
+    """Return an order for each group, that of every second one opposite to the one before it.
+
+    int64, P×m×size.
+    """
+    subsets, groups, size = shape
+    draws = _random_order((subsets, (groups + 1) // 2, size), generator)
+    return torch.stack([draws, size - 1 - draws], 2).flatten(1, 2)[:, :groups]
 
 
 def _split(vectors: Tensor, order: Tensor, groups: int) -> Tensor:
@@ -75,14 +89,23 @@ def _split(vectors: Tensor, order: Tensor, groups: int) -> Tensor:
         int64, P×m×(k/m).
     """
     subsets, count = order.shape
-    # Of whatever scale; products of four must not overflow, or vanish.
-    largest = vectors.abs().amax((1, 2), keepdim=True)
-    vectors = vectors / largest.clamp_min(torch.finfo(torch.float32).tiny)
     parts = order.view(subsets, 1, count)
     for places, filled in _levels(groups, count // groups, vectors.device):
         along = _along_widest(_of(vectors, parts), filled)
         parts = parts.gather(2, along.argsort(stable=True)).flatten(1)[:, places]
     return parts
+
+
+def _in_order(vectors: Tensor, groups: Tensor) -> Tensor:
+    """Sort the members of every two groups along the one direction in which they vary most."""
+    subsets, count, size = groups.shape
+    pairs = count // 2
+    if not pairs:
+        return groups
+    paired = groups[:, : 2 * pairs]
+    members = _centred(_of(vectors, paired), None).view(subsets, pairs, 2 * size, -1)
+    along = _along_widest(members, None).view(paired.shape)
+    return torch.cat([paired.gather(2, along.argsort(stable=True)), groups[:, 2 * pairs :]], 1)
 
 
 def _of(vectors: Tensor, parts: Tensor) -> Tensor:

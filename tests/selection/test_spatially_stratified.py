@@ -99,7 +99,7 @@ def test_groups_are_those_of_halving_by_principal_components(
 ) -> None:
     monkeypatch.setattr(spatially_stratified, "ITERATIONS", 500)
     count = groups * size
-    vectors = random_vectors(count + 2, subsets=2, dimensions=3, seed=7) * 1e-20
+    vectors = random_vectors(count + 2, subsets=2, dimensions=3, seed=7)
     order = torch.stack([torch.randperm(count + 2, generator=generator(s))[:count] for s in (1, 2)])
     split = spatially_stratified._split(vectors, order, groups)
     for number in (0, 1):
@@ -108,6 +108,22 @@ def test_groups_are_those_of_halving_by_principal_components(
         )
         found = split[number].sort(1).values.tolist()
         assert sorted(found) == sorted(sorted(group) for group in expected)
+
+
+def test_of_two_groups_beside_each_other_opposite_members_are_drawn() -> None:
+    """On a line 0 to 3 and 10 to 13: with the lowest of one comes the highest of the other."""
+    vectors = on_a_line([0.0, 1.0, 2.0, 3.0, 10.0, 11.0, 12.0, 13.0])
+    for seed in range(10):
+        for batch in disjoint_samples(vectors, 2, 4, generator(seed))[0]:
+            assert int(vectors[0, batch].sum()) == 13
+
+
+@pytest.mark.parametrize("scale", [1e-35, 1e-20, 1e30])
+def test_the_scale_changes_nothing(scale: float) -> None:
+    vectors = (random_vectors(60, dimensions=3) * 2**10).round()
+    scaled = vectors * 2.0 ** round(np.log2(scale))
+    drawn = disjoint_samples(vectors, 12, 5, generator())
+    assert drawn.equal(disjoint_samples(scaled, 12, 5, generator()))
 
 
 def test_of_all_alike_any_are_drawn() -> None:
