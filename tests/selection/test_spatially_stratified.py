@@ -74,6 +74,18 @@ def test_its_mean_is_unbiased_and_varies_less_than_a_random_mini_batch() -> None
     assert (errors.var(0) < 0.3 * random).all()
 
 
+@pytest.mark.parametrize(("count", "size"), [(160, 96), (127, 64), (191, 64)])
+def test_a_remainder_that_is_left_out_costs_no_more_than_the_whole_does(
+    count: int, size: int
+) -> None:
+    """Of 160, 64 are left out, as much a sample of all as the 96; at random it would be random."""
+    points = torch.randn(count, 2, generator=generator(3))
+    vectors = points[None].expand(400, -1, -1)
+    means = points[disjoint_samples(vectors, size, 1, generator())[:, 0]].mean(1)
+    random = points.var(0) / size * (1 - size / count)
+    assert (means.var(0) < 0.15 * random).all()
+
+
 def plainly_split(points: np.ndarray, members: list[int], groups: int) -> list[list[int]]:
     """Halve the members along their first principal component, one part after the other.
 
