@@ -25,9 +25,10 @@ ITERATIONS = 4
 def disjoint_samples(vectors: Tensor, size: int, each: int, generator: torch.Generator) -> Tensor:
     """Draw mini-batches from each subset, none of an example in two.
 
-    Each holds any example of its subset with probability m/r: where r is no multiple of m, some are
-    left out first, at random. The draws are the generator's alone, on the CPU, so that every device
-    chooses the same, up to the rounding of what it computes.
+    Each holds any example of its subset with probability m/r: where r is no multiple of m, the
+    remainder is left out first, itself a sample of this kind, so that what stays resembles its
+    subset too. The draws are the generator's alone, on the CPU, so that every device chooses the
+    same, up to the rounding of what it computes.
 
     Parameters
     ----------
@@ -48,14 +49,29 @@ def disjoint_samples(vectors: Tensor, size: int, each: int, generator: torch.Gen
     iterative partitioning, Environmental and Ecological Statistics 2018. Opposite draws: Hammersley
     and Morton, A new Monte Carlo technique: antithetic variates, 1956.
     """
-    subsets, count, _ = vectors.shape
     # Of whatever scale; products of four must not overflow, or vanish.
     largest = vectors.abs().amax((1, 2), keepdim=True)
     vectors = vectors / largest.clamp_min(torch.finfo(torch.float32).tiny)
-    order = _random_order((subsets, count), generator)[:, : count // size * size]
-    groups = _in_order(vectors, _split(vectors, on_device(order, vectors.device), size))
+    groups = _split(vectors, _whole_groups(vectors, size, generator), size)
+    groups = _in_order(vectors, groups)
     draws = _opposite_draws(groups.shape, generator)[:, :, :each]
     return groups.gather(2, on_device(draws, vectors.device)).transpose(1, 2)
+
+
+def _whole_groups(vectors: Tensor, size: int, generator: torch.Generator) -> Tensor:
+    """Return examples that make m groups of one size, in a random order; int64, P×(r − r mod m).
+
+    By Euclid's algorithm: those left out are fewer than m, and what is left out of r for them is
+    less again.
+    """
+    subsets, count, _ = vectors.shape
+    order = on_device(_random_order((subsets, count), generator), vectors.device)
+    remainder = count % size
+    if remainder == 0:
+        return order
+    left_out = disjoint_samples(vectors, remainder, 1, generator)[:, 0]
+    ranks = order.argsort().scatter(1, left_out, count)  # behind all others
+    return ranks.argsort()[:, : count - remainder]
 
 
 def _random_order(shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
