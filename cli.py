@@ -13,8 +13,10 @@ if __name__ == "__main__":  # before anything that takes time to import
         sys.exit(130)
 
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from crest.errors import CrestError, ParameterError, needs_extra
 
@@ -34,10 +36,8 @@ from crest.pipeline import options
 from crest.pipeline.commands import (
     PATHS,
     check_select_output,
-    each_method,
     failing_plainly,
     is_stdout,
-    listing,
     parameters_of,
     seeds_of,
 )
@@ -61,6 +61,50 @@ app = typer.Typer(
 
 
 PARAMS = Path("params.yaml")
+
+
+# These are here as no stage runs what they import; of a module that all stages have, each stage
+# would be run again when that changes.
+def presets_beginning(incomplete: str) -> list[str]:
+    """Return the presets that begin so."""
+    from crest.presets import presets
+
+    return [name for name in presets() if name.startswith(incomplete)]
+
+
+def each_method(
+    parameters: Parameters,
+    method: str | None,
+    stage: Callable[[str], dict[str, object]],
+    as_json: bool,
+    quiet: bool = False,
+) -> None:
+    """Run a stage for one method, or for all that the parameters name, and print its metrics."""
+    from crest.pipeline.inputs import methods_of
+
+    for name in methods_of(parameters, method):
+        metrics = stage(name)
+        if not quiet:
+            print_metrics(metrics, as_json)
+
+
+@contextmanager
+def listing(command: str, out: Path | None) -> Iterator[Callable[[Any], None]]:
+    """Yield what writes the rows that a command found, where it is told to, and their summary."""
+    from crest.pipeline.recorded import check_format, write_rows
+
+    if out is not None:
+        check_format(command, out)
+
+    def write(found: Any) -> None:
+        typer.echo(found.summary, err=True)
+        if out is None:
+            typer.echo(found.rows.write_csv(), nl=False)
+        else:
+            write_rows(found.rows, out)
+            typer.echo(str(out))
+
+    yield write
 
 
 @app.callback()
@@ -393,7 +437,9 @@ def doctor(
 
 @app.command()
 def preset(
-    name: options.PresetName = None,
+    name: Annotated[
+        str | None, typer.Argument(help="None: list them.", autocompletion=presets_beginning)
+    ] = None,
     show: options.ShowPreset = False,
     params: ParamsFile = PARAMS,
 ) -> None:

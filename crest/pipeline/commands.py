@@ -1,4 +1,4 @@
-"""What commands do around the stages that they call: claim folders, say faults, print results."""
+"""What every command does around the stage that it calls: claims folders, says faults plainly."""
 
 import errno
 import os
@@ -13,7 +13,6 @@ from crest.artifacts import claiming, reading
 from crest.config import Parameters, load
 from crest.errors import CrestError, Interrupted, ParameterError, needs_extra
 from crest.pipeline.paths import Paths
-from crest.pipeline.printing import print_metrics
 from crest.pipeline.signals import raising
 
 with needs_extra("pipeline"):
@@ -98,38 +97,3 @@ def check_select_output(out: Path | None, streamed: bool, as_json: bool) -> None
             "select: --out - writes Parquet, which no terminal shows; send it on to a file or a "
             "program, or use --json"
         )
-
-
-def each_method(
-    parameters: Parameters,
-    method: str | None,
-    stage: Callable[[str], dict[str, object]],
-    as_json: bool,
-    quiet: bool = False,
-) -> None:
-    """Run a stage for one method, or for all that the parameters name, and print its metrics."""
-    from crest.pipeline.inputs import methods_of
-
-    for name in methods_of(parameters, method):
-        metrics = stage(name)
-        if not quiet:
-            print_metrics(metrics, as_json)
-
-
-@contextmanager
-def listing(command: str, out: Path | None) -> Iterator[Callable[[Any], None]]:
-    """Yield what writes the rows that a command found, where it is told to, and their summary."""
-    from crest.pipeline.recorded import check_format, write_rows
-
-    if out is not None:
-        check_format(command, out)
-
-    def write(found: Any) -> None:
-        typer.echo(found.summary, err=True)
-        if out is None:
-            typer.echo(found.rows.write_csv(), nl=False)
-        else:
-            write_rows(found.rows, out)
-            typer.echo(str(out))
-
-    yield write

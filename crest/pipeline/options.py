@@ -36,13 +36,6 @@ def scores_beginning(incomplete: str) -> list[str]:
     return [name for name in SCORES if name.startswith(incomplete)]
 
 
-def presets_beginning(incomplete: str) -> list[str]:
-    """Return the presets that begin so."""
-    from crest.presets import presets
-
-    return [name for name in presets() if name.startswith(incomplete)]
-
-
 ParamsFile = Annotated[Path, typer.Option("--params", help="The parameter file.")]
 Overrides = Annotated[
     list[str] | None,
@@ -135,9 +128,6 @@ Others = Annotated[
 ]
 TieSeed = Annotated[int, typer.Option(min=0, help="Draws among equal scores.")]
 ShowLast = Annotated[bool, typer.Option("--show", help="Print the last report's table.")]
-PresetName = Annotated[
-    str | None, typer.Argument(help="None: list them.", autocompletion=presets_beginning)
-]
 ShowPreset = Annotated[
     bool, typer.Option("--show", help="Print what it sets, and leave params.yaml.")
 ]

@@ -52,8 +52,9 @@ def disjoint_samples(vectors: Tensor, size: int, each: int, generator: torch.Gen
     # Of whatever scale; products of four must not overflow, or vanish.
     largest = vectors.abs().amax((1, 2), keepdim=True)
     vectors = vectors / largest.clamp_min(torch.finfo(torch.float32).tiny)
-    groups = _split(vectors, _whole_groups(vectors, size, generator), size)
-    groups = _in_order(vectors, groups)
+    with torch.autocast(vectors.device.type, enabled=False):  # of a loop of one's own
+        groups = _split(vectors, _whole_groups(vectors, size, generator), size)
+        groups = _in_order(vectors, groups)
     draws = _opposite_draws(groups.shape, generator)[:, :, :each]
     return groups.gather(2, on_device(draws, vectors.device)).transpose(1, 2)
 

@@ -159,6 +159,13 @@ def test_a_draw_depends_on_the_generator_alone_and_leaves_the_vectors() -> None:
     assert vectors.equal(before)
 
 
+def test_an_autocast_around_it_changes_nothing() -> None:
+    vectors = random_vectors(60, dimensions=5)
+    expected = disjoint_samples(vectors, 12, 5, generator())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert disjoint_samples(vectors, 12, 5, generator()).equal(expected)
+
+
 def test_the_host_waits_for_no_device() -> None:
     vectors = random_vectors(40, subsets=2)
     expected = disjoint_samples(vectors, 6, 4, generator())
