@@ -23,6 +23,7 @@ KEPT = (
     "num_workers", "pin_memory", "timeout", "worker_init_fn", "multiprocessing_context",
     "prefetch_factor", "persistent_workers", "in_order",
 )  # fmt: skip
+TRAINERS = ("count", "batch_size", "steps", "epoch_steps", "num_replicas", "rank")  # its to say
 
 
 def _is_trainer(kind: type) -> bool:
@@ -85,6 +86,12 @@ class LossSampled(_Base):
         super().__init__(*arguments, **others)
         self.sampler: Any = None  # of the loader that was asked for last
         self._sampling = dict(sampling or {})
+        for name in TRAINERS:
+            if name in self._sampling:
+                raise ParameterError(
+                    f"LossSampled: sampling: {name}: it follows from the Trainer's arguments and "
+                    "data; leave it out"
+                )
         self._losses = losses
         self._causal = is_causal(self.accelerator.unwrap_model(self.model))
         self._resumed_from: str | None = None

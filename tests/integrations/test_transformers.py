@@ -246,6 +246,13 @@ def test_a_trainer_before_the_class_is_refused() -> None:
     type("Right", (FocusedTrainer,), {})
 
 
+@pytest.mark.parametrize("name", ["steps", "batch_size", "rank"])
+def test_what_the_trainer_says_is_not_said_again(tmp_path, name) -> None:
+    """It was a TypeError of multiple values, or batches split twice."""
+    with pytest.raises(ParameterError, match=rf"sampling: {name}: .*leave it out"):
+        trainer(tmp_path, "classes", sampling={name: 1})
+
+
 def test_what_cannot_be_had_is_refused(tmp_path) -> None:
     with pytest.raises(ParameterError, match="70 examples are fewer than the 96 of a step"):
         trainer(tmp_path, "classes", gradient_accumulation_steps=16).train()
