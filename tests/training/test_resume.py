@@ -132,7 +132,7 @@ def crest_run() -> tuple[Run, nn.Module]:
 
 # Every way of making choosing cheaper at once, checks that fall between two selections included.
 CHEAP = {
-    "choice": "spatially_balanced",
+    "choice": "spatially_stratified",
     "order": 1,
     "draw": "stratified",
     "selection": "on_demand",
