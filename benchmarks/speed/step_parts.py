@@ -1,7 +1,7 @@
 """Where a step's time goes: views, forward, backward, optimiser, choosing, and what is left.
 
     python -m benchmarks.speed.step_parts --out docs/performance.json --steps 600 150 \
-        --project digits=FOLDER --project "CIFAR-10, ResNet-20"=FOLDER
+        --warm-up 50 450 --project digits=FOLDER --project "CIFAR-10, ResNet-20"=FOLDER
 
 Each FOLDER holds params.yaml and data/prepared; KEY=VALUE after a colon, with commas, override its
 parameters. The methods are trained one after the other, and their parts timed where the loop calls
@@ -43,7 +43,6 @@ from crest.training.losses import Losses
 from crest.training.step import Stepper
 
 METHODS_TIMED = ("random", "focused", "crest")
-WARM_UP = 50  # steps before the clock starts
 # What is timed, and where it is called. A call within another counts for its own part alone.
 CALLS: tuple[tuple[str, type, str], ...] = (
     ("views", Stepper, "_views"),
@@ -116,8 +115,8 @@ class Stopwatch:
         return {**self.seconds, "rest": whole - fsum(self.seconds.values())}
 
 
-def row(project: Project, method: str, steps: int) -> dict[str, Any]:
-    """Train with a method; milliseconds of a step in each part."""
+def row(project: Project, method: str, warm_up: int, steps: int) -> dict[str, Any]:
+    """Train with a method; milliseconds of a step in each part, after some to warm up."""
     parameters = config.load(
         project.folder / "params.yaml", [*project.overrides, "train.threads=1"]
     )
@@ -128,14 +127,14 @@ def row(project: Project, method: str, steps: int) -> dict[str, Any]:
     model = fresh_model(spec, parameters.train.seed, device)
     watch = Stopwatch()
     parts: dict[str, float] = {}
+    everything = warm_up + steps
 
     def advance(taken: int) -> None:
-        if taken == WARM_UP:
+        if taken == warm_up:
             watch.start()
-        if taken == WARM_UP + steps:
+        if taken == everything:
             parts.update(watch.parts())
 
-    everything = WARM_UP + steps
     context = context_of(parameters, method, data, model, everything, precision)
     with watch.watching():
         chooser = METHODS[method].build(context)
@@ -147,6 +146,7 @@ def row(project: Project, method: str, steps: int) -> dict[str, Any]:
         "method": method,
         "precision": precision.name,
         "batch_size": parameters.train.batch_size,
+        "warm_up": warm_up,
         "steps": steps,
         "ms": {part: round(1e3 * seconds / steps, 4) for part, seconds in parts.items()},
     }
@@ -156,14 +156,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--project", type=Project.parse, action="append", required=True)
     parser.add_argument("--steps", type=int, nargs="+", default=[600], help="of each project")
+    parser.add_argument(
+        "--warm-up", type=int, nargs="+", default=[50], help="steps of each project before those"
+    )
     parser.add_argument("--out", type=Path, help="where to write the rows as JSON")
     arguments = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(1)
     rows = []
-    for project, steps in zip(arguments.project, cycle(arguments.steps), strict=False):
+    lengths = zip(cycle(arguments.warm_up), cycle(arguments.steps), strict=False)
+    for project, (warm_up, steps) in zip(arguments.project, lengths, strict=False):
         for method in METHODS_TIMED:
-            rows.append(row(project, method, steps))
+            rows.append(row(project, method, warm_up, steps))
             parts = ", ".join(f"{part} {ms:.3f}" for part, ms in rows[-1]["ms"].items())
             whole = sum(rows[-1]["ms"].values())
             print(f"{project.name}, {method}: {whole:.3f} ms a step: {parts}", flush=True)

@@ -171,7 +171,7 @@ PARAMETERS = [
          "crest.proxy: 'pixels' is not one of logits, last_input", code=2),
     Case("an unknown choice", "train -S crest.choice=best",
          "crest.choice: 'best' is not one of facility_location, medoids, "
-         "spatially_balanced", code=2),
+         "spatially_stratified, spatially_balanced", code=2),
     Case("an unknown data set", "prepare -S prepare.dataset=digit",
          "prepare.dataset: 'digit' is not one of …; did you mean 'digits'?", code=2),
     Case("an unknown preset", "preset cifar", "preset: 'cifar' is not one of …", code=2),

@@ -14,6 +14,7 @@ from crest.devices.generators import generator_for
 from crest.devices.precision import Precision
 from crest.methods import METHODS
 from crest.samplers.base import Context
+from crest.selection import spatially_stratified
 from crest.training import clipping, optimizers, step
 from crest.training.cuda_graph import WARM_UP
 from crest.training.recorder import Recorder
@@ -232,12 +233,15 @@ class Noted(SimulatedDevice):
             self.noted.append(str(error))
 
 
-def test_crest_waits_for_what_it_selected_and_for_nothing_else(device):
+def test_crest_waits_for_what_it_selected_and_for_nothing_else(device, monkeypatch):
     """In a round whose outputs are all remembered; a subset is selected from for four steps.
 
     Three copies, of what was selected: by the first all is computed, so that one of them waits.
     Every other subset begins a round, which reads the last losses of all examples.
     """
+    # What another test has cached is the host's.
+    uncached = spatially_stratified._levels.__wrapped__
+    monkeypatch.setattr(spatially_stratified, "_levels", uncached)
     device = Noted()
     with device.watching():
         steps = Steps(CPU, device.put, "crest", options=ECONOMICAL, steps=64, lr=1e-3)
