@@ -132,7 +132,7 @@ class Evaluator:
                 places, lambda batch: of_sentences(split.inputs(indices[batch])).float()
             )
         found = torch.cat(parts)
-        return found[places.argsort().to(found.device)]
+        return found[on_device(places.argsort(), found.device)]
 
 
 def _gathered(

@@ -16,8 +16,7 @@ from torch import Tensor
 from crest.devices.transfer import on_device
 from crest.selection.facility_location import one_thread
 
-# Of the power iteration for a direction. It need not be the first principal component to a digit:
-# with ten iterations the variance of a mini-batch's mean was the same (benchmarks.quality.pivotal).
+# Of the power iteration for a direction, which need not be the first principal component exactly.
 ITERATIONS = 4
 
 
